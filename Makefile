@@ -1,0 +1,122 @@
+# Needs python3 (3.11 or newer), a C compiler and make. Everything else comes into .venv; what is
+# compiled goes to build/ and, to be used in place, beside its source in ledgercore/.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(CURDIR)/$(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+INSTALL := LEDGERCORE_PREBUILT=1 $(PIP) --no-build-isolation --editable
+INPUTS := setup.py $(wildcard src/*.h ledgercore/*.pyx ledgercore/*.pxd)
+
+# The compiler that Python itself will call.
+ifeq ($(origin CC),default)
+CC = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC"))')
+endif
+
+# A core test needs the engine alone: it imports nothing of the layers above.
+CORE = $(filter-out %/test_tidy.py %/test_packaging.py, $(shell \
+	grep -LE '^ *(from|import) (service|bench|httpx|sanic)' tests/test_*.py))
+
+# These are for setup.py; set for the plain build, they would end in the extension that is served.
+unexport LEDGERCORE_DEBUG LEDGERCORE_SANITIZE LEDGERCORE_PREBUILT
+
+# $(call stop,sentence) is what a recipe does when the machine lacks something.
+stop = { echo "ledgercore: $(1)." >&2; exit 1; }
+
+help: ## List the commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+build: $(VENV)/installed ## Make the environment and compile, nothing else
+	@:
+
+run: build ## Serve 1000 funded accounts on port 8000, kept in data/
+	@$(VENV)/bin/ledgercore serve --demo-accounts 1000 --demo-funds 100000 --data data $(ARGS)
+
+test: $(VENV)/tools ## Set up all that the tests need, and run them (ARGS="-k name": some of them)
+	@sh tests/setup_debian.sh
+	@$(RUN) -m pytest $(ARGS)
+
+bench: $(VENV)/tools ## Measure, and print the figures
+	@$(RUN) -m pytest bench --benchmark-only $(ARGS)
+
+lint: $(VENV)/tools ## Check style and types
+	@$(RUN) -m ruff check --output-format concise
+	@$(RUN) -m ruff format --check
+	@$(RUN) -m mypy
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint ledgercore
+
+comma := ,
+
+# A variant is built in a folder of its own, with the core tests beside it, so that nothing of
+# another build can be imported in its stead: $(call variant,folder,switch).
+define variant
+@mkdir -p $(1)
+@$(2) $(RUN) setup.py --quiet build --build-lib $(1)
+@rm -rf $(1)/src $(1)/tests
+@cp -R src tests pyproject.toml $(1)
+endef
+in_variant = cd $(1) && PYTHONPATH=$(CURDIR)/$(1)
+
+debug: $(VENV)/tools ## Run the core tests with asserts on and every index checked
+	$(call variant,build/debug/tree,LEDGERCORE_DEBUG=1)
+	@$(call in_variant,build/debug/tree) $(RUN) -m pytest $(CORE) $(ARGS)
+
+sanitize: sanitize-address sanitize-thread ## Run the core tests under ASan, UBSan and TSan
+
+# A sanitizer watches the bounds of what malloc hands out, hence PYTHONMALLOC; and it reports to
+# the file descriptor, where pytest's usual capture would hide it. The first report ends the run,
+# since a race in a loop is reported at every turn, for hours.
+runtime = $$($(CC) -print-file-name=$(1))
+watched = PYTHONMALLOC=malloc LD_PRELOAD="$(call runtime,$(1))" $(RUN) -m pytest --capture=sys
+
+sanitize-address: $(VENV)/tools
+	@test -e "$(call runtime,libasan.so)" || $(call stop,$(CC) has no address sanitizer)
+	$(call variant,build/address-undefined/tree,LEDGERCORE_SANITIZE=address$(comma)undefined)
+	@$(call in_variant,build/address-undefined/tree) ASAN_OPTIONS=detect_leaks=0 \
+		$(call watched,libasan.so) $(CORE) $(ARGS)
+
+sanitize-thread: $(VENV)/tools
+	@test -e "$(call runtime,libtsan.so)" || $(call stop,$(CC) has no thread sanitizer)
+	$(call variant,build/thread/tree,LEDGERCORE_SANITIZE=thread)
+	@$(call in_variant,build/thread/tree) TSAN_OPTIONS=halt_on_error=1 \
+		$(call watched,libtsan.so) tests/test_threads.py $(ARGS)
+
+clean: ## Remove what the other commands made, but no data
+	rm -rf build $(VENV) *.egg-info ledgercore/*.so .hypothesis .benchmarks .*_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps. Each stands for one step, and is older than its inputs when the step is due.
+$(VENV)/environment: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || $(call stop,there is no $(PYTHON); install Python 3.11 or newer)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.hexversion < 0x030b0000)' \
+		|| $(call stop,$(PYTHON) is older than 3.11; try make PYTHON=python3.12)
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+		|| $(call stop,$(PYTHON) has no venv module; on Debian install python3-venv)
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade setuptools cython
+	@touch $@
+
+# Cython does not see that setup.py, where its directives are, has changed.
+$(VENV)/compiled: $(INPUTS) $(VENV)/environment
+	@command -v $(firstword $(CC)) >/dev/null \
+		|| $(call stop,there is no C compiler ($(CC)); on Debian install gcc)
+	@echo '#include <Python.h>' | $(CC) -E $$($(RUN) -c 'import sysconfig; \
+		print("-I" + sysconfig.get_path("include"))') -x c - >/dev/null 2>&1 \
+		|| $(call stop,$(CC) cannot compile against Python.h; on Debian install libc6-dev and python3-dev)
+	@echo "compiling the engine"
+	@$(if $(filter setup.py,$?),rm -rf build/release)
+	@$(RUN) setup.py --quiet build_ext --inplace
+	@touch $@
+
+$(VENV)/installed: pyproject.toml | $(VENV)/compiled
+	@echo "installing what the service needs"
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/tools: pyproject.toml | $(VENV)/installed
+	@echo "installing the tools for development"
+	@$(INSTALL) '.[test,bench,lint]'
+	@touch $@
+
+.PHONY: help build run test bench lint debug sanitize sanitize-address sanitize-thread clean

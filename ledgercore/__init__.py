@@ -1,0 +1,100 @@
+"""ledgercore: a durable, idempotent, concurrent ledger of money transfers, as a library.
+
+This file is the seam: what it does not name, nobody above uses.
+"""
+
+import os
+from typing import Unpack
+
+from .engine import Engine
+from .errors import (
+    AccountExists,
+    AccountNotFound,
+    CapacityExceeded,
+    DirectoryLocked,
+    DirectoryUnusable,
+    EngineClosed,
+    EngineFailed,
+    InvalidArgument,
+    JournalDamaged,
+    LedgerError,
+    LimitConflict,
+    OutcomeUnknown,
+    QueueFull,
+)
+from .history import JournalEntry, read_journal
+from .opening import OPTION_RANGES, OpenOptions, Options, open_directory, open_in_memory
+from .status import Status
+from .submission import Submission
+from .types import (
+    OUTCOME,
+    TRANSFER,
+    Account,
+    Audit,
+    KeyState,
+    Outcome,
+    Statistics,
+    Transfer,
+)
+from .verification import Inspection, Repair, Verification, compact, inspect, repair, verify
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "OPTION_RANGES",
+    "OUTCOME",
+    "TRANSFER",
+    "Account",
+    "AccountExists",
+    "AccountNotFound",
+    "Audit",
+    "CapacityExceeded",
+    "DirectoryLocked",
+    "DirectoryUnusable",
+    "Engine",
+    "EngineClosed",
+    "EngineFailed",
+    "Inspection",
+    "InvalidArgument",
+    "JournalDamaged",
+    "JournalEntry",
+    "KeyState",
+    "LedgerError",
+    "LimitConflict",
+    "Outcome",
+    "OutcomeUnknown",
+    "QueueFull",
+    "Repair",
+    "Statistics",
+    "Status",
+    "Submission",
+    "Transfer",
+    "Verification",
+    "compact",
+    "inspect",
+    "open",
+    "read_journal",
+    "repair",
+    "verify",
+]
+
+
+def open(path: str | os.PathLike[str] | None = None, **options: Unpack[OpenOptions]) -> Engine:
+    """Open (or create) the ledger in the directory `path`.
+
+    `durability` is "sync" (what is answered is on the disk) or "memory" (no journal: for tests and
+    comparisons; `path` may be None). `segments` queues with `workers_max` threads each;
+    `queue_size` transfers wait in each at most, `batch_max` go through at once. `accounts_max` and
+    `keys_max` bound the memory, which is reserved and committed lazily: 64 bytes a key, 64 bytes
+    and its id an account; memory for `keys_reserved` keys is committed at the start, so that the
+    table need not grow under load. Keys are kept for `key_ttl_s` at least. A journal file has
+    `segment_bytes`; a snapshot is made every `snapshot_every` files (0: never).
+
+    Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged.
+    """
+    checked = Options(**options)
+    if checked.durability == "memory":
+        return Engine(checked, open_in_memory(checked))
+    if path is None:
+        raise InvalidArgument("path", "a durable ledger needs a directory")
+    return Engine(checked, open_directory(path, checked))

@@ -1,0 +1,77 @@
+"""The audit: every sum and limit at one instant, and the journal against memory."""
+
+import numpy as np
+import numpy.typing as npt
+
+from .accounts import account_id, asset_names, photograph
+from .arguments import AMOUNT_MAX, BALANCE_MIN
+from .directory import DataDirectory
+from .doors import Doors
+from .ledger import Ledger
+from .recovery import Capacity
+from .types import Audit
+from .witness import ask_witness, digest_state
+
+VIOLATIONS_TOLD_MAX = 100
+
+
+def sum_by_asset(
+    ledger: Ledger, balances: npt.NDArray[np.int64], rows: npt.NDArray[np.void]
+) -> dict[str, int]:
+    """Exact sums: halves are added apart, for a sum of int64 may need more than 64 bits."""
+    names = asset_names(ledger)
+    high = np.zeros(len(names), np.int64)
+    low = np.zeros(len(names), np.int64)
+    np.add.at(high, rows["asset"], balances >> 32)
+    np.add.at(low, rows["asset"], balances & 0xFFFFFFFF)
+    return {name: (int(high[i]) << 32) + int(low[i]) for i, name in enumerate(names)}
+
+
+def find_violations(
+    ledger: Ledger, balances: npt.NDArray[np.int64], rows: npt.NDArray[np.void]
+) -> list[str]:
+    """Name assets that do not sum to zero, and accounts outside of their limits, at most 100."""
+    sums = sum_by_asset(ledger, balances, rows)
+    found = [f"{asset}: the balances sum to {total}" for asset, total in sums.items() if total]
+    broken = np.flatnonzero((balances < rows["floor"]) | (balances > rows["ceiling"]))
+    for slot in broken[:VIOLATIONS_TOLD_MAX]:
+        id = account_id(ledger, int(slot))
+        limits = f"{limit_text(rows['floor'][slot])} to {limit_text(rows['ceiling'][slot])}"
+        found.append(f"{id}: the balance, {balances[slot]}, is outside of {limits}")
+    return found
+
+
+class Auditor:
+    """Checks an open ledger without stopping it for longer than a copy of its balances takes."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        doors: Doors,
+        directory: DataDirectory | None,
+        capacity: Capacity,
+    ) -> None:
+        self.ledger = ledger
+        self.doors = doors
+        self.directory = directory
+        self.capacity = capacity
+
+    def audit(self, *, journal: bool) -> Audit:
+        """Check the sums and limits; with `journal`, ask a process that replays the journal."""
+        lsn, balances, rows = photograph(self.ledger)
+        self.doors.wait(lsn)
+        violations = find_violations(self.ledger, balances, rows)
+        checked = journal and self.directory is not None
+        if checked and self.directory is not None:
+            digest, problem = ask_witness(self.directory, lsn, self.capacity)
+            if digest is None:
+                violations.append(f"journal: {problem}")
+            elif digest != digest_state(balances, rows):
+                violations.append("journal: its replay leads to other balances than memory holds")
+        sums = sum_by_asset(self.ledger, balances, rows)
+        return Audit(lsn, len(balances), sums, tuple(violations), checked)
+
+
+def limit_text(limit: np.int64) -> str:
+    """A floor or ceiling in words: the ends of the range stand for none."""
+    return str(limit) if BALANCE_MIN <= limit < AMOUNT_MAX else "no limit"

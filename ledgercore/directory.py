@@ -1,0 +1,251 @@
+"""The data directory: its files, its lock, and what has to be on the disk before it is read.
+
+    DIR/lock                    held by the one process that writes
+    DIR/seal                    how far the journal was synced (src/seal.h)
+    DIR/journal/N.segment       the journal (src/frame.h)
+    DIR/snapshots/LSN.snapshot  states, made from the journal
+
+It knows names and bytes, never what they mean for balances.
+"""
+
+import fcntl
+import mmap
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import DirectoryLocked, DirectoryUnusable, JournalDamaged
+from .frames import (
+    KIND_JOURNAL,
+    SEAL_BYTES,
+    SEGMENT_HEADER_BYTES,
+    Seal,
+    SegmentHeader,
+    encode_seal,
+    encode_segment_header,
+    find_end,
+    read_seal,
+    read_segment_header,
+)
+
+FILL_BYTES = 1 << 20
+SPARE_NAME = "spare.tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """A file's bytes, mapped for reading; empty files have none."""
+
+    path: Path
+    data: memoryview
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the OS refuses into one clear sentence."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or path
+        raise DirectoryUnusable(f"{name}: {error.strerror or error}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames, new names and removals in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put a whole file in place: written beside, synced, renamed, the directory synced."""
+    beside = path.with_name(path.name + ".tmp")
+    with open(beside, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_directory(path.parent)
+
+
+def map_file(path: Path) -> memoryview:
+    """Return a file's bytes. The mapping lives as long as the view."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return memoryview(b"")
+        mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        mapping.madvise(mmap.MADV_SEQUENTIAL)
+        return memoryview(mapping)
+
+
+class DataDirectory:
+    """The files of one ledger. Only `hold` and what writes need the lock."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self.journal = self.path / "journal"
+        self.snapshots = self.path / "snapshots"
+        self.seal = self.path / "seal"
+        self.lock = self.path / "lock"
+        self._lock_descriptor = -1
+
+    # -- the lock ---------------------------------------------------------------------------------
+
+    def hold(self, *, create: bool) -> None:
+        """Take the lock for as long as this process lives, or until `release`.
+
+        The lock belongs to the open file, so it ends with the process however that ends.
+        """
+        with explained(self.path):
+            if create:
+                self.journal.mkdir(parents=True, exist_ok=True)
+                self.snapshots.mkdir(exist_ok=True)
+            elif not self.journal.is_dir():
+                raise DirectoryUnusable(f"{self.path}: there is no ledger here")
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(self.lock, flags, 0o640)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+                os.close(descriptor)
+                if not isinstance(error, BlockingIOError):
+                    raise
+                raise DirectoryLocked(
+                    f"{self.path}: another process holds this ledger (pid {holder})"
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            self._lock_descriptor = descriptor
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        if self._lock_descriptor >= 0:
+            os.close(self._lock_descriptor)
+            self._lock_descriptor = -1
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def sync_everything(self) -> None:
+        """Bring to the disk what is only in the page cache: it is about to be believed.
+
+        Without this, a record that a killed process wrote but did not sync could be answered from,
+        and then be lost with the power.
+        """
+        with explained(self.path):
+            files = [*self.segment_paths(), *self.snapshot_paths()]
+            if self.seal.exists():
+                files.append(self.seal)
+            for path in files:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            for folder in (self.journal, self.snapshots, self.path, self.path.parent):
+                sync_directory(folder)
+
+    def segment_paths(self) -> list[Path]:
+        """The segments, by number."""
+        return sorted(self.journal.glob("[0-9]*.segment"))
+
+    def snapshot_paths(self) -> list[Path]:
+        """The snapshots, the newest first."""
+        return sorted(self.snapshots.glob("[0-9]*.snapshot"), reverse=True)
+
+    def read_seal(self) -> Seal | None:
+        """The seal, or None where the file or both of its slots are gone."""
+        with explained(self.seal):
+            if not self.seal.exists():
+                return None
+            return read_seal(self.seal.read_bytes().ljust(1, b"\0"))
+
+    def read_segment(self, path: Path) -> tuple[SegmentHeader, memoryview]:
+        """A segment's header and bytes; raises JournalDamaged where the header is not sound."""
+        with explained(path):
+            data = map_file(path)
+        header = read_segment_header(data) if len(data) else None
+        if header is None or header.kind != KIND_JOURNAL:
+            raise JournalDamaged(f"{path}: offset 0: this is no header of a segment")
+        if path.name != segment_name(header.number):
+            raise JournalDamaged(f"{path}: offset 0: the header says segment {header.number}")
+        return header, data
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def create(self, *, segment_bytes: int, key_ttl_ns: int) -> None:
+        """Make the first segment of a new ledger, with an id and a hash key of its own.
+
+        The seal comes first and is told of the segment last, so that a journal that is not there
+        can be told from one that never was.
+        """
+        header = SegmentHeader(
+            kind=KIND_JOURNAL,
+            salt=secrets.randbits(64),
+            number=1,
+            first_lsn=1,
+            previous_crc=0,
+            ledger_id=secrets.token_bytes(16),
+            hash_key=secrets.token_bytes(16),
+            created_ns=time.time_ns(),
+            key_ttl_ns=key_ttl_ns,
+        )
+        with explained(self.path):
+            self.write_seal(Seal(0, 0, header.ledger_id, 0, True, 1))
+            self.create_segment(header, segment_bytes)
+            self.write_seal(Seal(0, 1, header.ledger_id, 0, True, 2))
+
+    def create_segment(self, header: SegmentHeader, segment_bytes: int) -> None:
+        """Put a new, zero-filled segment in place."""
+        beside = self.journal / SPARE_NAME
+        with explained(beside):
+            with open(beside, "wb", buffering=0) as file:
+                file.write(encode_segment_header(header))
+                for _ in range(SEGMENT_HEADER_BYTES, segment_bytes, FILL_BYTES):
+                    file.write(bytes(min(FILL_BYTES, segment_bytes - file.tell())))
+                os.fsync(file.fileno())
+            beside.replace(self.journal / segment_name(header.number))
+            sync_directory(self.journal)
+
+    def write_seal(self, seal: Seal) -> None:
+        """Replace the whole seal file."""
+        with explained(self.seal):
+            write_file(self.seal, encode_seal(seal).ljust(SEAL_BYTES, b"\0"))
+
+    def open_seal(self) -> int:
+        """A descriptor for the journal to write seals to."""
+        with explained(self.seal):
+            return os.open(self.seal, os.O_RDWR | os.O_CLOEXEC)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process left half made."""
+        with explained(self.path):
+            for folder in (self.journal, self.snapshots, self.path):
+                for path in folder.glob("*.tmp"):
+                    path.unlink()
+
+    def clear_tail(self, path: Path, offset: int) -> int:
+        """Zero what a torn frame left behind the last whole one; returns the bytes that were not.
+
+        Nobody was told of it. It has to be gone before anything is appended, for it could be taken
+        for a frame later.
+        """
+        data = map_file(path)
+        torn = find_end(data, offset) - offset
+        if torn > 0:
+            with explained(path), open(path, "r+b", buffering=0) as file:
+                file.seek(offset)
+                file.write(bytes(torn))
+                os.fsync(file.fileno())
+        return torn
+
+
+def segment_name(number: int) -> str:
+    """The file name of a segment."""
+    return f"{number:010d}.segment"

@@ -1,0 +1,225 @@
+"""The doors of the pipeline: how Python hands work in, waits, gets it back, and closes.
+
+Two ways in: `submit` never blocks, and `completed` tells when; `apply_batch`, `apply_submission`
+and the opening of accounts do a worker's part in the caller's thread, and wait for the disk there.
+"""
+
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from posix.unistd cimport read
+
+from ledgercore._c cimport *
+from ledgercore.pipeline cimport Pipeline
+from ledgercore.submission cimport Submission, submission_t
+
+import os
+
+from .errors import EngineClosed, EngineFailed, OutcomeUnknown, QueueFull
+
+
+cdef class Doors(Pipeline):
+    """A pipeline that can be used. `close_doors` and `drain` end it, in this order."""
+
+    def submit(self, Submission submission, int segment):
+        """Queue a submission; raises QueueFull, EngineClosed, EngineFailed. Never blocks."""
+        self.check_open()
+        if submission.data.owner != NULL:
+            raise ValueError("the submission was submitted before")
+        if submission.data.count == 0:
+            submission.data.rest_lsn = lc_ring_last(&self.ledger.ring)
+        submission.data.owner = <PyObject*> submission
+        Py_INCREF(submission)
+        cdef int result = LC_QUEUE_TAKEN
+        if submission.data.count == 0:
+            self.finish_when_durable(&submission.data)
+        else:
+            result = lc_queue_push(
+                &self.queues[segment], &submission.data, submission.data.count
+            )
+        if result != LC_QUEUE_TAKEN:
+            submission.data.owner = NULL
+            Py_DECREF(submission)
+            if result == LC_QUEUE_FULL:
+                raise QueueFull("the queue of the segment is full")
+            raise EngineClosed("the engine is closed")
+
+    def barrier(self, Submission submission, lsn):
+        """Submit an empty submission that completes once `lsn` (None: the newest) is durable."""
+        self.check_open()
+        cdef uint64_t last = lc_ring_last(&self.ledger.ring)
+        submission.data.rest_lsn = last if lsn is None else min(<uint64_t> lsn, last)
+        submission.data.owner = <PyObject*> submission
+        Py_INCREF(submission)
+        self.finish_when_durable(&submission.data)
+
+    def completed(self):
+        """Return what has completed since the last call, oldest first; clears the eventfd."""
+        cdef submission_t* submission
+        cdef uint64_t counter
+        pthread_mutex_lock(&self.state)
+        submission = self.finished
+        self.finished = NULL
+        read(self.event_fd, &counter, sizeof(counter))
+        pthread_mutex_unlock(&self.state)
+        submissions = []
+        while submission != NULL:
+            owner = <Submission> submission.owner
+            Py_DECREF(owner)
+            submissions.append(owner)
+            submission = submission.next
+        submissions.reverse()
+        return submissions
+
+    def apply_submission(self, Submission submission):
+        """Do a worker's part in this thread, and wait for the disk."""
+        self.enter()
+        cdef submission_t* data = &submission.data
+        cdef int error
+        cdef bint taken = False
+        with nogil:
+            error = self.reserve(data.count)
+            if error == 0:
+                taken = True
+                self.ledger.apply_records(
+                    data.records, data.text, data.outcomes, data.count, &data.rest_lsn
+                )
+                self.settle(data.outcomes, data.count)
+                error = self.wait_durable(data.rest_lsn)
+        self.leave(error, taken)
+
+    def apply_batch(self, const uint8_t[::1] rows, uint8_t[::1] outcomes, uint32_t chunk_max):
+        """Apply rows of TRANSFER in chunks, in this thread, and wait for the disk once."""
+        cdef uint64_t total = rows.shape[0] // sizeof(lc_row), done = 0, rest_lsn = 0
+        cdef const lc_row* row
+        cdef lc_outcome* outcome
+        cdef uint32_t count
+        cdef int error = 0
+        if total == 0:
+            return
+        self.enter()
+        row = <const lc_row*> &rows[0]
+        outcome = <lc_outcome*> &outcomes[0]
+        with nogil:
+            while done < total and error == 0:
+                count = <uint32_t> min(<uint64_t> chunk_max, total - done)
+                error = self.reserve(count)
+                if error == 0:
+                    self.ledger.apply_rows(row + done, outcome + done, count, &rest_lsn)
+                    self.settle(outcome + done, count)
+                    done += count
+            if error == 0:
+                error = self.wait_durable(rest_lsn)
+        self.leave(error, done > 0)
+
+    def reserve_credit(self):
+        """Hold one LSN's worth of the ring, for an account's record; see `log_done`."""
+        self.enter()
+        cdef int error
+        with nogil:
+            error = self.reserve(1)
+        if error != 0:
+            self.leave(error, False)
+
+    def log_done(self, uint64_t lsn, bint wait):
+        """The credit was used for `lsn` (0: not used); wait until it is durable if asked to."""
+        cdef int error = 0
+        if self.journal is not None:
+            if lsn == 0:
+                lc_ring_release(&self.ledger.ring, 1)
+            else:
+                self.wake_journal()
+                if wait:
+                    with nogil:
+                        error = self.wait_durable(lsn)
+        self.leave(error, True)
+
+    def wait(self, lsn=None):
+        """Wait until `lsn` is durable; without one, until all that is applied now is."""
+        cdef uint64_t last = lc_ring_last(&self.ledger.ring) if lsn is None else lsn
+        cdef int error
+        with nogil:
+            error = self.wait_durable(last)
+        if error != 0:
+            raise OutcomeUnknown(self.failure)
+
+    cdef int enter(self) except -1:
+        """Count a caller in, so that `close` waits for it."""
+        self.check_open()
+        pthread_mutex_lock(&self.state)
+        self.callers += 1
+        pthread_mutex_unlock(&self.state)
+        return 0
+
+    cdef int leave(self, int error, bint taken) except -1:
+        """Count a caller out; after an error, `taken` tells whether something may have happened."""
+        pthread_mutex_lock(&self.state)
+        self.callers -= 1
+        pthread_cond_broadcast(&self.settled)
+        pthread_mutex_unlock(&self.state)
+        if error != 0:
+            raise OutcomeUnknown(self.failure) if taken else EngineFailed(self.failure)
+        return 0
+
+    cdef int check_open(self) except -1:
+        if self.closed:
+            raise EngineClosed("the engine is closed")
+        if self.error_now() != 0:
+            raise EngineFailed(self.failure)
+        return 0
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def close_doors(self):
+        """Take nothing more; returns once the callers are gone. Workers finish their queues."""
+        self.closed = True
+        cdef int i
+        for i in range(self.segments):
+            lc_queue_close(&self.queues[i])
+        with nogil:
+            pthread_mutex_lock(&self.state)
+            while self.callers > 0:
+                pthread_cond_wait(&self.settled, &self.state)
+            pthread_mutex_unlock(&self.state)
+
+    def drain(self):
+        """Let the journal thread end once it has written all; for when the workers are gone."""
+        with nogil:
+            pthread_mutex_lock(&self.wake)
+            self.draining = True
+            pthread_cond_signal(&self.published)
+            pthread_mutex_unlock(&self.wake)
+
+    @property
+    def failure(self):
+        """Why the engine stopped for good, or None."""
+        cdef int error = self.error_now()
+        if error == 0:
+            return None
+        return f"the journal cannot be written: {os.strerror(error)}"
+
+    @property
+    def durable_lsn(self):
+        """The LSN up to which everything is durable (in memory: applied)."""
+        if self.journal is None:
+            return lc_ring_last(&self.ledger.ring)
+        pthread_mutex_lock(&self.state)
+        cdef uint64_t durable = self.durable
+        pthread_mutex_unlock(&self.state)
+        return durable
+
+    @property
+    def group_count(self):
+        """How many groups were written, each with one sync."""
+        pthread_mutex_lock(&self.state)
+        cdef uint64_t groups = self.groups
+        pthread_mutex_unlock(&self.state)
+        return groups
+
+    @property
+    def queue_depth(self):
+        """Transfers that wait for a worker or are being applied, over all segments."""
+        cdef uint64_t depth = 0
+        cdef int i
+        for i in range(self.segments):
+            depth += lc_queue_depth(&self.queues[i])
+        return depth

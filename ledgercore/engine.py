@@ -1,0 +1,387 @@
+"""The engine: a ledger, its journal and the threads between them, opened, used and closed as one.
+
+It joins what does not know of each other: `ledger` never does I/O, `journal` never knows balances.
+What it returns is durable, save where a docstring says otherwise. Any thread may call anything.
+"""
+
+import threading
+import warnings
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from . import accounts as rows
+from .arguments import (
+    AMOUNT_MAX,
+    check_asset,
+    check_id,
+    check_limit,
+    check_opening,
+    check_range,
+    check_scope,
+)
+from .auditing import Auditor
+from .doors import Doors
+from .errors import EngineFailed, InvalidArgument
+from .housekeeping import Housekeeper
+from .journal import FileJournal
+from .ledger import Ledger
+from .opening import Opened, Options
+from .past import Past
+from .replay import count_keys, last_lsn
+from .submission import Submission
+from .types import (
+    OUTCOME,
+    TRANSFER,
+    Account,
+    Audit,
+    KeyState,
+    Outcome,
+    Statistics,
+    Transfer,
+)
+
+UNCHANGED: Any = object()
+ALIGNMENT_BYTES = 8
+
+
+class Engine:
+    """A ledger that is open. Made by `ledgercore.open`; close it, or use it in a `with` block."""
+
+    def __init__(self, options: Options, opened: Opened) -> None:
+        self.options = options
+        self.path = str(opened.directory.path) if opened.directory else ""
+        self.durability = options.durability
+        self.segments = options.segments
+        self.batch_max = options.batch_max
+        self.recovered = opened.recovered
+        self._ledger: Ledger = opened.ledger
+        self._journal: FileJournal | None = opened.journal
+        self._directory = opened.directory
+        self._doors = Doors(opened.ledger, opened.journal, options.segments, options.queue_size)
+        self._past = Past(opened.ledger, self._doors, opened.directory)
+        self._auditor = Auditor(opened.ledger, self._doors, opened.directory, options.capacity)
+        self._threads = self._start_threads()
+        self._housekeeper: Housekeeper | None = None
+        if self._journal is not None and opened.directory is not None:
+            self._housekeeper = Housekeeper(self._journal, opened.directory, options)
+        self._close_lock = threading.Lock()
+        self._closed = False
+
+    def _start_threads(self) -> dict[str, list[threading.Thread]]:
+        """Start the native threads: each takes the GIL once to get going, and not again."""
+        doors = self._doors
+        workers = [
+            threading.Thread(
+                target=doors.run_worker, args=(segment,), daemon=True, name=f"worker-{segment}-{i}"
+            )
+            for segment in range(self.segments)
+            for i in range(self.options.workers_max)
+        ]
+        journal = []
+        if self._journal is not None:
+            journal.append(threading.Thread(target=doors.run_journal, daemon=True, name="journal"))
+        for thread in [*workers, *journal]:
+            thread.start()
+        return {"workers": workers, "journal": journal}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2)
+            self.close()
+
+    def close(self) -> None:
+        """Take no more work, finish what was taken, sync, seal, and let go of the directory."""
+        with self._close_lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._doors.close_doors()
+            for thread in self._threads["workers"]:
+                thread.join()
+            self._doors.drain()
+            for thread in self._threads["journal"]:
+                thread.join()
+            if self._housekeeper is not None:
+                self._housekeeper.stop()
+            try:
+                if self._journal is not None and self.failure is None:
+                    self._journal.close()
+            except OSError as error:
+                raise EngineFailed(f"the journal cannot be sealed: {error.strerror}") from error
+            finally:
+                if self._directory is not None:
+                    self._directory.release()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the engine has stopped for good, or None."""
+        failure: str | None = self._doors.failure
+        return failure
+
+    # -- accounts ---------------------------------------------------------------------------------
+
+    def open_account(
+        self,
+        id: str,
+        *,
+        asset: str,
+        floor: int | None = 0,
+        ceiling: int | None = None,
+        frozen: bool = False,
+    ) -> Account:
+        """Open an account; the same call again returns the account.
+
+        `floor` and `ceiling` bound its balance in minor units, None means no bound. Raises
+        InvalidArgument, AccountExists (same id, other settings), CapacityExceeded.
+        """
+        slot, lsn = self._open_one(id, asset, floor, ceiling, frozen, wait=True)
+        if lsn == 0:
+            # It was there already, but maybe not yet on the disk.
+            self._doors.wait()
+        return self._read(slot)
+
+    def open_accounts(
+        self,
+        ids: Iterable[str],
+        *,
+        asset: str,
+        floor: int | None = 0,
+        ceiling: int | None = None,
+    ) -> npt.NDArray[np.uint32]:
+        """Open many accounts with one wait for the disk; returns their slots, shape (n,)."""
+        slots = [self._open_one(id, asset, floor, ceiling, False, wait=False)[0] for id in ids]
+        self._doors.wait()
+        return np.array(slots, np.uint32)
+
+    def _open_one(
+        self,
+        id: str,
+        asset: str,
+        floor: int | None,
+        ceiling: int | None,
+        frozen: bool,
+        *,
+        wait: bool,
+    ) -> tuple[int, int]:
+        name, kind = check_id("id", id), check_asset(asset)
+        floor, ceiling = check_limit("floor", floor), check_limit("ceiling", ceiling)
+        check_opening(floor, ceiling)
+        self._doors.reserve_credit()
+        lsn = 0
+        try:
+            slot, lsn = rows.open_account(self._ledger, name, kind, floor, ceiling, bool(frozen))
+        finally:
+            self._doors.log_done(lsn, wait)
+        return slot, lsn
+
+    def change_account(
+        self,
+        id: str,
+        *,
+        floor: int | None = UNCHANGED,
+        ceiling: int | None = UNCHANGED,
+        frozen: bool = UNCHANGED,
+    ) -> Account:
+        """Change the settings that are given. Raises AccountNotFound, LimitConflict."""
+        check_id("id", id)
+        slot = rows.find_slot(self._ledger, id)
+        # Only what is given is checked; the rest is read and written under the account's lock.
+        changes: dict[str, Any] = {}
+        if floor is not UNCHANGED:
+            changes["floor"] = check_limit("floor", floor)
+        if ceiling is not UNCHANGED:
+            changes["ceiling"] = check_limit("ceiling", ceiling)
+        if frozen is not UNCHANGED:
+            changes["frozen"] = bool(frozen)
+        self._doors.reserve_credit()
+        lsn = 0
+        try:
+            lsn = rows.change_account(self._ledger, slot, changes)
+        finally:
+            self._doors.log_done(lsn, True)
+        if lsn == 0:
+            self._doors.wait()
+        return self._read(slot)
+
+    def _read(self, slot: int) -> Account:
+        account: Account = rows.read_account(self._ledger, slot)
+        self._doors.wait()
+        return account
+
+    def account(self, id: str) -> Account:
+        """The account as it stands. Raises AccountNotFound."""
+        return self._read(rows.find_slot(self._ledger, id))
+
+    def accounts(self, start: int = 0, limit: int = 100) -> list[Account]:
+        """The accounts from slot `start` on, in the order in which they were opened."""
+        found = self.peek_accounts(start, limit)
+        self._doors.wait()
+        return found
+
+    def peek_account(self, id: str) -> Account:
+        """The account as it stands, maybe not yet durable: wait on a `barrier` before telling."""
+        account: Account = rows.read_account(self._ledger, rows.find_slot(self._ledger, id))
+        return account
+
+    def peek_accounts(self, start: int = 0, limit: int = 100) -> list[Account]:
+        """As `accounts`, maybe not yet durable: wait on a `barrier` before telling."""
+        check_range("start", start, 0, AMOUNT_MAX)
+        check_range("limit", limit, 0, AMOUNT_MAX)
+        end = min(start + limit, rows.account_count(self._ledger))
+        return [rows.read_account(self._ledger, slot) for slot in range(start, end)]
+
+    def balance(self, id: str) -> int:
+        """The balance of an account in minor units. Raises AccountNotFound."""
+        return self.account(id).balance
+
+    def slots(self, ids: Sequence[str]) -> npt.NDArray[np.uint32]:
+        """The slots of accounts, shape (n,). Raises AccountNotFound, naming the id."""
+        slots: npt.NDArray[np.uint32] = rows.find_slots(self._ledger, ids)
+        return slots
+
+    @property
+    def balances(self) -> npt.NDArray[np.int64]:
+        """A read-only view of all balances by slot, shape (accounts,). Live, not yet durable."""
+        view: npt.NDArray[np.int64] = rows.balances(self._ledger)
+        return view
+
+    # -- transfers, in the caller's thread --------------------------------------------------------
+
+    def transfer(
+        self,
+        source: str,
+        target: str,
+        amount: int,
+        *,
+        key: str,
+        client: str = "",
+        memo: str | None = None,
+    ) -> Outcome:
+        """Move `amount` minor units, at most once per (client, key). A refusal is an Outcome too.
+
+        Raises InvalidArgument, EngineClosed, EngineFailed, OutcomeUnknown.
+        """
+        submission = Submission(self._ledger, 1)
+        submission.add(client, key, source, target, amount, memo)
+        self._doors.apply_submission(submission)
+        outcome: Outcome = submission.outcome(0)
+        return outcome
+
+    def transfer_batch(self, batch: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+        """Apply rows of TRANSFER in their order; returns rows of OUTCOME, shape (n,).
+
+        Durable when it returns. The GIL is released throughout, so do not change `batch` meanwhile.
+        """
+        array = np.asarray(batch)
+        if array.dtype != TRANSFER or array.ndim != 1:
+            raise InvalidArgument("batch", "not a one-dimensional array of ledgercore.TRANSFER")
+        array = np.ascontiguousarray(array)
+        if array.ctypes.data % ALIGNMENT_BYTES != 0:
+            array = array.copy()
+        outcomes = np.zeros(len(array), OUTCOME)
+        if len(array) > 0:
+            self._doors.apply_batch(array.view(np.uint8), outcomes.view(np.uint8), self.batch_max)
+        return outcomes
+
+    def fingerprint(self, key: str, client: str = "") -> bytes:
+        """The 16 bytes that stand for (client, key) in `TRANSFER["key"]`."""
+        found: bytes = self._ledger.fingerprint(check_scope(key, client))
+        return found
+
+    def fingerprints(self, keys: Sequence[str], client: str = "") -> npt.NDArray[np.void]:
+        """The fingerprints of many keys of one client, dtype V16, shape (n,)."""
+        joined = b"".join(self.fingerprint(key, client) for key in keys)
+        return np.frombuffer(joined, "V16").copy()
+
+    # -- transfers, without waiting ---------------------------------------------------------------
+
+    def segment_of(self, source: str) -> int:
+        """The segment whose queue takes the transfers of this account."""
+        if self.segments == 1:
+            return 0
+        return int(self._ledger.segment_hash(source.encode()) % self.segments)
+
+    def new_submission(self) -> Submission:
+        """An empty micro-batch with room for `batch_max` transfers."""
+        return Submission(self._ledger, min(self.batch_max, self.options.queue_size))
+
+    def submit(self, submission: Submission, segment: int = 0) -> None:
+        """Queue a submission; never blocks. Raises QueueFull, EngineFailed, EngineClosed."""
+        if not 0 <= segment < self.segments:
+            raise InvalidArgument("segment", f"{segment} is not 0 to {self.segments - 1}")
+        self._doors.submit(submission, segment)
+
+    def barrier(self, lsn: int | None = None) -> Submission:
+        """Submit an empty submission that completes once `lsn` is durable; never blocks.
+
+        Without `lsn`: once all that is applied now is durable.
+        """
+        submission = Submission(self._ledger, 0)
+        self._doors.barrier(submission, lsn)
+        return submission
+
+    def fileno(self) -> int:
+        """An eventfd that is readable while `completed` has something to return."""
+        descriptor: int = self._doors.event_fd
+        return descriptor
+
+    def completed(self) -> list[Submission]:
+        """The submissions that have completed since the last call; clears the eventfd."""
+        submissions: list[Submission] = self._doors.completed()
+        return submissions
+
+    # -- the past, and the whole ------------------------------------------------------------------
+
+    def find_transfer(self, id: int) -> Transfer | None:
+        """The transfer with this id, applied or refused, or None.
+
+        In memory only the newest are held, and no memos.
+        """
+        return self._past.find_transfer(id)
+
+    def find_key(self, key: str, client: str = "") -> KeyState:
+        """What the engine knows of a key. Raises InvalidArgument."""
+        return self._past.find_key(self.fingerprint(key, client))
+
+    def audit(self, *, journal: bool = False) -> Audit:
+        """Check the sums and limits; with `journal`, another process replays the journal as well.
+
+        The checks see one instant: all stripes are held while the balances are copied.
+        """
+        return self._auditor.audit(journal=journal)
+
+    def statistics(self) -> Statistics:
+        """Counters for operators."""
+        doors, ledger = self._doors, self._ledger
+        return Statistics(
+            lsn_applied=last_lsn(ledger),
+            lsn_durable=doors.durable_lsn,
+            accounts=rows.account_count(ledger),
+            keys=count_keys(ledger),
+            keys_max=self.options.keys_max,
+            queue_depth=doors.queue_depth,
+            workers=len(self._threads["workers"]),
+            durability=self.durability,
+            groups=doors.group_count,
+            recovered_records=0 if self.recovered is None else self.recovered.records,
+            recovery_seconds=0.0 if self.recovered is None else self.recovered.seconds,
+        )
+
+    def __repr__(self) -> str:
+        where = f" at {self.path}" if self.path else ""
+        return f"<ledgercore.Engine, durability={self.durability}{where}>"

@@ -1,0 +1,77 @@
+"""What goes wrong beside the rules of the ledger: misuse, damage, and a world that does not hold.
+
+A declined transfer is not here: it is a `Status`. Each class stands for one way to act on it.
+"""
+
+
+class LedgerError(Exception):
+    """The root of everything that the engine raises on purpose."""
+
+
+class InvalidArgument(LedgerError, ValueError):
+    """An argument is outside its documented range. `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+    def __reduce__(self) -> tuple[type["InvalidArgument"], tuple[str, str]]:
+        """Let it travel between processes: `args` alone would not make it again."""
+        return type(self), (self.field, self.message)
+
+
+class AccountNotFound(LedgerError, KeyError):
+    """No account has this id."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else "no such account"
+
+
+class AccountExists(LedgerError):
+    """The id is taken by an account with another asset, floor, ceiling or frozen flag."""
+
+
+class LimitConflict(LedgerError):
+    """The account's balance is already outside the floor or ceiling that was asked for."""
+
+
+class CapacityExceeded(LedgerError):
+    """A table with a stated size (accounts, assets) is full."""
+
+
+class QueueFull(LedgerError):
+    """The bounded queue has no room. Nothing was taken; try again later with the same key."""
+
+
+class EngineClosed(LedgerError):
+    """The engine was closed before the work was taken. Nothing was taken."""
+
+
+class EngineFailed(LedgerError):
+    """A write or sync of the journal failed, so the engine has stopped for good.
+
+    Nothing of this call was taken.
+    """
+
+
+class OutcomeUnknown(LedgerError):
+    """The journal failed under this call: what it did may or may not be on the disk.
+
+    Ask again, with the same key, after a restart.
+    """
+
+
+class DirectoryLocked(LedgerError):
+    """Another process holds the data directory."""
+
+
+class DirectoryUnusable(LedgerError):
+    """The data directory cannot be created, read or written, or its disk is full."""
+
+
+class JournalDamaged(LedgerError):
+    """The journal, the seal or a snapshot holds bytes that the engine did not write.
+
+    The message names the file, the offset and the LSN.
+    """

@@ -1,0 +1,79 @@
+"""The types of frames.pyx, as Python sees it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer
+
+from .replay import Replay
+
+SEGMENT_HEADER_BYTES: int
+SEAL_BYTES: int
+FRAME_ALIGNMENT: int
+KIND_JOURNAL: int
+KIND_SNAPSHOT: int
+FRAME_RECORDS_MAX: int
+
+@dataclass(frozen=True, slots=True)
+class SegmentHeader:
+    """The head of a segment or snapshot file."""
+
+    kind: int
+    salt: int
+    number: int
+    first_lsn: int
+    previous_crc: int
+    ledger_id: bytes
+    hash_key: bytes
+    created_ns: int
+    key_ttl_ns: int
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """How far the journal was synced; `frame_crc` names the frame that ends there."""
+
+    synced_lsn: int
+    segment: int
+    ledger_id: bytes
+    frame_crc: int
+    clean: bool
+    sequence: int
+
+@dataclass(slots=True)
+class Scan:
+    """How far a walk over frames has come, and why it ended there."""
+
+    offset: int
+    previous_crc: int
+    next_lsn: int
+    frames: int = 0
+    end: str = "end"
+    sealed_crc: int | None = None
+
+def checksum(data: Buffer, portable: bool = False) -> int: ...
+def read_segment_header(file: Buffer) -> SegmentHeader | None: ...
+def read_seal(file: Buffer) -> Seal | None: ...
+def scan_frames(
+    file: Buffer,
+    salt: int,
+    offset: int,
+    previous_crc: int,
+    next_lsn: int,
+    replay: Replay | None = None,
+    sealed_lsn: int = 0,
+    stop_lsn: int = 0,
+) -> Scan: ...
+def find_witness(file: Buffer, offset: int, salt: int, lsn: int) -> int | None: ...
+def find_end(file: Buffer, offset: int) -> int: ...
+def read_frame(file: Buffer, offset: int) -> tuple[bytes, bytes, int]: ...
+def encode_segment_header(header: SegmentHeader) -> bytes: ...
+def encode_frame(
+    records: npt.NDArray[np.uint8],
+    text: Buffer,
+    first_lsn: int,
+    salt: int,
+    previous_crc: int,
+    synced_lsn: int,
+) -> tuple[bytes, int]: ...
+def encode_seal(seal: Seal) -> bytes: ...

@@ -1,0 +1,263 @@
+"""The past, read from the journal: one transfer by its id, or everything in order.
+
+Reads files only, beside a running engine or without one; the caller sees to it that what it asks
+for is durable.
+"""
+
+import os
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .directory import DataDirectory
+from .errors import JournalDamaged
+from .frames import SEGMENT_HEADER_BYTES, SegmentHeader, read_frame, scan_frames
+from .status import Status
+
+
+class TransferRecord(NamedTuple):
+    """The fields of a transfer's record, as src/record.h lays them out."""
+
+    lsn: int
+    kind: int
+    status: int
+    flags: int
+    client: int
+    key: bytes
+    source: int
+    target: int
+    amount: int
+    time_ns: int
+    text_offset: int
+    text_length: int
+    source_length: int
+    target_length: int
+
+
+class AccountRecord(NamedTuple):
+    """The fields of an account's record, as src/record.h lays them out."""
+
+    lsn: int
+    kind: int
+    status: int
+    flags: int
+    client: int
+    floor: int
+    ceiling: int
+    slot: int
+    asset: int
+    balance: int
+    time_ns: int
+    text_offset: int
+    text_length: int
+    id_length: int
+    asset_length: int
+
+
+TRANSFER_LAYOUT = struct.Struct("<QBBBxI16sIIqqIHBB")
+ACCOUNT_LAYOUT = struct.Struct("<QBBBxIqqIIqqIHBB")
+RECORD_BYTES = 64
+
+KIND_TRANSFER, KIND_OPENED, KIND_CHANGED = 1, 2, 3
+KINDS = {KIND_TRANSFER: "transfer", KIND_OPENED: "account-opened", KIND_CHANGED: "account-changed"}
+FLAG_FROZEN = 1
+FLOOR_NONE, CEILING_NONE = -(2**63), 2**63 - 1
+
+# A mark lets a later search start in the middle of a segment; this far apart at least.
+MARK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RawTransfer:
+    """A transfer's record as logged: slots instead of ids, where the accounts existed."""
+
+    lsn: int
+    status: Status
+    key: bytes
+    source: int
+    target: int
+    source_id: str | None
+    target_id: str | None
+    amount: int
+    time_ns: int
+    memo: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One record of the journal with ids for slots. What a kind does not have is None."""
+
+    lsn: int
+    kind: str
+    time_ns: int
+    status: Status | None = None
+    source: str | None = None
+    target: str | None = None
+    amount: int | None = None
+    memo: str | None = None
+    key: bytes | None = None
+    account: str | None = None
+    asset: str | None = None
+    floor: int | None = None
+    ceiling: int | None = None
+    frozen: bool | None = None
+
+
+def parse_transfer(record: bytes, text: bytes) -> RawTransfer | None:
+    """Return the transfer that a record and its frame's text tell of; None for other kinds."""
+    fields = TransferRecord._make(TRANSFER_LAYOUT.unpack(record))
+    if fields.kind != KIND_TRANSFER:
+        return None
+    own = text[fields.text_offset : fields.text_offset + fields.text_length]
+    source_id, rest = own[: fields.source_length], own[fields.source_length :]
+    target_id, memo = rest[: fields.target_length], rest[fields.target_length :]
+    return RawTransfer(
+        lsn=fields.lsn,
+        status=Status(fields.status),
+        key=fields.key,
+        source=fields.source,
+        target=fields.target,
+        source_id=source_id.decode() or None,
+        target_id=target_id.decode() or None,
+        amount=fields.amount,
+        time_ns=fields.time_ns,
+        memo=memo.decode() or None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a segment from which a scan can start."""
+
+    next_lsn: int
+    offset: int
+    previous_crc: int
+
+
+class SegmentReader:
+    """One segment, with marks that get denser as it is read."""
+
+    def __init__(self, header: SegmentHeader, data: memoryview) -> None:
+        self.header = header
+        self.data = data
+        self.marks = [Mark(header.first_lsn, SEGMENT_HEADER_BYTES, header.previous_crc)]
+
+    def find(self, lsn: int) -> tuple[bytes, bytes] | None:
+        """Return (record, text of its frame) of an LSN, or None if the segment ends before it."""
+        mark = self.marks[bisect_right(self.marks, lsn, key=lambda mark: mark.next_lsn) - 1]
+        while True:
+            # The walk ends at the frame that holds the LSN, or at the edge of this window.
+            window = self.data[: mark.offset + MARK_BYTES]
+            scan = scan_frames(
+                window,
+                self.header.salt,
+                mark.offset,
+                mark.previous_crc,
+                mark.next_lsn,
+                stop_lsn=lsn,
+            )
+            if scan.end == "stopped":
+                break
+            if scan.offset == mark.offset:
+                return None
+            mark = Mark(scan.next_lsn, scan.offset, scan.previous_crc)
+            if mark.next_lsn > self.marks[-1].next_lsn:
+                self.marks.append(mark)
+        records, text, _ = read_frame(self.data, scan.offset)
+        start = (lsn - scan.next_lsn) * RECORD_BYTES
+        return records[start : start + RECORD_BYTES], text
+
+
+class History:
+    """Finds records by LSN in the segments of a directory."""
+
+    def __init__(self, directory: DataDirectory) -> None:
+        self.directory = directory
+        self.readers: list[SegmentReader] = []
+
+    def refresh(self) -> None:
+        """Take in the segments that were begun since the last look."""
+        known = {reader.header.number for reader in self.readers}
+        for path in self.directory.segment_paths():
+            if int(path.stem) not in known:
+                self.readers.append(SegmentReader(*self.directory.read_segment(path)))
+        self.readers.sort(key=lambda reader: reader.header.first_lsn)
+
+    def find(self, lsn: int) -> tuple[bytes, bytes] | None:
+        """Return (record, text of its frame) of a durable LSN; None before the first segment."""
+        found = self.find_in_readers(lsn)
+        if found is None:
+            # It may be in a segment that was begun after the last look.
+            self.refresh()
+            found = self.find_in_readers(lsn)
+        return found
+
+    def find_in_readers(self, lsn: int) -> tuple[bytes, bytes] | None:
+        position = bisect_right(self.readers, lsn, key=lambda reader: reader.header.first_lsn)
+        return self.readers[position - 1].find(lsn) if position > 0 else None
+
+
+def read_journal(path: str | os.PathLike[str]) -> Iterator[JournalEntry]:
+    """Yield every record of a ledger's journal in the order of its LSNs.
+
+    Stops at the last whole frame, as of when it gets there. Raises JournalDamaged where a segment's
+    header is not sound or the journal does not begin at LSN 1, so that slots could not be named.
+    """
+    directory = DataDirectory(path)
+    accounts: list[tuple[str, str]] = []
+    previous_crc, next_lsn = 0, 1
+    for segment in directory.segment_paths():
+        header, data = directory.read_segment(segment)
+        if header.first_lsn != next_lsn or header.previous_crc != previous_crc:
+            raise JournalDamaged(f"{segment}: LSN {next_lsn} is missing before this segment")
+        offset = SEGMENT_HEADER_BYTES
+        while True:
+            # One frame a step: the walk stops before the frame that holds its own first LSN.
+            scan = scan_frames(data, header.salt, offset, previous_crc, next_lsn, stop_lsn=next_lsn)
+            if scan.end != "stopped":
+                break
+            records, text, length = read_frame(data, offset)
+            for start in range(0, len(records), RECORD_BYTES):
+                yield parse_entry(records[start : start + RECORD_BYTES], text, accounts)
+            previous_crc = int.from_bytes(data[offset + 124 : offset + 128], "little")
+            next_lsn += len(records) // RECORD_BYTES
+            offset += length
+
+
+def parse_entry(record: bytes, text: bytes, accounts: list[tuple[str, str]]) -> JournalEntry:
+    """Return a record with ids for slots; `accounts` (id, asset) grows with what it opens."""
+    transfer = parse_transfer(record, text)
+    if transfer is not None:
+        return JournalEntry(
+            lsn=transfer.lsn,
+            kind=KINDS[KIND_TRANSFER],
+            time_ns=transfer.time_ns,
+            status=transfer.status,
+            key=transfer.key,
+            amount=transfer.amount,
+            memo=transfer.memo,
+            source=transfer.source_id or name_of(accounts, transfer.source),
+            target=transfer.target_id or name_of(accounts, transfer.target),
+        )
+    fields = AccountRecord._make(ACCOUNT_LAYOUT.unpack(record))
+    own = text[fields.text_offset : fields.text_offset + fields.text_length].decode()
+    if fields.kind == KIND_OPENED:
+        accounts.append((own[: fields.id_length], own[fields.id_length :]))
+    account, asset = accounts[fields.slot]
+    return JournalEntry(
+        lsn=fields.lsn,
+        kind=KINDS[fields.kind],
+        time_ns=fields.time_ns,
+        account=account,
+        asset=asset,
+        floor=None if fields.floor == FLOOR_NONE else fields.floor,
+        ceiling=None if fields.ceiling == CEILING_NONE else fields.ceiling,
+        frozen=bool(fields.flags & FLAG_FROZEN),
+    )
+
+
+def name_of(accounts: list[tuple[str, str]], slot: int) -> str:
+    """The id of the account in a slot, or the slot itself where it holds none."""
+    return accounts[slot][0] if slot < len(accounts) else f"#{slot}"

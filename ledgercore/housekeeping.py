@@ -1,0 +1,70 @@
+"""What an open journal needs now and then: the next segment made ahead, and snapshots.
+
+One thread, which sleeps until half of a segment is used.
+"""
+
+import subprocess
+import sys
+import threading
+
+from .directory import DataDirectory
+from .journal import FileJournal
+from .opening import Options
+from .witness import start_module
+
+
+class Housekeeper:
+    """Prepares segments, and starts a process that makes a snapshot every so many of them."""
+
+    def __init__(self, journal: FileJournal, directory: DataDirectory, options: Options) -> None:
+        self.journal = journal
+        self.directory = directory
+        self.options = options
+        self.snapshotter: subprocess.Popen[str] | None = None
+        self.thread = threading.Thread(target=self.run, daemon=True, name="housekeeper")
+        self.thread.start()
+
+    def run(self) -> None:
+        """Make a spare whenever one is wanted, until the journal stops."""
+        while self.journal.prepare_spare():
+            if self.snapshot_is_due():
+                self.start_snapshot()
+
+    def snapshot_is_due(self) -> bool:
+        """Whether `snapshot_every` segments were filled since the newest snapshot was made."""
+        if self.options.snapshot_every == 0:
+            return False
+        if self.snapshotter is not None and self.snapshotter.poll() is None:
+            return False
+        newest = next(iter(self.directory.snapshot_paths()), None)
+        covered = 0 if newest is None else int(newest.stem)
+        # The oldest of the last `snapshot_every` sealed segments: is it news to the snapshot?
+        sealed = self.directory.segment_paths()[:-1]
+        if len(sealed) < self.options.snapshot_every:
+            return False
+        oldest, _ = self.directory.read_segment(sealed[-self.options.snapshot_every])
+        return oldest.first_lsn > covered
+
+    def start_snapshot(self) -> None:
+        """Make a snapshot in another process; what it has to say goes to our stderr."""
+        self.report_snapshot()
+        options = self.options
+        self.snapshotter = start_module(
+            "snapshots", self.directory.path, options.accounts_max, options.keys_max
+        )
+
+    def report_snapshot(self) -> None:
+        """Pass on why the last snapshot failed, if it did: the ledger goes on without it."""
+        if self.snapshotter is not None:
+            _, problem = self.snapshotter.communicate()
+            if self.snapshotter.returncode > 0:
+                sys.stderr.write(problem)
+            self.snapshotter = None
+
+    def stop(self) -> None:
+        """End the thread, and a snapshot that is being made: the next start makes it again."""
+        self.journal.stop_spares()
+        self.thread.join()
+        if self.snapshotter is not None:
+            self.snapshotter.terminate()
+            self.report_snapshot()

@@ -1,0 +1,164 @@
+"""Opening a ledger: the options, the recovery, and the journal's tail made ready for writing."""
+
+import os
+import secrets
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+from .arguments import check_range
+from .directory import DataDirectory, explained
+from .errors import InvalidArgument, JournalDamaged
+from .frames import SEGMENT_HEADER_BYTES
+from .journal import SEGMENT_BYTES_MIN, FileJournal
+from .ledger import Ledger
+from .recovery import Capacity, Recovered, Recovery
+from .replay import set_key_ttl
+
+RING_RECORDS = 65_536
+DURABILITIES = ("sync", "memory")
+NANOSECONDS = 1_000_000_000
+
+OPTION_RANGES = {
+    "segments": (1, 256),
+    "workers_max": (1, 256),
+    "queue_size": (1, 1 << 24),
+    "batch_max": (1, 16_384),
+    "accounts_max": (1, 1 << 30),
+    "keys_max": (1, 1 << 32),
+    "keys_reserved": (0, 1 << 32),
+    "key_ttl_s": (1, 10 * 366 * 86_400),
+    "segment_bytes": (SEGMENT_BYTES_MIN, 1 << 32),
+    "snapshot_every": (0, 1 << 30),
+}
+"""The lowest and the highest value of each option that is a number."""
+
+
+class OpenOptions(TypedDict, total=False):
+    """What `ledgercore.open` takes by name; `Options` holds the defaults."""
+
+    durability: str
+    segments: int
+    workers_max: int
+    queue_size: int
+    batch_max: int
+    accounts_max: int
+    keys_max: int
+    keys_reserved: int
+    key_ttl_s: int
+    segment_bytes: int
+    snapshot_every: int
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a ledger is to run; checked when it is made, raising InvalidArgument."""
+
+    durability: str = "sync"
+    segments: int = 1
+    workers_max: int = 1
+    queue_size: int = 65_536
+    batch_max: int = 8_192
+    accounts_max: int = 16_777_216
+    keys_max: int = 16_777_216
+    keys_reserved: int = 0
+    key_ttl_s: int = 86_400
+    segment_bytes: int = 67_108_864
+    snapshot_every: int = 16
+
+    def __post_init__(self) -> None:
+        if self.durability not in DURABILITIES:
+            raise InvalidArgument("durability", f"{self.durability!r} is not 'sync' or 'memory'")
+        for name, (low, high) in OPTION_RANGES.items():
+            check_range(name, getattr(self, name), low, high)
+        check_range("keys_reserved", self.keys_reserved, 0, self.keys_max)
+
+    @property
+    def key_ttl_ns(self) -> int:
+        """How long keys are kept at least, in nanoseconds."""
+        return self.key_ttl_s * NANOSECONDS
+
+    @property
+    def capacity(self) -> Capacity:
+        """The sizes of the tables."""
+        return Capacity(self.accounts_max, self.keys_max, RING_RECORDS, self.keys_reserved)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A ledger that is ready to run. In memory there is no directory and no journal."""
+
+    ledger: Ledger
+    journal: FileJournal | None
+    directory: DataDirectory | None
+    recovered: Recovered | None
+
+
+def open_in_memory(options: Options) -> Opened:
+    """A new ledger without a journal: everything is gone when it is closed."""
+    ledger = Ledger(
+        accounts_max=options.accounts_max,
+        keys_max=options.keys_max,
+        key_ttl_ns=options.key_ttl_ns,
+        ring_records=RING_RECORDS,
+        hash_key=secrets.token_bytes(16),
+        keys_reserved=options.keys_reserved,
+    )
+    return Opened(ledger, None, None, None)
+
+
+def open_directory(path: str | os.PathLike[str], options: Options) -> Opened:
+    """Take the lock, make what is missing, recover, and stand at the journal's tail."""
+    directory = DataDirectory(path)
+    directory.hold(create=True)
+    try:
+        return open_held(directory, options)
+    except BaseException:
+        directory.release()
+        raise
+
+
+def open_held(directory: DataDirectory, options: Options) -> Opened:
+    """Open a directory whose lock is held."""
+    directory.remove_leftovers()
+    seal = directory.read_seal()
+    if not directory.segment_paths():
+        if (seal is not None and seal.segment > 0) or directory.snapshot_paths():
+            raise JournalDamaged(f"{directory.journal}: the journal is gone: no segment is there")
+        directory.create(segment_bytes=options.segment_bytes, key_ttl_ns=options.key_ttl_ns)
+    directory.sync_everything()
+    recovered = Recovery(directory, options.capacity).run()
+    prepare_tail(directory, recovered, options)
+    with explained(directory.path):
+        journal = FileJournal(
+            directory.journal,
+            directory.open_seal(),
+            recovered.header,
+            recovered.seal,
+            options.segment_bytes,
+            recovered.offset,
+            recovered.previous_crc,
+            recovered.lsn,
+        )
+    return Opened(recovered.ledger, journal, directory, recovered)
+
+
+def prepare_tail(directory: DataDirectory, recovered: Recovered, options: Options) -> None:
+    """Remove a torn frame, and begin a new segment where the old one cannot go on.
+
+    Keys are kept for as long as the header of the segment says, so that a replay forgets them when
+    the engine did; another `key_ttl_s` needs another segment.
+    """
+    paths = directory.segment_paths()
+    directory.clear_tail(paths[-1], recovered.offset)
+    if recovered.header.key_ttl_ns != options.key_ttl_ns:
+        recovered.header = replace(
+            recovered.header,
+            salt=secrets.randbits(64),
+            number=recovered.header.number + 1,
+            first_lsn=recovered.lsn + 1,
+            previous_crc=recovered.previous_crc,
+            key_ttl_ns=options.key_ttl_ns,
+        )
+        directory.create_segment(recovered.header, options.segment_bytes)
+        recovered.offset = SEGMENT_HEADER_BYTES
+        set_key_ttl(recovered.ledger, options.key_ttl_ns)

@@ -1,0 +1,46 @@
+"""The fields and the native verbs of the pipeline, for the doors into it."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from ledgercore._c cimport lc_frame, lc_outcome, lc_queue, pthread_cond_t, pthread_mutex_t
+from ledgercore.journal cimport Journal
+from ledgercore.ledger cimport Ledger
+from ledgercore.submission cimport submission_t
+
+
+cdef class Pipeline:
+    cdef:
+        Ledger ledger
+        Journal journal
+        lc_queue* queues
+        readonly int segments
+        lc_frame* frame
+        # Guarded by `state`; `settled` is broadcast when any of it changes.
+        pthread_mutex_t state
+        pthread_cond_t settled
+        uint64_t durable, groups
+        submission_t* awaiting
+        submission_t* finished
+        int error, callers, credit_waiters
+        bint closed
+        # Guarded by `wake`: the journal thread sleeps on `published`.
+        pthread_mutex_t wake
+        pthread_cond_t published
+        bint draining
+        readonly int event_fd
+
+    cdef void drop(self, submission_t* first) noexcept
+    cdef int reserve(self, int64_t count) noexcept nogil
+    cdef int error_now(self) noexcept nogil
+    cdef void settle(self, const lc_outcome* outcomes, uint32_t count) noexcept nogil
+    cdef void wake_journal(self) noexcept nogil
+    cdef int wait_durable(self, uint64_t lsn) noexcept nogil
+    cdef void work(self, lc_queue* queue) noexcept nogil
+    cdef void finish_when_durable(self, submission_t* submission) noexcept nogil
+    cdef void finish(self, submission_t* submission) noexcept nogil
+    cdef void finish_awaiting(self) noexcept nogil
+    cdef void write_groups(self) noexcept nogil
+    cdef char* text_buffer(self) noexcept nogil
+    cdef bint wait_published(self, uint64_t lsn, int* error) noexcept nogil
+    cdef void publish_durable(self, uint64_t lsn, uint32_t count) noexcept nogil
+    cdef void fail(self, int error) noexcept nogil

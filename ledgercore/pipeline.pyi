@@ -1,0 +1,16 @@
+"""The types of pipeline.pyx, as Python sees it."""
+
+from .journal import Journal
+from .ledger import Ledger
+
+class Pipeline:
+    """The threads' meeting place. `journal` None means that nothing is written: memory only."""
+
+    segments: int
+    event_fd: int
+
+    def __init__(
+        self, ledger: Ledger, journal: Journal | None, segments: int, queue_size: int
+    ) -> None: ...
+    def run_worker(self, segment: int) -> None: ...
+    def run_journal(self) -> None: ...

@@ -1,0 +1,264 @@
+"""The way of a transfer through the engine's threads: queue, worker, ring, journal, completion.
+
+Workers and the journal thread are Python threads that live inside one `nogil` block each; they wait
+on conditions, so that an idle engine costs nothing. A submission is answered once the highest LSN
+that its outcomes rest on is durable; an eventfd tells the event loop. What comes in and goes out
+by Python is in doors.pyx.
+
+There is one order of locks here: a queue's mutex, `wake` and `state` are never held together.
+"""
+
+from cpython.ref cimport Py_DECREF
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memmove
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+from posix.unistd cimport write
+
+from ledgercore._c cimport *
+from ledgercore.journal cimport Journal
+from ledgercore.ledger cimport Ledger
+from ledgercore.submission cimport Submission, submission_t
+
+import os
+
+cdef extern from "<pthread.h>" nogil:
+    int pthread_cond_timedwait(
+        pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* deadline
+    )
+
+cdef enum:
+    REST_MS = 50  # After this long without work the journal writes its seal.
+
+
+cdef class Pipeline:
+    """The threads' meeting place. `journal` None means that nothing is written: memory only."""
+
+    def __cinit__(self, Ledger ledger, Journal journal, int segments, uint64_t queue_size):
+        self.ledger = ledger
+        self.journal = journal
+        self.segments = segments
+        self.queues = <lc_queue*> malloc(segments * sizeof(lc_queue))
+        self.frame = <lc_frame*> malloc(LC_FRAME_BYTES_MAX + LC_FRAME_ALIGNMENT)
+        if self.queues == NULL or self.frame == NULL:
+            raise MemoryError()
+        cdef int i
+        for i in range(segments):
+            lc_queue_start(&self.queues[i], <void**> ledger.table(queue_size, 8), queue_size)
+        pthread_mutex_init(&self.state, NULL)
+        pthread_cond_init(&self.settled, NULL)
+        pthread_mutex_init(&self.wake, NULL)
+        pthread_cond_init(&self.published, NULL)
+        self.durable = lc_ring_last(&ledger.ring)
+        self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def __dealloc__(self):
+        self.drop(self.awaiting)
+        self.drop(self.finished)
+        cdef int i
+        if self.queues != NULL:
+            for i in range(self.segments):
+                lc_queue_stop(&self.queues[i])
+        free(self.queues)
+        free(self.frame)
+        pthread_cond_destroy(&self.published)
+        pthread_mutex_destroy(&self.wake)
+        pthread_cond_destroy(&self.settled)
+        pthread_mutex_destroy(&self.state)
+        if self.event_fd >= 0:
+            os.close(self.event_fd)
+
+    cdef void drop(self, submission_t* first) noexcept:
+        while first != NULL:
+            following = first.next
+            Py_DECREF(<Submission> first.owner)
+            first = following
+
+    # -- credits and durability -------------------------------------------------------------------
+
+    cdef int reserve(self, int64_t count) noexcept nogil:
+        """Wait for `count` credits of the ring; returns an errno once the journal has failed."""
+        if self.journal is None or lc_ring_reserve(&self.ledger.ring, count):
+            return self.error_now()
+        cdef int error = 0
+        pthread_mutex_lock(&self.state)
+        self.credit_waiters += 1
+        while self.error == 0 and not lc_ring_reserve(&self.ledger.ring, count):
+            pthread_cond_wait(&self.settled, &self.state)
+        self.credit_waiters -= 1
+        error = self.error
+        pthread_mutex_unlock(&self.state)
+        return error
+
+    cdef int error_now(self) noexcept nogil:
+        pthread_mutex_lock(&self.state)
+        cdef int error = self.error
+        pthread_mutex_unlock(&self.state)
+        return error
+
+    cdef void settle(self, const lc_outcome* outcomes, uint32_t count) noexcept nogil:
+        """Give back the credits of what took no LSN, and wake the journal for what did."""
+        cdef uint32_t i, taken = 0
+        if self.journal is None:
+            return
+        for i in range(count):
+            taken += outcomes[i].lsn != 0 and not outcomes[i].replayed
+        if taken < count:
+            lc_ring_release(&self.ledger.ring, count - taken)
+            pthread_mutex_lock(&self.state)
+            if self.credit_waiters > 0:
+                pthread_cond_broadcast(&self.settled)
+            pthread_mutex_unlock(&self.state)
+        if taken > 0:
+            self.wake_journal()
+
+    cdef void wake_journal(self) noexcept nogil:
+        pthread_mutex_lock(&self.wake)
+        pthread_cond_signal(&self.published)
+        pthread_mutex_unlock(&self.wake)
+
+    cdef int wait_durable(self, uint64_t lsn) noexcept nogil:
+        """Wait until `lsn` is durable; returns an errno if the journal fails before."""
+        cdef int error = 0
+        if self.journal is None:
+            return 0
+        pthread_mutex_lock(&self.state)
+        while self.durable < lsn and self.error == 0:
+            pthread_cond_wait(&self.settled, &self.state)
+        if self.durable < lsn:
+            error = self.error
+        pthread_mutex_unlock(&self.state)
+        return error
+
+    # -- the native threads -----------------------------------------------------------------------
+
+    def run_worker(self, int segment):
+        """Apply the submissions of a segment until its queue is closed and empty."""
+        with nogil:
+            self.work(&self.queues[segment])
+
+    cdef void work(self, lc_queue* queue) noexcept nogil:
+        cdef submission_t* submission
+        cdef uint32_t count
+        while True:
+            submission = <submission_t*> lc_queue_pop(queue)
+            if submission == NULL:
+                return
+            count = submission.count
+            if self.reserve(count) == 0:
+                self.ledger.apply_records(
+                    submission.records, submission.text, submission.outcomes, count,
+                    &submission.rest_lsn
+                )
+                self.settle(submission.outcomes, count)
+            else:
+                submission.failed = True
+            lc_queue_done(queue, count)
+            self.finish_when_durable(submission)
+
+    cdef void finish_when_durable(self, submission_t* submission) noexcept nogil:
+        pthread_mutex_lock(&self.state)
+        if (
+            self.journal is None or self.error != 0 or submission.failed
+            or submission.rest_lsn <= self.durable
+        ):
+            if submission.rest_lsn > self.durable and self.error != 0:
+                submission.failed = True
+            self.finish(submission)
+        else:
+            submission.next = self.awaiting
+            self.awaiting = submission
+        pthread_mutex_unlock(&self.state)
+
+    cdef void finish(self, submission_t* submission) noexcept nogil:
+        """Hand a submission to `completed`; the eventfd is written when the list was empty."""
+        cdef uint64_t one = 1
+        if self.finished == NULL:
+            write(self.event_fd, &one, sizeof(one))
+        submission.next = self.finished
+        self.finished = submission
+
+    cdef void finish_awaiting(self) noexcept nogil:
+        """Finish what was waiting for the present `durable` (or for nothing any more)."""
+        cdef submission_t** link = &self.awaiting
+        cdef submission_t* submission
+        while link[0] != NULL:
+            submission = link[0]
+            if submission.rest_lsn <= self.durable or self.error != 0:
+                link[0] = submission.next
+                submission.failed = submission.rest_lsn > self.durable
+                self.finish(submission)
+            else:
+                link = &submission.next
+
+    def run_journal(self):
+        """Write groups until `drain`; for the one journal thread."""
+        with nogil:
+            self.write_groups()
+
+    cdef void write_groups(self) noexcept nogil:
+        cdef uint64_t next_lsn = self.durable + 1
+        cdef uint32_t count
+        cdef int error = 0
+        while error == 0 and self.wait_published(next_lsn, &error):
+            count = lc_ring_collect(
+                &self.ledger.ring, next_lsn, lc_frame_records(self.frame), LC_FRAME_RECORDS_MAX,
+                self.text_buffer(), LC_FRAME_TEXT_BYTES_MAX, &self.frame.text_length
+            )
+            self.frame.first_lsn = next_lsn
+            self.frame.count = count
+            if self.frame.text_length > 0:
+                memmove(lc_frame_text(self.frame), self.text_buffer(), self.frame.text_length)
+            error = self.journal.append(self.frame)
+            if error == 0:
+                error = self.journal.sync()
+            if error == 0:
+                next_lsn += count
+                self.publish_durable(next_lsn - 1, count)
+        if error != 0:
+            self.fail(error)
+
+    cdef char* text_buffer(self) noexcept nogil:
+        """Text is gathered behind room for all records, and moved up once their number is known."""
+        return <char*> (lc_frame_records(self.frame) + LC_FRAME_RECORDS_MAX)
+
+    cdef bint wait_published(self, uint64_t lsn, int* error) noexcept nogil:
+        """Wait for the record of `lsn`; False once there is none to come. Seals in a lull."""
+        cdef timespec deadline
+        cdef bint rested = False
+        pthread_mutex_lock(&self.wake)
+        while not lc_ring_ready(&self.ledger.ring, lsn) and not self.draining and error[0] == 0:
+            if rested:
+                pthread_cond_wait(&self.published, &self.wake)
+                continue
+            clock_gettime(CLOCK_REALTIME, &deadline)
+            deadline.tv_nsec += REST_MS * 1000000
+            if deadline.tv_nsec >= 1000000000:
+                deadline.tv_sec += 1
+                deadline.tv_nsec -= 1000000000
+            if pthread_cond_timedwait(&self.published, &self.wake, &deadline) != 0:
+                pthread_mutex_unlock(&self.wake)
+                error[0] = self.journal.rest()
+                rested = True
+                pthread_mutex_lock(&self.wake)
+        pthread_mutex_unlock(&self.wake)
+        return lc_ring_ready(&self.ledger.ring, lsn) and error[0] == 0
+
+    cdef void publish_durable(self, uint64_t lsn, uint32_t count) noexcept nogil:
+        lc_ring_release(&self.ledger.ring, count)
+        pthread_mutex_lock(&self.state)
+        self.durable = lsn
+        self.groups += 1
+        self.finish_awaiting()
+        pthread_cond_broadcast(&self.settled)
+        pthread_mutex_unlock(&self.state)
+
+    cdef void fail(self, int error) noexcept nogil:
+        """Acknowledge nothing any more, for good. The eventfd tells, even where nobody waits."""
+        cdef uint64_t one = 1
+        pthread_mutex_lock(&self.state)
+        self.error = error
+        self.finish_awaiting()
+        write(self.event_fd, &one, sizeof(one))
+        pthread_cond_broadcast(&self.settled)
+        pthread_mutex_unlock(&self.state)

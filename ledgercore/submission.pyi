@@ -1,0 +1,33 @@
+"""The types of submission.pyx. The docstrings here are its reference."""
+
+from .ledger import Ledger
+from .types import Outcome
+
+class Submission:
+    """A micro-batch on its way through one segment, made by `Engine.new_submission`.
+
+    Filled by one thread, handed over once with `Engine.submit`, and read again after
+    `Engine.completed` has returned it. An empty one is a barrier.
+    """
+
+    def __init__(self, ledger: Ledger, count_max: int) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def is_full(self) -> bool: ...
+    @property
+    def failed(self) -> bool:
+        """True if the journal failed under it: the outcomes are unknown, and must not be told."""
+
+    def add(
+        self, client: str, key: str, source: str, target: str, amount: int, memo: str | None = None
+    ) -> int:
+        """Add a transfer and return its index.
+
+        `client` is the scope of the key (0-255 bytes), `key` 1-255 visible ASCII characters,
+        `source` and `target` account ids, `amount` 1 to 2**63-1 minor units, `memo` at most
+        256 bytes of UTF-8. Raises InvalidArgument, or QueueFull if the submission is full.
+        """
+
+    def outcome(self, index: int) -> Outcome: ...
+    def asset(self, index: int) -> str | None:
+        """The asset of the transfer, None where an account of it did not exist."""

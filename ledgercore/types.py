@@ -1,0 +1,115 @@
+"""The values that cross the seam: frozen, comparable, without behaviour, and their numpy layouts.
+
+Money is an int of minor units everywhere. Times are int nanoseconds since the Unix epoch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .status import Status
+
+TRANSFER = np.dtype([("key", "V16"), ("from", "<u4"), ("to", "<u4"), ("amount", "<i8")])
+"""One row of a batch of transfers, 32 bytes: key fingerprint, account slots, minor units."""
+
+OUTCOME = np.dtype(
+    [("id", "<u8"), ("time_ns", "<i8"), ("status", "u1"), ("replayed", "u1"), ("pad", "V6")]
+)
+"""One row of the answer to a batch, 24 bytes. `id` is 0 where nothing was stored."""
+
+SLOT_NONE = 0xFFFFFFFF
+"""The slot of an account that does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as it stood when it was read. `floor` or `ceiling` None means no limit."""
+
+    id: str
+    asset: str
+    balance: int
+    floor: int | None
+    ceiling: int | None
+    frozen: bool
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one transfer. `id` is its LSN, 0 where nothing was stored."""
+
+    id: int
+    status: Status
+    replayed: bool
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A transfer as the journal holds it, applied or refused.
+
+    `asset` is None where an account did not exist. An account that was named by a slot that holds
+    none is `#slot`.
+    """
+
+    id: int
+    status: Status
+    source: str
+    target: str
+    amount: int
+    asset: str | None
+    time_ns: int
+    memo: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """What the engine knows of an idempotency key.
+
+    `state` is "unseen", "applied", "refused" or "expired"; `transfer` is there where the key still
+    leads to one.
+    """
+
+    state: str
+    transfer: Transfer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The result of a whole-ledger check, at one LSN.
+
+    `sums` is the sum of balances per asset (0 each in a sound ledger); `violations` names what is
+    wrong, account by account. `journal_checked` tells whether the journal was replayed by another
+    process and compared with memory.
+    """
+
+    lsn: int
+    accounts: int
+    sums: dict[str, int]
+    violations: tuple[str, ...]
+    journal_checked: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.violations
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counters of a running engine, for operators. Nothing here is needed to use it.
+
+    `groups` counts the frames written since it was opened, each with one sync.
+    """
+
+    lsn_applied: int
+    lsn_durable: int
+    accounts: int
+    keys: int
+    keys_max: int
+    queue_depth: int
+    workers: int
+    durability: str
+    groups: int
+    recovered_records: int
+    recovery_seconds: float

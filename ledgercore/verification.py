@@ -1,0 +1,247 @@
+"""Offline work on a data directory: verify, inspect, repair, compact.
+
+None of it needs an engine; all but `inspect` take the lock, so that none runs beside one.
+"""
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .accounts import account_count, photograph
+from .auditing import find_violations, sum_by_asset
+from .directory import DataDirectory, explained, sync_directory
+from .errors import JournalDamaged
+from .frames import SEGMENT_HEADER_BYTES, Seal, find_end, scan_frames
+from .opening import Options
+from .recovery import Damage, Progress, Recovered, Recovery, load_snapshot
+from .replay import count_keys
+from .snapshots import make_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a full replay found. `violations` is empty in a sound ledger."""
+
+    accounts: int
+    transfers: int
+    refusals: int
+    keys: int
+    lsn: int
+    records: int
+    seconds: float
+    torn_bytes: int
+    sums: dict[str, int]
+    violations: tuple[str, ...]
+
+    @property
+    def records_per_second(self) -> float:
+        """The speed of the replay."""
+        return self.records / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What lies in a directory, sound or not."""
+
+    ledger_id: str
+    seal: dict[str, Any] | None
+    segments: list[dict[str, Any]]
+    snapshots: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What `repair` did. `lsns_lost` counts what was known to be synced and is cut off."""
+
+    action: str
+    file: str | None
+    kept_as: str | None
+    lsn_last: int
+    lsns_lost: int
+
+
+def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Verification:
+    """Replay everything from the first segment on and check every invariant.
+
+    Snapshots are not used, but each is compared with the journal's state where it was made.
+    Raises JournalDamaged, DirectoryUnusable, DirectoryLocked.
+    """
+    directory = DataDirectory(path)
+    directory.hold(create=False)
+    try:
+        capacity = Options().capacity
+        recovered = Recovery(
+            directory, capacity, use_snapshots=begins_late(directory), progress=progress
+        ).run()
+        return describe(directory, recovered)
+    finally:
+        directory.release()
+
+
+def begins_late(directory: DataDirectory) -> bool:
+    """Whether the first segments are gone, so that only a snapshot can tell how it began."""
+    paths = directory.segment_paths()
+    return bool(paths) and directory.read_segment(paths[0])[0].first_lsn > 1
+
+
+def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
+    """Check what a replay led to, and the snapshots beside it."""
+    _, balances, rows = photograph(recovered.ledger)
+    sums = sum_by_asset(recovered.ledger, balances, rows)
+    violations = find_violations(recovered.ledger, balances, rows)
+    for snapshot in directory.snapshot_paths():
+        problem = load_snapshot(snapshot, recovered.header.ledger_id, None)
+        if problem is not None:
+            violations.append(f"{snapshot}: {problem}")
+    return Verification(
+        accounts=account_count(recovered.ledger),
+        transfers=recovered.transfers,
+        refusals=recovered.refusals,
+        keys=count_keys(recovered.ledger),
+        lsn=recovered.lsn,
+        records=recovered.records,
+        seconds=recovered.seconds,
+        torn_bytes=recovered.torn_bytes,
+        sums=sums,
+        violations=tuple(violations),
+    )
+
+
+def inspect(path: str | os.PathLike[str]) -> Inspection:
+    """Tell what the files of a directory hold, without a judgement. Needs no lock."""
+    directory = DataDirectory(path)
+    seal = directory.read_seal()
+    segments = [inspect_segment(directory, segment) for segment in directory.segment_paths()]
+    ledger_id = seal.ledger_id if seal is not None else b""
+    return Inspection(
+        ledger_id=ledger_id.hex(),
+        seal=None
+        if seal is None
+        else {
+            "synced_lsn": seal.synced_lsn,
+            "segment": seal.segment,
+            "clean": seal.clean,
+            "sequence": seal.sequence,
+        },
+        segments=segments,
+        snapshots=[
+            {
+                "file": snapshot.name,
+                "lsn": int(snapshot.stem),
+                "bytes": snapshot.stat().st_size,
+                "valid": load_snapshot(snapshot, ledger_id, None) is None,
+            }
+            for snapshot in directory.snapshot_paths()
+        ],
+    )
+
+
+def inspect_segment(directory: DataDirectory, path: Path) -> dict[str, Any]:
+    """The facts of one segment; `problem` says where its frames stop making sense."""
+    facts: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
+    try:
+        header, data = directory.read_segment(path)
+    except JournalDamaged as error:
+        return facts | {
+            "first_lsn": None,
+            "last_lsn": None,
+            "frames": 0,
+            "records": 0,
+            "bytes_used": 0,
+            "state": "bad header",
+            "problem": str(error),
+        }
+    scan = scan_frames(
+        data, header.salt, SEGMENT_HEADER_BYTES, header.previous_crc, header.first_lsn
+    )
+    rest = find_end(data, scan.offset) - scan.offset
+    return facts | {
+        "first_lsn": header.first_lsn,
+        "last_lsn": scan.next_lsn - 1,
+        "frames": scan.frames,
+        "records": scan.next_lsn - header.first_lsn,
+        "bytes_used": scan.offset,
+        "state": "bytes after the last frame" if rest else "whole",
+        "problem": f"offset {scan.offset}: no frame, but {rest} bytes" if rest else None,
+    }
+
+
+def repair(path: str | os.PathLike[str]) -> Repair:
+    """Cut the journal off before its damage, keeping what is cut; only where recovery refuses.
+
+    This forgets acknowledged transfers, if what is damaged was acknowledged. Raises LedgerError
+    where no cut helps: the first segment or its header is gone.
+    """
+    directory = DataDirectory(path)
+    directory.hold(create=False)
+    try:
+        seal = directory.read_seal()
+        try:
+            recovered = Recovery(directory, Options().capacity).run()
+        except Damage as damage:
+            return cut_off(directory, damage)
+        except JournalDamaged:
+            if seal is None:
+                return restore_seal(directory)
+            raise
+        return Repair("nothing to repair", None, None, recovered.lsn, 0)
+    finally:
+        directory.release()
+
+
+def cut_off(directory: DataDirectory, damage: Damage) -> Repair:
+    """Keep the damaged file and all later ones under another name, and end the journal before."""
+    stamp = time.strftime("%Y%m%dT%H%M%S")
+    kept = damage.path.with_name(f"{damage.path.name}.broken-{stamp}")
+    with explained(damage.path):
+        kept.write_bytes(damage.path.read_bytes())
+        for later in directory.segment_paths():
+            if later > damage.path:
+                later.rename(later.with_name(f"{later.name}.broken-{stamp}"))
+        directory.clear_tail(damage.path, damage.scan.offset)
+        sync_directory(directory.journal)
+    last = damage.scan.next_lsn - 1
+    for snapshot in directory.snapshot_paths():
+        if int(snapshot.stem) > last:
+            snapshot.rename(snapshot.with_name(f"{snapshot.name}.broken-{stamp}"))
+    seal = directory.read_seal()
+    if seal is None:
+        raise JournalDamaged(f"{directory.seal}: there is no valid seal in it")
+    header, _ = directory.read_segment(damage.path)
+    directory.write_seal(
+        replace(
+            seal,
+            synced_lsn=last,
+            segment=header.number,
+            clean=False,
+            frame_crc=damage.scan.previous_crc,
+            sequence=seal.sequence + 1,
+        )
+    )
+    return Repair("truncated", str(damage.path), str(kept), last, max(0, seal.synced_lsn - last))
+
+
+def restore_seal(directory: DataDirectory) -> Repair:
+    """Make a seal for a journal that has lost it, from what the journal itself says."""
+    paths = directory.segment_paths()
+    if not paths:
+        raise JournalDamaged(f"{directory.journal}: the journal is gone: no segment is there")
+    header, _ = directory.read_segment(paths[-1])
+    trusting = Seal(0, header.number, header.ledger_id, 0, False, 1)
+    recovered = Recovery(directory, Options().capacity, seal=trusting).run()
+    directory.write_seal(
+        replace(trusting, synced_lsn=recovered.lsn, frame_crc=recovered.previous_crc)
+    )
+    return Repair("seal restored", str(directory.seal), None, recovered.lsn, 0)
+
+
+def compact(path: str | os.PathLike[str]) -> str | None:
+    """Make a snapshot of the whole journal; returns its path, None where there is nothing new."""
+    directory = DataDirectory(path)
+    directory.hold(create=False)
+    try:
+        return make_snapshot(directory, Options().capacity, sealed_only=False)
+    finally:
+        directory.release()

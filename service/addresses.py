@@ -1,0 +1,111 @@
+"""What an address says: ids and keys in the path, pages and switches in the query.
+
+This module owns which addresses are well formed. It never looks anything up: what is well formed
+and not there is told by the ledger.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from .problems import ACCOUNT_NOT_FOUND, ErrorItem, Problem
+from .requests import INT64_MAX, check_key, match_account_id, refuse
+
+PAGE_DEFAULT = 100
+PAGE_MAX = 1000
+SLOT_MAX = 2**32 - 1
+CURSOR_BYTES = 6
+"""More than a slot needs, so that its Base64 comes without padding."""
+
+_match_count = re.compile(r"[1-9][0-9]{0,18}").fullmatch
+
+
+class PageRequest(msgspec.Struct, frozen=True, gc=False):
+    """A part of a list: where it starts and how long it is at most."""
+
+    start: int
+    limit: int
+
+
+def read_transfer_id(text: str) -> int | None:
+    """Return the id in a path, None if no transfer can have it."""
+    if not _match_count(text):
+        return None
+    number = int(text)
+    return number if number <= INT64_MAX else None
+
+
+def read_path_account(text: str) -> str:
+    """Return the account id in a path, where Sanic has left the percent signs to us."""
+    account_id = unquote(text)
+    if not match_account_id(account_id):
+        raise Problem(ACCOUNT_NOT_FOUND, "No account can have this id.")
+    return account_id
+
+
+def read_path_key(text: str) -> str:
+    """Return the idempotency key in a path, where Sanic has left the percent signs to us."""
+    key = unquote(text)
+    if fault := check_key(key):
+        refuse([make_parameter_error("key", *fault)])
+    return key
+
+
+def make_parameter_error(name: str, code: str, detail: str) -> ErrorItem:
+    """Return the error that names a part of the address."""
+    return {"parameter": name, "code": code, "detail": detail}
+
+
+def read_parameters(query: str, allowed: Sequence[str]) -> dict[str, str]:
+    """Return the parameters of a query; each of them may appear once."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    parameters = dict(pairs)
+    errors = [
+        make_parameter_error(name[:64], "unknown", "There is no such parameter.")
+        for name in parameters
+        if name not in allowed
+    ]
+    if len(parameters) != len(pairs):
+        errors.append(make_parameter_error("", "duplicate", "A parameter appears twice."))
+    if errors:
+        refuse(errors)
+    return parameters
+
+
+def read_page(query: str) -> PageRequest:
+    """Read which part of a list is asked for."""
+    parameters = read_parameters(query, ("limit", "cursor"))
+    limit = parameters.get("limit", str(PAGE_DEFAULT))
+    if not _match_count(limit) or int(limit) > PAGE_MAX:
+        detail = f"A limit is between 1 and {PAGE_MAX}."
+        refuse([make_parameter_error("limit", "out-of-range", detail)])
+    cursor = parameters.get("cursor")
+    return PageRequest(0 if cursor is None else decode_cursor(cursor), int(limit))
+
+
+def read_switch(query: str, name: str) -> bool:
+    """Read a parameter that is true unless it says false."""
+    value = read_parameters(query, (name,)).get(name, "true")
+    if value not in ("true", "false"):
+        refuse([make_parameter_error(name, "boolean-expected", "It is true or false.")])
+    return value == "true"
+
+
+def encode_cursor(slot: int) -> str:
+    """Return the cursor that stands for a place in the list of accounts."""
+    return base64.urlsafe_b64encode(slot.to_bytes(CURSOR_BYTES)).decode()
+
+
+def decode_cursor(cursor: str) -> int:
+    """Return the place that a cursor stands for."""
+    try:
+        place = base64.b64decode(cursor, altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        place = b""
+    if len(place) != CURSOR_BYTES or int.from_bytes(place) > SLOT_MAX:
+        refuse([make_parameter_error("cursor", "cursor", "The cursor is not one of ours.")])
+    return int.from_bytes(place)

@@ -1,0 +1,96 @@
+"""The app: `create_app` joins routes, handlers and lifecycle, and does nothing else.
+
+It is what Sanic's own command takes (`sanic service.app:create_app --factory`), what its test
+client takes, and what `ledgercore serve` runs. The process that serves opens the engine; a
+process that only manages workers never does.
+"""
+
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+from sanic import Sanic
+from sanic.config import Config
+
+from .handlers import install_handlers
+from .lifecycle import Lifecycle
+from .routes import ledger_routes
+from .settings import Settings
+
+BODY_BYTES_MAX = 2 * 1024 * 1024
+"""What is read of a body at most. Much above what any request may hold, so that a body of a
+megabyte is still answered with the name of its fault."""
+
+_SERVER = {
+    "ACCESS_LOG": False,
+    "AUTO_EXTEND": False,
+    "MOTD": False,
+    "REQUEST_MAX_SIZE": BODY_BYTES_MAX,
+    "REQUEST_TIMEOUT": 10,
+    "RESPONSE_TIMEOUT": 60,
+    "KEEP_ALIVE_TIMEOUT": 75,
+    "GRACEFUL_SHUTDOWN_TIMEOUT": 5.0,
+}
+
+# Everything goes to stderr, and only what somebody has to act on.
+_LOG: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "ledgercore: %(message)s"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "stream": "ext://sys.stderr",
+        }
+    },
+    "loggers": {
+        name: {"level": "WARNING", "handlers": ["stderr"], "propagate": False}
+        for name in ("ledgercore", "sanic.root", "sanic.server", "sanic.error", "sanic.access")
+    },
+}
+
+_count_app = count(1)
+
+
+class LedgerApp(Sanic[Config, SimpleNamespace]):
+    """An app that forgets no order to stop.
+
+    A signal may come when the port is open already and the loop is still starting. Sanic stops that
+    start, which has come to its end anyway, and then serves on for ever.
+    """
+
+    def stop(self, terminate: bool = True, unregister: bool = False) -> None:
+        """Stop serving, now or as soon as it has begun."""
+        if self.state.is_running:
+            super().stop(terminate, unregister)
+        else:
+            self.ctx.lifecycle.is_stop_wanted = True
+
+
+def create_app(settings: Settings | None = None) -> LedgerApp:
+    """Return an app with these settings, or with those of the environment."""
+    # Sanic's command hands its own arguments to a factory that takes any.
+    if not isinstance(settings, Settings):
+        settings = Settings.from_environment()
+    app = LedgerApp(_name_app(), log_config=_LOG)
+    app.config.update(_SERVER)
+    app.blueprint(ledger_routes)
+    install_handlers(app)
+    _install_lifecycle(app, Lifecycle(settings))
+    return app
+
+
+def _name_app() -> str:
+    # Sanic wants every app of a process to have a name of its own, and the first one of a worker
+    # process to have the name that it had in the manager.
+    number = next(_count_app)
+    return "ledgercore" if number == 1 else f"ledgercore-{number}"
+
+
+def _install_lifecycle(app: LedgerApp, lifecycle: Lifecycle) -> None:
+    app.ctx.lifecycle = lifecycle
+    app.register_listener(lifecycle.start, "before_server_start")
+    app.register_listener(lifecycle.watch, "after_server_start")
+    app.register_listener(lifecycle.stop, "before_server_stop")
+    app.register_listener(lifecycle.close, "after_server_stop")

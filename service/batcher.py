@@ -1,0 +1,158 @@
+"""From single requests to micro-batches and back, in one turn of the event loop.
+
+This module owns what is under way between the loop and the engine: which request waits for which
+row of which submission. It never reads a clock: a batch is what has arrived in one turn, and it
+leaves at the end of that turn. It never judges a transfer, and never keeps one.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from ledgercore import Engine, EngineFailed, LedgerError, Outcome, Submission
+
+from .problems import OUTCOME_UNKNOWN, Problem
+from .requests import TransferRequest
+
+CLIENT = ""
+"""The scope of all keys until requests carry credentials."""
+
+Waiter = asyncio.Future[Submission]
+
+
+class Batcher:
+    """The way of requests into an engine. Belongs to one event loop and is used only in it.
+
+    What waits here is bounded by the engine's queue, since a request waits only while its
+    submission is open for the rest of a turn, or taken by the engine.
+    """
+
+    def __init__(
+        self, engine: Engine, loop: asyncio.AbstractEventLoop, on_failure: Callable[[], None]
+    ) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._on_failure = on_failure
+        self._open: dict[int, Submission] = {}
+        self._waiters: dict[Submission, list[Waiter]] = {}
+        self._barrier_waiters: list[Waiter] = []
+        self._is_flush_due = False
+        self._idle: asyncio.Future[None] | None = None
+        loop.add_reader(engine.fileno(), self._collect)
+
+    def close(self) -> None:
+        """Stop watching the engine. To be called before the engine is closed."""
+        self._loop.remove_reader(self._engine.fileno())
+
+    async def transfer(self, request: TransferRequest) -> tuple[Outcome, str | None]:
+        """Return what became of a transfer and the asset it moved, once that is durable.
+
+        Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the problem
+        `outcome-unknown` where the journal failed under it.
+        """
+        segment = self._engine.segment_of(request.source)
+        submission = self._open.get(segment)
+        if submission is None:
+            submission = self._open_submission(segment)
+        index = submission.add(
+            CLIENT, request.key, request.source, request.target, request.amount, request.memo
+        )
+        waiter: Waiter = self._loop.create_future()
+        self._waiters[submission].append(waiter)
+        if submission.is_full:
+            self._submit(segment)
+        await waiter
+        return submission.outcome(index), submission.asset(index)
+
+    async def barrier(self, lsn: int | None = None) -> None:
+        """Return once `lsn`, or without it all that is applied now, is durable."""
+        waiter: Waiter = self._loop.create_future()
+        if lsn is None:
+            # One barrier serves all reads of a turn: it is made at the end of the turn.
+            self._barrier_waiters.append(waiter)
+            self._schedule_flush()
+        else:
+            self._waiters[self._engine.barrier(lsn)] = [waiter]
+        await waiter
+
+    async def drain(self) -> None:
+        """Return once nothing is under way."""
+        self._flush()
+        if self._waiters:
+            self._idle = self._loop.create_future()
+            await self._idle
+
+    # -- to the engine ------------------------------------------------------------------------
+
+    def _open_submission(self, segment: int) -> Submission:
+        submission = self._engine.new_submission()
+        self._open[segment] = submission
+        self._waiters[submission] = []
+        self._schedule_flush()
+        return submission
+
+    def _schedule_flush(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        for segment in tuple(self._open):
+            self._submit(segment)
+        if self._barrier_waiters:
+            self._submit_barrier()
+
+    def _submit(self, segment: int) -> None:
+        submission = self._open.pop(segment)
+        try:
+            self._engine.submit(submission, segment)
+        except LedgerError as error:
+            self._refuse(self._waiters.pop(submission), error)
+
+    def _submit_barrier(self) -> None:
+        waiters, self._barrier_waiters = self._barrier_waiters, []
+        try:
+            self._waiters[self._engine.barrier()] = waiters
+        except LedgerError as error:
+            self._refuse(waiters, error)
+
+    def _refuse(self, waiters: list[Waiter], error: LedgerError) -> None:
+        """Tell the waiters that the engine took nothing of theirs."""
+        for waiter in waiters:
+            if not waiter.done():
+                # One exception each, since raising one adds to its traceback.
+                waiter.set_exception(type(error)(*error.args))
+        if isinstance(error, EngineFailed):
+            self._on_failure()
+
+    # -- from the engine ----------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        for submission in self._engine.completed():
+            waiters = self._waiters.pop(submission)
+            if submission.failed:
+                self._abandon(submission, waiters)
+                continue
+            for waiter in waiters:
+                # A waiter that is done was cancelled: its client hung up. Its transfer stands.
+                if not waiter.done():
+                    waiter.set_result(submission)
+        if self._idle is not None and not self._waiters and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _abandon(self, submission: Submission, waiters: list[Waiter]) -> None:
+        """Tell the waiters that the journal failed under their submission."""
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(_make_failure(submission))
+        self._on_failure()
+
+
+def _make_failure(submission: Submission) -> Exception:
+    if len(submission) == 0:
+        return EngineFailed("the journal failed before the read was durable")
+    return Problem(
+        OUTCOME_UNKNOWN,
+        "The journal failed under this request, which may or may not be stored. Ask again with "
+        "the same key once the server has restarted.",
+    )

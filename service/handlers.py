@@ -1,0 +1,135 @@
+"""From exceptions to problems: what a client is told when a handler raises.
+
+This module owns that translation, in one table per sort of exception. It never tells a client
+anything of the inside of the server: that goes to the log.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from sanic import Request, Sanic
+from sanic import exceptions as web
+from sanic.http import Http
+from sanic.response import HTTPResponse
+
+from ledgercore import (
+    AccountExists,
+    AccountNotFound,
+    CapacityExceeded,
+    EngineClosed,
+    EngineFailed,
+    InvalidArgument,
+    LedgerError,
+    LimitConflict,
+    OutcomeUnknown,
+    QueueFull,
+)
+
+from . import problems
+from .problems import Kind, Problem, answer_problem
+from .requests import make_error
+
+AnyRequest = Request[Any, Any]
+
+logger = logging.getLogger("ledgercore")
+
+LEDGER_KINDS: dict[type[LedgerError], tuple[Kind, str]] = {
+    AccountNotFound: (problems.ACCOUNT_NOT_FOUND, "No account has this id."),
+    AccountExists: (problems.ACCOUNT_EXISTS, "The id belongs to an account with other settings."),
+    LimitConflict: (problems.LIMIT_CONFLICT, "The balance is already outside of these limits."),
+    CapacityExceeded: (problems.CAPACITY_EXCEEDED, "No further account or asset can be opened."),
+    QueueFull: (problems.QUEUE_FULL, "The queue is full. Nothing was stored; try again later."),
+    EngineClosed: (problems.SHUTTING_DOWN, "The server is shutting down. Nothing was stored."),
+    OutcomeUnknown: (
+        problems.OUTCOME_UNKNOWN,
+        "The journal failed under this request, which may or may not be stored.",
+    ),
+    EngineFailed: (problems.JOURNAL_FAILED, "The journal has failed. Nothing was stored."),
+}
+"""What each error of the ledger is over HTTP."""
+
+WEB_KINDS: dict[type[web.SanicException], tuple[Kind, str]] = {
+    web.NotFound: (problems.NOT_FOUND, "There is nothing at this address."),
+    web.RequestTimeout: (problems.REQUEST_TIMEOUT, "The request did not arrive in time."),
+    web.PayloadTooLarge: (problems.PAYLOAD_TOO_LARGE, "The head or the body is too large."),
+    web.URITooLong: (problems.URI_TOO_LONG, "The address is too long."),
+    web.ExpectationFailed: (problems.EXPECTATION_FAILED, "Only 100-continue can be expected."),
+    web.BadRequest: (problems.MALFORMED, "The head or the framing of the request is malformed."),
+    # Sanic raises this one when a handler takes too long, and by then the transfer is on its way.
+    # A 503 would promise that it is not.
+    web.ServiceUnavailable: (
+        problems.OUTCOME_UNKNOWN,
+        "The answer took too long. Ask again with the same key.",
+    ),
+}
+"""What each error of the web server is for a client."""
+
+
+def install_handlers(app: Sanic[Any, Any]) -> None:
+    """Let the app answer every exception with a problem."""
+    app.error_handler.add(Problem, _answer_problem)
+    app.error_handler.add(LedgerError, _answer_ledger_error)
+    app.error_handler.add(web.SanicException, _answer_web_error)
+    app.error_handler.add(Exception, _answer_bug)
+    app.error_handler.add(asyncio.CancelledError, _answer_nobody)
+
+
+def _answer_problem(request: AnyRequest, problem: Problem) -> HTTPResponse:
+    if problem.kind is problems.SHUTTING_DOWN:
+        _close_after(request)
+    return answer_problem(problem)
+
+
+def _close_after(request: AnyRequest) -> None:
+    """Close the connection once it is answered, so that the server need not wait for it."""
+    if isinstance(request.stream, Http):
+        request.stream.keep_alive = False
+
+
+def _answer_ledger_error(request: AnyRequest, error: LedgerError) -> HTTPResponse:
+    if isinstance(error, InvalidArgument):
+        errors = [make_error(error.field, "invalid", error.message)]
+        return answer_problem(Problem(problems.MALFORMED, str(error), errors))
+    kind = LEDGER_KINDS.get(type(error))
+    return answer_problem(Problem(*kind)) if kind else _answer_bug(request, error)
+
+
+def _answer_web_error(request: AnyRequest, error: web.SanicException) -> HTTPResponse:
+    if isinstance(error, web.MethodNotAllowed):
+        return _answer_method(request)
+    for ancestor in type(error).__mro__:
+        if ancestor in WEB_KINDS:
+            return answer_problem(Problem(*WEB_KINDS[ancestor]))
+    return _answer_bug(request, error)
+
+
+def _answer_method(request: AnyRequest) -> HTTPResponse:
+    """Tell which methods an address has: on OPTIONS because that is the question."""
+    headers = {"allow": ", ".join([*_list_methods(request), "OPTIONS"])}
+    if request.method == "OPTIONS":
+        return HTTPResponse(status=204, headers=headers)
+    detail = f"The address takes {headers['allow']}."
+    return answer_problem(Problem(problems.METHOD_NOT_ALLOWED, detail, headers=headers))
+
+
+def _list_methods(request: AnyRequest) -> Iterator[str]:
+    # Sanic knows the methods of a fixed address, but not those of one with a path in it.
+    for method in ("GET", "HEAD", "PATCH", "POST"):
+        with suppress(web.SanicException):
+            request.app.router.get(request.path, method, None)
+            yield method
+
+
+def _answer_nobody(request: AnyRequest, error: asyncio.CancelledError) -> HTTPResponse:
+    # The client has hung up. Sanic wants an answer all the same, and sends it to nobody.
+    return HTTPResponse(status=499)
+
+
+def _answer_bug(request: AnyRequest, error: Exception) -> HTTPResponse:
+    logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    return answer_problem(
+        Problem(problems.INTERNAL_ERROR, "The fault is in the server, and in its log.")
+    )

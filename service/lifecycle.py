@@ -1,0 +1,225 @@
+"""The life of the engine inside a server: opened, ready, then closed or failed.
+
+This module owns the engine and the threads of its blocking calls, and says at every moment whether
+requests may come in. It never handles a request, and never decides how the process exits: a
+failure is stored and told once, and the command turns it into an exit code.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from enum import Enum
+from functools import partial
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from sanic import Sanic
+
+import ledgercore
+from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError, QueueFull
+
+from .batcher import Batcher
+from .demo import create_demo
+from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
+from .settings import Settings
+
+GRACE_S = 0.5
+"""How long the port waits for the ledger, so that a small one is ready when the port opens."""
+DRAIN_S = 10.0
+"""How long a stopping server waits for the engine to answer what is under way."""
+WATCH_INTERVAL_S = 0.25
+THREADS = 4
+CALLS_MAX = 256
+"""How many blocking calls may be under way; what goes beyond is refused at once."""
+
+App = Sanic[Any, Any]
+
+logger = logging.getLogger("ledgercore")
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class State(Enum):
+    """Where a server is in its life."""
+
+    OPENING = "opening"
+    READY = "ready"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+_REFUSALS: dict[State, tuple[Kind, str]] = {
+    State.OPENING: (RECOVERING, "The ledger is not open yet. Nothing was stored."),
+    State.STOPPING: (SHUTTING_DOWN, "The server takes no more requests. Nothing was stored."),
+    State.FAILED: (JOURNAL_FAILED, "The server is about to exit. Nothing was stored."),
+}
+
+
+class Lifecycle:
+    """The one engine of an app, and what a request needs of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.state = State.OPENING
+        self.failure: str | None = None
+        self.is_stop_wanted = False
+        self.on_ready: Callable[[Engine], None] = _ignore
+        self._engine: Engine | None = None
+        self._batcher: Batcher | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._is_stopping = threading.Event()
+        self._watching: asyncio.TimerHandle | None = None
+        self._threads = ThreadPoolExecutor(THREADS, "ledgercore-blocking")
+        self._calls: set[asyncio.Future[Any]] = set()
+        self._audits: dict[bool, asyncio.Task[Audit]] = {}
+
+    # -- for requests -------------------------------------------------------------------------
+
+    @property
+    def batcher(self) -> Batcher:
+        """The way into the engine. Raises the problem that says why there is none now."""
+        if self.state is not State.READY or self._batcher is None:
+            self._refuse()
+        return self._batcher
+
+    @property
+    def engine(self) -> Engine:
+        """The engine itself, for reads that do not block and for `call`. Raises as `batcher`."""
+        if self.state is not State.READY or self._engine is None:
+            self._refuse()
+        return self._engine
+
+    async def call(
+        self,
+        function: Callable[Arguments, Result],
+        *arguments: Arguments.args,
+        **options: Arguments.kwargs,
+    ) -> Result:
+        """Call what blocks in a thread. It runs to its end, whoever stops waiting for it."""
+        if len(self._calls) >= CALLS_MAX:
+            raise QueueFull(f"{CALLS_MAX} blocking calls are under way")
+        loop = asyncio.get_running_loop()
+        call = loop.run_in_executor(self._threads, partial(function, *arguments, **options))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return await asyncio.shield(call)
+
+    async def audit(self, journal: bool) -> Audit:
+        """Audit the ledger. Who asks while an audit runs gets the result of that one."""
+        running = self._audits.get(journal)
+        if running is None:
+            running = asyncio.create_task(self.call(self.engine.audit, journal=journal))
+            self._audits[journal] = running
+            running.add_done_callback(lambda _: self._audits.pop(journal))
+        return await asyncio.shield(running)
+
+    def _refuse(self) -> NoReturn:
+        kind, detail = _REFUSALS[self.state]
+        raise Problem(kind, detail)
+
+    # -- for the server -----------------------------------------------------------------------
+
+    async def start(self, app: App) -> None:
+        """Begin to open the engine, and give it a moment to be ready."""
+        self._opening = asyncio.create_task(self._open())
+        await asyncio.wait([self._opening], timeout=GRACE_S)
+
+    def watch(self, app: App) -> None:
+        """Stop the app when that is wanted or the engine has failed; until then, look again.
+
+        The engine tells of a failure by the work that fails with it, so this is for an idle server.
+        An app is stopped from here alone, and not before it serves: until then it would forget.
+        """
+        if self._engine is not None and self._engine.failure is not None:
+            self.fail(self._engine.failure)
+        is_over = self.is_stop_wanted or self.state is State.FAILED
+        if is_over and app.state.is_running:
+            app.stop()
+            return
+        loop = asyncio.get_running_loop()
+        self._watching = loop.call_later(WATCH_INTERVAL_S, self.watch, app)
+
+    async def stop(self, app: App) -> None:
+        """Take no more requests, and finish those that are under way."""
+        if self._watching is not None:
+            self._watching.cancel()
+        self._is_stopping.set()
+        if self._opening is not None:
+            # Recovery cannot be interrupted, but it ends, and what it has opened must be closed.
+            await self._opening
+        if self.state is not State.FAILED:
+            self.state = State.STOPPING
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._drain()
+
+    async def close(self, app: App) -> None:
+        """Close the engine: all that was taken is on the disk when this returns."""
+        batcher, self._batcher = self._batcher, None
+        if batcher is not None:
+            batcher.close()
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await self._close_engine(engine)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def fail(self, reason: str, bug: Exception | None = None) -> None:
+        """Store and tell why this server cannot go on. Only the first reason counts."""
+        if self.failure is None:
+            self.failure = reason
+            self.state = State.FAILED
+            logger.error("%s", reason, exc_info=bug)
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            engine = await loop.run_in_executor(
+                self._threads, open_ledger, self.settings, self._is_stopping.is_set
+            )
+        except LedgerError as error:
+            self.fail(str(error))
+        except Exception as error:
+            self.fail("the ledger cannot be opened", error)
+        else:
+            self._engine = engine
+            self._batcher = Batcher(engine, loop, self._note_failure)
+            if not self._is_stopping.is_set():
+                self.state = State.READY
+                self.on_ready(engine)
+
+    async def _drain(self) -> None:
+        if self._calls:
+            await asyncio.wait(self._calls)
+        if self._batcher is not None:
+            await self._batcher.drain()
+
+    async def _close_engine(self, engine: Engine) -> None:
+        try:
+            await asyncio.to_thread(engine.close)
+        except LedgerError as error:
+            self.fail(str(error))
+        if engine.failure is not None:
+            self.fail(engine.failure)
+
+    def _note_failure(self) -> None:
+        engine = self._engine
+        self.fail((engine and engine.failure) or "the journal has failed")
+
+
+def open_ledger(settings: Settings, is_stopped: Callable[[], bool] = lambda: False) -> Engine:
+    """Open the engine that the settings describe, with its demo accounts. Blocks."""
+    options: Any = {name: getattr(settings, name) for name in OPTION_RANGES}
+    engine = ledgercore.open(settings.data, durability=settings.durability, **options)
+    try:
+        create_demo(engine, settings.demo_accounts, settings.demo_funds, is_stopped)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def _ignore(engine: Engine) -> None:
+    """Stand in for a listener that nobody has set."""

@@ -1,0 +1,122 @@
+"""Everything that can be said with `application/problem+json` (RFC 9457), in two tables.
+
+This module owns the stable names, numbers and titles of all problems, and how one is written. It
+never decides that something is a problem: routes, parser and ledger do.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sanic.response import HTTPResponse
+
+from ledgercore import Status
+
+URN = "urn:ledgercore:problem:"
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+"""How long a client is asked to wait before it tries again after a 503."""
+
+ErrorItem = dict[str, str]
+"""One fault of a request: where (`pointer`, `header` or `parameter`), `code` and `detail`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A sort of problem: its HTTP status, the end of its `type`, and its fixed title."""
+
+    http_status: int
+    name: str
+    title: str
+
+    @property
+    def type(self) -> str:
+        """The stable identifier of the problem."""
+        return URN + self.name
+
+
+MALFORMED = Kind(400, "malformed", "The request is malformed")
+KEY_MISSING = Kind(400, "idempotency-key-missing", "The request has no idempotency key")
+UNAUTHORIZED = Kind(401, "unauthorized", "The request has no valid credentials")
+FORBIDDEN = Kind(403, "forbidden", "The credentials do not allow this")
+NOT_FOUND = Kind(404, "not-found", "There is nothing at this address")
+ACCOUNT_NOT_FOUND = Kind(404, "account-not-found", "There is no such account")
+TRANSFER_NOT_FOUND = Kind(404, "transfer-not-found", "There is no such transfer")
+METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
+REQUEST_TIMEOUT = Kind(408, "request-timeout", "The request did not arrive in time")
+ACCOUNT_EXISTS = Kind(409, "account-exists", "The account exists with other settings")
+PAYLOAD_TOO_LARGE = Kind(413, "payload-too-large", "The request is too large")
+URI_TOO_LONG = Kind(414, "uri-too-long", "The address is too long")
+UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body is not application/json")
+EXPECTATION_FAILED = Kind(417, "expectation-failed", "The expectation cannot be met")
+LIMIT_CONFLICT = Kind(422, "limit-conflict", "The balance is outside the limits asked for")
+INTERNAL_ERROR = Kind(500, "internal-error", "The server has a fault")
+OUTCOME_UNKNOWN = Kind(500, "outcome-unknown", "It is not known what became of the request")
+CAPACITY_EXCEEDED = Kind(507, "capacity-exceeded", "The ledger has no room for another account")
+QUEUE_FULL = Kind(503, "queue-full", "The server is busy")
+RECOVERING = Kind(503, "recovering", "The server is reading its journal")
+SHUTTING_DOWN = Kind(503, "shutting-down", "The server is shutting down")
+JOURNAL_FAILED = Kind(503, "journal-failed", "The journal has failed")
+
+STATUS_KINDS: dict[Status, Kind] = {
+    Status.APPLIED: Kind(201, "applied", "The money has moved"),
+    Status.SOURCE_NOT_FOUND: Kind(404, "source-not-found", "There is no source account"),
+    Status.TARGET_NOT_FOUND: Kind(404, "target-not-found", "There is no target account"),
+    Status.SAME_ACCOUNT: Kind(422, "same-account", "Source and target are one account"),
+    Status.ASSET_MISMATCH: Kind(422, "asset-mismatch", "The accounts hold different assets"),
+    Status.SOURCE_FROZEN: Kind(422, "source-frozen", "The source account is frozen"),
+    Status.TARGET_FROZEN: Kind(422, "target-frozen", "The target account is frozen"),
+    Status.INSUFFICIENT_FUNDS: Kind(422, "insufficient-funds", "The source has insufficient funds"),
+    Status.CEILING_EXCEEDED: Kind(422, "ceiling-exceeded", "The target would hold too much"),
+    Status.BALANCE_OVERFLOW: Kind(422, "balance-overflow", "A balance would grow too large"),
+    Status.KEY_MISSING: KEY_MISSING,
+    Status.AMOUNT_INVALID: MALFORMED,
+    Status.KEY_REUSED: Kind(422, "idempotency-key-reused", "The key belongs to another payload"),
+    Status.KEYS_FULL: Kind(503, "keys-full", "The server can remember no further key"),
+}
+"""What each status of the ledger is over HTTP. The only place where the two meet."""
+
+
+class Problem(Exception):
+    """A request that gets a problem for its answer. `detail` is told to the client."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        errors: list[ErrorItem] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{kind.name}: {detail}")
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers
+
+
+def encode_problem(kind: Kind, detail: str, errors: list[ErrorItem] | None = None) -> bytes:
+    """Return the body of a problem."""
+    members: dict[str, Any] = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.http_status,
+        "detail": detail,
+    }
+    if errors is not None:
+        members["errors"] = errors
+    return msgspec.json.encode(members)
+
+
+def make_headers(kind: Kind) -> dict[str, str]:
+    """Return the headers that every problem of this kind has besides its type and length."""
+    return {"retry-after": str(RETRY_AFTER_S)} if kind.http_status == 503 else {}
+
+
+def answer_problem(problem: Problem) -> HTTPResponse:
+    """Return the answer that tells a problem."""
+    return HTTPResponse(
+        encode_problem(problem.kind, problem.detail, problem.errors),
+        problem.kind.http_status,
+        make_headers(problem.kind) | (problem.headers or {}),
+        CONTENT_TYPE,
+    )

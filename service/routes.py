@@ -1,0 +1,184 @@
+"""The addresses of the service, one short handler each.
+
+This module owns which address does what. It never parses, never encodes and never waits for a disk
+itself: it joins the modules that do.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+from sanic import Blueprint, Request
+from sanic.response import HTTPResponse
+
+from ledgercore import Account, AccountNotFound, Engine
+
+from . import answers
+from .addresses import (
+    read_page,
+    read_path_account,
+    read_path_key,
+    read_switch,
+    read_transfer_id,
+)
+from .batcher import CLIENT
+from .lifecycle import Lifecycle
+from .problems import TRANSFER_NOT_FOUND, Problem
+from .requests import (
+    AccountRequest,
+    check_content_type,
+    read_account,
+    read_account_changes,
+    read_transfer,
+)
+
+AnyRequest = Request[Any, Any]
+Handler = Callable[..., Awaitable[HTTPResponse]]
+
+ledger_routes = Blueprint("ledger")
+
+
+def _get(path: str) -> Callable[[Handler], Handler]:
+    """Return the decorator for what can be read; HEAD is told the same without the body."""
+    decorate: Callable[[Handler], Handler] = ledger_routes.route(path, methods=["GET", "HEAD"])
+    return decorate
+
+
+def lifecycle_of(request: AnyRequest) -> Lifecycle:
+    """Return the lifecycle of the app that serves this request."""
+    lifecycle: Lifecycle = request.app.ctx.lifecycle
+    return lifecycle
+
+
+# -- transfers -------------------------------------------------------------------------------
+
+
+@ledger_routes.post("/transfer")
+async def post_transfer(request: AnyRequest) -> HTTPResponse:
+    """Move money, once per key, and answer when that is durable."""
+    batcher = request.app.ctx.lifecycle.batcher
+    headers = request.headers
+    check_content_type(headers.getall("content-type", ()))
+    transfer = read_transfer(request.body, headers.getall("idempotency-key", ()))
+    outcome, asset = await batcher.transfer(transfer)
+    return answers.answer_transfer(transfer, outcome, asset)
+
+
+@_get("/transfers/<transfer_id:str>")
+async def get_transfer(request: AnyRequest, transfer_id: str) -> HTTPResponse:
+    """Tell a transfer, applied or refused."""
+    lifecycle = lifecycle_of(request)
+    engine, batcher = lifecycle.engine, lifecycle.batcher
+    number = read_transfer_id(transfer_id)
+    transfer = None if number is None else await lifecycle.call(engine.find_transfer, number)
+    if transfer is None:
+        raise Problem(TRANSFER_NOT_FOUND, "No transfer has this id.")
+    await batcher.barrier(transfer.id)
+    return answers.answer_json(answers.describe_transfer(transfer))
+
+
+@_get("/idempotency-keys/<key:path>")
+async def get_key(request: AnyRequest, key: str) -> HTTPResponse:
+    """Tell what is known of an idempotency key."""
+    lifecycle = lifecycle_of(request)
+    engine, batcher = lifecycle.engine, lifecycle.batcher
+    key = read_path_key(key)
+    state = await lifecycle.call(engine.find_key, key, CLIENT)
+    if state.transfer is not None:
+        await batcher.barrier(state.transfer.id)
+    return answers.answer_json(answers.describe_key(key, state))
+
+
+# -- accounts --------------------------------------------------------------------------------
+
+
+@ledger_routes.post("/accounts")
+async def post_account(request: AnyRequest) -> HTTPResponse:
+    """Open an account; asking again with the same settings is fine."""
+    lifecycle = lifecycle_of(request)
+    engine = lifecycle.engine
+    check_content_type(request.headers.getall("content-type", ()))
+    wanted = read_account(request.body)
+    account, is_new = await lifecycle.call(_open_account, engine, wanted)
+    body = answers.describe_account(account)
+    return answers.answer_json(body, 201 if is_new else 200, _locate_account(account))
+
+
+def _open_account(engine: Engine, wanted: AccountRequest) -> tuple[Account, bool]:
+    # Two who open one account at the same moment may both be told that it is new, which it is.
+    is_new = not _has_account(engine, wanted.id)
+    account = engine.open_account(
+        wanted.id,
+        asset=wanted.asset,
+        floor=wanted.floor,
+        ceiling=wanted.ceiling,
+        frozen=wanted.frozen,
+    )
+    return account, is_new
+
+
+def _has_account(engine: Engine, account_id: str) -> bool:
+    try:
+        engine.peek_account(account_id)
+    except AccountNotFound:
+        return False
+    return True
+
+
+def _locate_account(account: Account) -> dict[str, str]:
+    return {"location": f"/accounts/{quote(account.id, safe=':@')}"}
+
+
+@_get("/accounts/<account_id:path>")
+async def get_account(request: AnyRequest, account_id: str) -> HTTPResponse:
+    """Tell an account and its balance."""
+    lifecycle = lifecycle_of(request)
+    account = lifecycle.engine.peek_account(read_path_account(account_id))
+    await lifecycle.batcher.barrier()
+    return answers.answer_json(answers.describe_account(account))
+
+
+@ledger_routes.patch("/accounts/<account_id:path>")
+async def patch_account(request: AnyRequest, account_id: str) -> HTTPResponse:
+    """Change the settings of an account that the body names."""
+    lifecycle = lifecycle_of(request)
+    engine = lifecycle.engine
+    check_content_type(request.headers.getall("content-type", ()))
+    changes = read_account_changes(request.body)
+    account_id = read_path_account(account_id)
+    account = await lifecycle.call(engine.change_account, account_id, **changes)
+    return answers.answer_json(answers.describe_account(account))
+
+
+@_get("/accounts")
+async def get_accounts(request: AnyRequest) -> HTTPResponse:
+    """List the accounts in the order in which they were opened, a page at a time."""
+    lifecycle = lifecycle_of(request)
+    page = read_page(request.query_string)
+    accounts = lifecycle.engine.peek_accounts(page.start, page.limit + 1)
+    await lifecycle.batcher.barrier()
+    return answers.answer_json(answers.describe_page(accounts, page.limit))
+
+
+# -- the ledger and the server ---------------------------------------------------------------
+
+
+@_get("/audit")
+async def get_audit(request: AnyRequest) -> HTTPResponse:
+    """Check the whole ledger, and its journal against it."""
+    journal = read_switch(request.query_string, "journal")
+    audit = await lifecycle_of(request).audit(journal)
+    return answers.answer_json(answers.describe_audit(audit))
+
+
+@_get("/healthz")
+async def get_health(request: AnyRequest) -> HTTPResponse:
+    """Tell that the process answers, which is all that this is for."""
+    return answers.answer_json({"status": "ok"})
+
+
+@_get("/readyz")
+async def get_readiness(request: AnyRequest) -> HTTPResponse:
+    """Tell whether the ledger takes requests, or why it does not."""
+    engine = lifecycle_of(request).engine
+    return answers.answer_json({"status": "ready", "durability": engine.durability})

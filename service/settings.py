@@ -1,0 +1,129 @@
+"""What a server is told when it starts: one frozen value, checked in one place.
+
+This module owns the names, defaults and ranges of all settings and how they are read from the
+environment. It never opens, creates or reads anything else.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from ledgercore import OPTION_RANGES
+
+INT64_MAX = 2**63 - 1
+DURABILITIES = ("sync", "memory")
+
+_RANGES: dict[str, tuple[int, int]] = {
+    "port": (0, 65_535),
+    "demo_accounts": (0, 100_000_000),
+    "demo_funds": (0, INT64_MAX),
+    **OPTION_RANGES,
+}
+"""The lowest and the highest value of each whole number."""
+
+
+class InvalidSetting(ValueError):
+    """A setting is outside its range. The message is one line that names it."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a server needs to know. Making one checks it, so that a bad one does not exist."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    data: str = "data"
+    demo_accounts: int = 0
+    demo_funds: int = 100_000_000
+    segments: int = 1
+    workers_max: int = 1
+    queue_size: int = 65_536
+    batch_max: int = 8_192
+    durability: str = "sync"
+    accounts_max: int = 16_777_216
+    keys_max: int = 16_777_216
+    keys_reserved: int = 0
+    key_ttl_s: int = 86_400
+    segment_bytes: int = 67_108_864
+    snapshot_every: int = 16
+
+    def __post_init__(self) -> None:
+        for name, (lowest, highest) in _RANGES.items():
+            _check_range(name, getattr(self, name), lowest, highest)
+        _check_text("host", self.host)
+        _check_text("data", self.data)
+        if self.durability not in DURABILITIES:
+            raise InvalidSetting("durability", f"{self.durability!r} is not sync or memory")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Check what no value can be blamed for alone."""
+        if self.batch_max > self.queue_size:
+            raise InvalidSetting(
+                "batch_max", f"{self.batch_max} does not fit in queue_size {self.queue_size}"
+            )
+        if self.keys_reserved > self.keys_max:
+            raise InvalidSetting(
+                "keys_reserved", f"{self.keys_reserved} is more than keys_max {self.keys_max}"
+            )
+        if self.demo_accounts >= self.accounts_max:
+            raise InvalidSetting(
+                "demo_accounts",
+                f"{self.demo_accounts} and world do not fit in accounts_max {self.accounts_max}",
+            )
+        if self.demo_accounts * self.demo_funds > INT64_MAX:
+            raise InvalidSetting(
+                "demo_funds",
+                f"{self.demo_funds} for {self.demo_accounts} accounts is more than world can owe",
+            )
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> "Settings":
+        """Read settings by their names from texts; what is not given has its default."""
+        values = {name: _read_value(name, text) for name, text in texts.items()}
+        return cls(**values)  # type: ignore[arg-type]  # Each value has its field's type.
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read `LEDGERCORE_<NAME>` for every setting; what is empty counts as not given."""
+        environment = os.environ if environment is None else environment
+        names = {field.name: environment_name(field.name) for field in fields(cls)}
+        return cls.from_texts(
+            {name: environment[key] for name, key in names.items() if environment.get(key)}
+        )
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether an answer means that the transfer is on the disk."""
+        return self.durability == "sync"
+
+
+def environment_name(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"LEDGERCORE_{name.upper()}"
+
+
+def _read_value(name: str, text: str) -> str | int:
+    if name not in _RANGES:
+        return text
+    # int() alone would also take " 8", "+8", "8_0" and the digits of other scripts.
+    if not (text.isascii() and text.removeprefix("-").isdigit()):
+        raise InvalidSetting(name, f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _check_range(name: str, value: object, lowest: int, highest: int) -> None:
+    if type(value) is not int:
+        raise InvalidSetting(name, f"{value!r} is not a whole number")
+    if not lowest <= value <= highest:
+        raise InvalidSetting(name, f"{value} is not between {lowest} and {highest}")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise InvalidSetting(name, f"{value!r} is not a name")

@@ -1,0 +1,230 @@
+/* The idempotency table: what became of each key, for at least `ttl` of logged time.
+ *
+ * A key belongs to one of `1 << stripes_log2` stripes; everything about a stripe happens under its
+ * lock. A stripe holds two generations of open-addressed entries. New keys go into the current one;
+ * once its first key is `ttl` old it becomes the previous one, and what was previous is forgotten.
+ * So a key is remembered for `ttl` to `2 * ttl`, and is answered from until it is `ttl` old. Full
+ * is full: lc_keys_make_room says no, and nothing is forgotten early.
+ *
+ * Memory: a generation grows by levels. The caller reserves, for each generation and level, zeroed
+ * memory for all stripes; a stripe that is 5/8 full moves its entries up one level, and a level
+ * that its last stripe has left goes back to the system. At the stated maximum an entry of 40 bytes
+ * costs 64.
+ *
+ * Times may go back by as much as the clocks of two workers differ; nothing here minds.
+ */
+#ifndef LC_KEYS_H
+#define LC_KEYS_H
+
+#include <sys/mman.h>
+
+#include "lock.h"
+
+enum { LC_KEY_LEVELS_MAX = 24, LC_KEY_LEVEL_BYTES_MIN = 4096 };
+
+typedef struct lc_key_entry {
+    uint64_t key[2];
+    uint64_t lsn_status; /* lsn << 8 | status; 0 is empty, for LSNs start at 1 */
+    int64_t time_ns;
+    uint64_t digest; /* of the payload: source, target, amount, memo */
+} lc_key_entry;
+
+_Static_assert(sizeof(lc_key_entry) == 40, "40 bytes at a load of 5/8 are 64 bytes a key");
+
+typedef struct lc_key_generation {
+    int64_t started_ns; /* the time of its first key */
+    uint32_t count;
+    uint32_t level;
+} lc_key_generation;
+
+typedef struct lc_key_stripe {
+    lc_lock lock;
+    uint32_t current; /* which of the two generations takes new keys */
+    lc_key_generation generations[2];
+    uint8_t padding[LC_CACHE_LINE - 8 - 2 * sizeof(lc_key_generation)];
+} lc_key_stripe;
+
+_Static_assert(sizeof(lc_key_stripe) == LC_CACHE_LINE, "no two stripes share a line");
+
+typedef struct lc_key_region {
+    lc_key_entry *entries; /* all stripes of this generation and level */
+    lc_lock lock;          /* around `users` and giving the memory back */
+    uint32_t users;        /* stripes that keep entries here */
+} lc_key_region;
+
+typedef struct lc_keys {
+    lc_key_stripe *stripes;
+    uint32_t stripes_log2;
+    uint32_t levels;
+    uint32_t capacities[LC_KEY_LEVELS_MAX]; /* entries of one stripe at each level */
+    lc_key_region regions[2][LC_KEY_LEVELS_MAX];
+    int64_t ttl_ns;
+    uint64_t salt;
+} lc_keys;
+
+/* A key's place. Fingerprints that callers make may be anything, so they are mixed and salted. */
+static inline uint64_t lc_keys_hash(const lc_keys *keys, const uint64_t key[2])
+{
+    return lc_mix(key[0] ^ keys->salt ^ lc_mix(key[1]));
+}
+
+static inline lc_key_stripe *lc_keys_stripe(const lc_keys *keys, uint64_t hash)
+{
+    return &keys->stripes[hash >> (64 - keys->stripes_log2)];
+}
+
+static inline lc_key_entry *lc_keys_entries(const lc_keys *keys, const lc_key_stripe *stripe,
+                                            uint32_t generation, uint32_t level)
+{
+    size_t number = (size_t)(stripe - keys->stripes);
+    return keys->regions[generation][level].entries + number * keys->capacities[level];
+}
+
+static inline uint32_t lc_keys_position(uint64_t hash, uint32_t capacity)
+{
+    return (uint32_t)((hash & UINT32_MAX) * capacity >> 32);
+}
+
+/* Ask for the lines that a later find will read. Takes no lock: a stale place costs a miss. */
+static inline void lc_keys_prefetch(const lc_keys *keys, uint64_t hash)
+{
+    const lc_key_stripe *stripe = lc_keys_stripe(keys, hash);
+    uint32_t current = __atomic_load_n(&stripe->current, __ATOMIC_RELAXED);
+    uint32_t level = __atomic_load_n(&stripe->generations[current].level, __ATOMIC_RELAXED);
+    const lc_key_entry *entry = lc_keys_entries(keys, stripe, current, level)
+                                + lc_keys_position(hash, keys->capacities[level]);
+    __builtin_prefetch(entry, 1);
+    __builtin_prefetch((const char *)entry + LC_CACHE_LINE, 1);
+}
+
+/* The entry of `key` in one generation, or the empty entry where it would go. */
+static inline lc_key_entry *lc_keys_probe(const lc_keys *keys, const lc_key_stripe *stripe,
+                                          uint32_t generation, uint64_t hash, const uint64_t key[2])
+{
+    uint32_t level = stripe->generations[generation].level;
+    uint32_t capacity = keys->capacities[level];
+    lc_key_entry *entries = lc_keys_entries(keys, stripe, generation, level);
+    uint32_t i = lc_keys_position(hash, capacity);
+    while (entries[i].lsn_status != 0
+           && (entries[i].key[0] != key[0] || entries[i].key[1] != key[1]))
+        i = i + 1 == capacity ? 0 : i + 1;
+    return &entries[i];
+}
+
+/* The entry of `key`, expired or not, or NULL. The stripe's lock is held. */
+static inline lc_key_entry *lc_keys_find(const lc_keys *keys, const lc_key_stripe *stripe,
+                                         uint64_t hash, const uint64_t key[2])
+{
+    lc_key_entry *entry = lc_keys_probe(keys, stripe, stripe->current, hash, key);
+    if (entry->lsn_status != 0)
+        return entry;
+    uint32_t previous = !stripe->current;
+    if (LC_LIKELY(stripe->generations[previous].count == 0))
+        return NULL;
+    entry = lc_keys_probe(keys, stripe, previous, hash, key);
+    return entry->lsn_status != 0 ? entry : NULL;
+}
+
+static inline bool lc_keys_expired(const lc_keys *keys, const lc_key_entry *entry, int64_t now_ns)
+{
+    return now_ns - entry->time_ns >= keys->ttl_ns;
+}
+
+static inline void lc_keys_enter(lc_key_region *region)
+{
+    lc_lock_acquire(&region->lock);
+    region->users++;
+    lc_lock_release(&region->lock);
+}
+
+/* The last stripe to leave a level gives its memory back; zeroed pages come in when it is used
+ * again. Entering waits for that, so that no fresh entry is dropped with the old ones. */
+static inline void lc_keys_leave(const lc_keys *keys, lc_key_region *region, uint32_t level)
+{
+    lc_lock_acquire(&region->lock);
+    if (--region->users == 0) {
+        size_t bytes = (size_t)keys->capacities[level] * sizeof(lc_key_entry)
+                       << keys->stripes_log2;
+        if (bytes >= LC_KEY_LEVEL_BYTES_MIN)
+            madvise(region->entries, bytes, MADV_DONTNEED);
+    }
+    lc_lock_release(&region->lock);
+}
+
+LC_COLD void lc_keys_grow(lc_keys *keys, lc_key_stripe *stripe)
+{
+    uint32_t current = stripe->current;
+    lc_key_generation *generation = &stripe->generations[current];
+    uint32_t level = generation->level;
+    lc_key_entry *old = lc_keys_entries(keys, stripe, current, level);
+    lc_keys_enter(&keys->regions[current][level + 1]);
+    __atomic_store_n(&generation->level, level + 1, __ATOMIC_RELAXED);
+    memset(lc_keys_entries(keys, stripe, current, level + 1), 0,
+           (size_t)keys->capacities[level + 1] * sizeof(lc_key_entry));
+    for (uint32_t i = 0; i < keys->capacities[level]; i++) {
+        if (old[i].lsn_status != 0) {
+            uint64_t hash = lc_keys_hash(keys, old[i].key);
+            *lc_keys_probe(keys, stripe, current, hash, old[i].key) = old[i];
+        }
+    }
+    lc_keys_leave(keys, &keys->regions[current][level], level);
+}
+
+/* The current generation becomes the previous one. The new one starts at the same level, for it
+ * will hold as many keys. */
+LC_COLD void lc_keys_rotate(lc_keys *keys, lc_key_stripe *stripe)
+{
+    uint32_t level = stripe->generations[stripe->current].level;
+    uint32_t next = !stripe->current;
+    lc_key_generation *generation = &stripe->generations[next];
+    lc_keys_enter(&keys->regions[next][level]);
+    lc_keys_leave(keys, &keys->regions[next][generation->level], generation->level);
+    __atomic_store_n(&generation->level, level, __ATOMIC_RELAXED);
+    generation->count = 0;
+    memset(lc_keys_entries(keys, stripe, next, level), 0,
+           (size_t)keys->capacities[level] * sizeof(lc_key_entry));
+    __atomic_store_n(&stripe->current, next, __ATOMIC_RELAXED);
+}
+
+/* Whether one more key fits: rotates or grows if that is what it takes. The stripe's lock is held.
+ */
+static inline bool lc_keys_make_room(lc_keys *keys, lc_key_stripe *stripe, int64_t now_ns)
+{
+    lc_key_generation *generation = &stripe->generations[stripe->current];
+    if (LC_UNLIKELY(generation->count > 0 && now_ns - generation->started_ns >= keys->ttl_ns)) {
+        lc_keys_rotate(keys, stripe);
+        generation = &stripe->generations[stripe->current];
+    }
+    if (LC_UNLIKELY(generation->count >= keys->capacities[generation->level] / 8 * 5)) {
+        if (generation->level + 1 == keys->levels)
+            return false;
+        lc_keys_grow(keys, stripe);
+    }
+    return true;
+}
+
+/* Remember a key for which room was made, and which is not in the current generation. */
+static inline void lc_keys_insert(lc_keys *keys, lc_key_stripe *stripe, uint64_t hash,
+                                  const lc_key_entry *entry)
+{
+    lc_key_generation *generation = &stripe->generations[stripe->current];
+    lc_key_entry *place = lc_keys_probe(keys, stripe, stripe->current, hash, entry->key);
+    if (generation->count == 0)
+        generation->started_ns = entry->time_ns;
+    LC_ASSERT(place->lsn_status == 0);
+    generation->count++;
+    *place = *entry;
+}
+
+/* Give every stripe its first level, `level` in the current generation. `stripes` and all regions
+ * are zeroed memory. */
+static inline void lc_keys_start(lc_keys *keys, uint32_t level)
+{
+    uint32_t stripes = 1u << keys->stripes_log2;
+    keys->regions[0][level].users = stripes;
+    keys->regions[1][0].users = stripes;
+    for (uint32_t i = 0; i < stripes; i++)
+        keys->stripes[i].generations[0].level = level;
+}
+
+#endif

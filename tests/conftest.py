@@ -1,0 +1,26 @@
+"""What most tests begin with: an empty directory, and a ledger that is open in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+import ledgercore
+
+# A machine that is busy, or a build with sanitizers, is no failure of the ledger.
+settings.register_profile("ledgercore", deadline=None)
+settings.load_profile("ledgercore")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Return the path of a data directory that does not exist yet."""
+    return tmp_path / "ledger"
+
+
+@pytest.fixture
+def ledger(directory: Path) -> Iterator[ledgercore.Engine]:
+    """Open a durable ledger, and close it after the test."""
+    with ledgercore.open(directory) as engine:
+        yield engine

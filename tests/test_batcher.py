@@ -1,0 +1,287 @@
+"""The batcher: what it hands over when, and whom it tells what, against a scripted engine."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ledgercore import EngineClosed, EngineFailed, Outcome, QueueFull, Status
+from service import problems
+from service.batcher import Batcher
+from service.problems import Problem
+from service.requests import TransferRequest
+
+
+class ScriptedSubmission:
+    """A submission that remembers what it was given, and answers with its own indices."""
+
+    def __init__(self, rows_max: int) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+        self.failed = False
+        self._rows_max = rows_max
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.rows) == self._rows_max
+
+    def add(self, *row: Any) -> int:
+        self.rows.append(row)
+        return len(self.rows) - 1
+
+    def outcome(self, index: int) -> Outcome:
+        return Outcome(index + 1, Status.APPLIED, False, 0)
+
+    def asset(self, index: int) -> str:
+        return "USD/2"
+
+
+class ScriptedEngine:
+    """An engine that takes or refuses as it is told, and completes when it is told."""
+
+    batch_max = 4
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[int, ScriptedSubmission]] = []
+        self.barriers: list[tuple[int | None, ScriptedSubmission]] = []
+        self.error: Exception | None = None
+        self._done: list[ScriptedSubmission] = []
+        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def segment_of(self, source: str) -> int:
+        return len(source) % 2
+
+    def new_submission(self) -> ScriptedSubmission:
+        return ScriptedSubmission(self.batch_max)
+
+    def submit(self, submission: ScriptedSubmission, segment: int = 0) -> None:
+        if self.error:
+            raise self.error
+        self.taken.append((segment, submission))
+
+    def barrier(self, lsn: int | None = None) -> ScriptedSubmission:
+        if self.error:
+            raise self.error
+        submission = self.new_submission()
+        self.barriers.append((lsn, submission))
+        return submission
+
+    def fileno(self) -> int:
+        return self._eventfd
+
+    def complete(self, submission: ScriptedSubmission, failed: bool = False) -> None:
+        submission.failed = failed
+        self._done.append(submission)
+        os.eventfd_write(self._eventfd, 1)
+
+    def completed(self) -> list[ScriptedSubmission]:
+        os.eventfd_read(self._eventfd)
+        done, self._done = self._done, []
+        return done
+
+    def close(self) -> None:
+        os.close(self._eventfd)
+
+
+@pytest.fixture
+def engine() -> Iterator[ScriptedEngine]:
+    engine = ScriptedEngine()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def failures() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def batcher(engine: ScriptedEngine, failures: list[str]) -> Any:
+    batcher = Batcher(
+        engine,  # type: ignore[arg-type]
+        asyncio.get_running_loop(),
+        lambda: failures.append("failed"),
+    )
+    yield batcher
+    batcher.close()
+
+
+def request_of(number: int, source: str = "ab") -> TransferRequest:
+    return TransferRequest(f"k-{number}", source, "bob", 250, None)
+
+
+async def turn() -> None:
+    """Let what is due run: the requests, and then the flush at the end of their turn."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def start(*requests: Any) -> list[asyncio.Task[Any]]:
+    tasks = [asyncio.ensure_future(request) for request in requests]
+    await turn()
+    return tasks
+
+
+async def test_one_turn_is_one_batch(batcher: Batcher, engine: ScriptedEngine) -> None:
+    tasks = await start(*(batcher.transfer(request_of(number)) for number in range(3)))
+    ((segment, submission),) = engine.taken
+    assert segment == 0
+    assert [row[1] for row in submission.rows] == ["k-0", "k-1", "k-2"]
+    assert submission.rows[0] == ("", "k-0", "ab", "bob", 250, None)
+    engine.complete(submission)
+    answers = await asyncio.gather(*tasks)
+    assert [outcome.id for outcome, _ in answers] == [1, 2, 3]
+    assert {asset for _, asset in answers} == {"USD/2"}
+
+
+async def test_nothing_is_answered_before_it_is_complete(
+    batcher: Batcher, engine: ScriptedEngine
+) -> None:
+    first, second = await start(
+        batcher.transfer(request_of(1, "a")), batcher.transfer(request_of(2, "ab"))
+    )
+    engine.complete(engine.taken[1][1])
+    await second
+    assert not first.done()
+    engine.complete(engine.taken[0][1])
+    await first
+
+
+async def test_each_segment_has_its_batch(batcher: Batcher, engine: ScriptedEngine) -> None:
+    sources = ["a", "ab", "abc", "abcd"]
+    tasks = await start(*(batcher.transfer(request_of(0, source)) for source in sources))
+    assert sorted((segment, len(submission)) for segment, submission in engine.taken) == [
+        (0, 2),
+        (1, 2),
+    ]
+    for _, submission in engine.taken:
+        engine.complete(submission)
+    await asyncio.gather(*tasks)
+
+
+async def test_full_batch_leaves_at_once(batcher: Batcher, engine: ScriptedEngine) -> None:
+    tasks = await start(*(batcher.transfer(request_of(number)) for number in range(10)))
+    assert [len(submission) for _, submission in engine.taken] == [4, 4, 2]
+    for _, submission in engine.taken:
+        engine.complete(submission)
+    await asyncio.gather(*tasks)
+
+
+async def test_client_that_hangs_up_changes_nothing(
+    batcher: Batcher, engine: ScriptedEngine
+) -> None:
+    leaving, staying = await start(*(batcher.transfer(request_of(number)) for number in range(2)))
+    leaving.cancel()
+    await turn()
+    ((_, submission),) = engine.taken
+    assert len(submission) == 2
+    engine.complete(submission)
+    outcome, _ = await staying
+    assert outcome.id == 2
+    assert leaving.cancelled()
+
+
+async def test_client_that_hangs_up_before_the_flush(
+    batcher: Batcher, engine: ScriptedEngine
+) -> None:
+    task = asyncio.ensure_future(batcher.transfer(request_of(1)))
+    await asyncio.sleep(0)
+    task.cancel()
+    await turn()
+    ((_, submission),) = engine.taken
+    assert len(submission) == 1
+    engine.complete(submission)
+    await batcher.drain()
+
+
+@pytest.mark.parametrize("error", [QueueFull("full"), EngineClosed("closed")])
+async def test_refused_submission_refuses_its_requests(
+    batcher: Batcher, engine: ScriptedEngine, failures: list[str], error: Exception
+) -> None:
+    engine.error = error
+    tasks = await start(*(batcher.transfer(request_of(number)) for number in range(3)))
+    raised = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(exception) for exception in raised] == [type(error)] * 3
+    assert failures == []
+    await batcher.drain()
+
+
+async def test_queue_that_was_full_takes_the_next(batcher: Batcher, engine: ScriptedEngine) -> None:
+    engine.error = QueueFull("full")
+    (task,) = await start(batcher.transfer(request_of(1)))
+    with pytest.raises(QueueFull):
+        await task
+    engine.error = None
+    (task,) = await start(batcher.transfer(request_of(1)))
+    engine.complete(engine.taken[0][1])
+    await task
+
+
+async def test_failed_engine_takes_nothing(
+    batcher: Batcher, engine: ScriptedEngine, failures: list[str]
+) -> None:
+    engine.error = EngineFailed("no space")
+    (task,) = await start(batcher.transfer(request_of(1)))
+    with pytest.raises(EngineFailed):
+        await task
+    assert failures == ["failed"]
+
+
+async def test_failed_submission_has_unknown_outcomes(
+    batcher: Batcher, engine: ScriptedEngine, failures: list[str]
+) -> None:
+    (task,) = await start(batcher.transfer(request_of(1)))
+    engine.complete(engine.taken[0][1], failed=True)
+    with pytest.raises(Problem) as caught:
+        await task
+    assert caught.value.kind is problems.OUTCOME_UNKNOWN
+    assert failures == ["failed"]
+
+
+async def test_reads_of_one_turn_share_a_barrier(batcher: Batcher, engine: ScriptedEngine) -> None:
+    tasks = await start(batcher.barrier(), batcher.barrier())
+    ((lsn, submission),) = engine.barriers
+    assert lsn is None
+    assert not any(task.done() for task in tasks)
+    engine.complete(submission)
+    await asyncio.gather(*tasks)
+
+
+async def test_barrier_for_one_lsn(batcher: Batcher, engine: ScriptedEngine) -> None:
+    (task,) = await start(batcher.barrier(7))
+    ((lsn, submission),) = engine.barriers
+    assert lsn == 7
+    engine.complete(submission)
+    await task
+
+
+async def test_failed_barrier_is_no_unknown_outcome(
+    batcher: Batcher, engine: ScriptedEngine
+) -> None:
+    (task,) = await start(batcher.barrier())
+    engine.complete(engine.barriers[0][1], failed=True)
+    with pytest.raises(EngineFailed):
+        await task
+
+
+@pytest.mark.parametrize("lsn", [None, 7])
+async def test_refused_barrier(batcher: Batcher, engine: ScriptedEngine, lsn: int | None) -> None:
+    engine.error = QueueFull("full")
+    (task,) = await start(batcher.barrier(lsn))
+    with pytest.raises(QueueFull):
+        await task
+
+
+async def test_drain_flushes_and_waits(batcher: Batcher, engine: ScriptedEngine) -> None:
+    request = asyncio.ensure_future(batcher.transfer(request_of(1)))
+    await asyncio.sleep(0)
+    drain = asyncio.ensure_future(batcher.drain())
+    await turn()
+    assert not drain.done()
+    engine.complete(engine.taken[0][1])
+    await drain
+    assert request.done()

@@ -1,0 +1,89 @@
+"""The command line: flags, environment, exit codes and help."""
+
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from service.command import main
+from service.settings import Settings, environment_name
+from tests.support import run_command
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--port", "http"),
+        ("--port", "70000"),
+        ("--port", ""),
+        ("--demo-accounts", "-1"),
+        ("--demo-funds", "1.5"),
+        ("--segments", "0"),
+        ("--workers-max", "many"),
+        ("--queue-size", "0"),
+        ("--batch-max", "0"),
+        ("--durability", "maybe"),
+        ("--key-ttl-s", "0"),
+        ("--data", ""),
+        ("--host", "0.0.0.0"),
+        ("--host", "192.0.2.1"),
+        ("--host", "example.com"),
+    ],
+)
+def test_bad_value_stops_the_start(flag: str, value: str) -> None:
+    result = CliRunner().invoke(main, ["serve", flag, value])
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: {flag}: ")
+    assert result.stdout == ""
+
+
+def test_bad_value_in_the_environment() -> None:
+    result = run_command("serve", LEDGERCORE_SEGMENTS="0")
+    assert result.returncode == 2
+    assert result.stderr == "Error: --segments: 0 is not between 1 and 256\n"
+
+
+def test_unknown_flag() -> None:
+    result = CliRunner().invoke(main, ["serve", "--frobnicate"])
+    assert result.exit_code == 2
+    assert "--frobnicate" in result.stderr
+
+
+def test_help_names_every_setting_and_its_variable() -> None:
+    text = CliRunner().invoke(main, ["serve", "--help"]).stdout
+    words = set(re.findall(r"[\w-]+", text))
+    for name in Settings.__slots__:
+        assert f"--{name.replace('_', '-')}" in words
+        assert environment_name(name) in words
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["serve"],
+        ["admin"],
+        ["admin", "verify"],
+        ["admin", "inspect"],
+        ["admin", "repair"],
+        ["admin", "compact"],
+        ["admin", "accounts"],
+        ["admin", "accounts", "list"],
+        ["admin", "accounts", "show"],
+        ["admin", "accounts", "open"],
+        ["admin", "accounts", "change"],
+    ],
+    ids=" ".join,
+)
+def test_help(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, [*arguments, "--help"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_every_command_says_what_it_does() -> None:
+    listing = CliRunner().invoke(main, ["admin", "--help"]).stdout
+    for name in ("verify", "inspect", "repair", "compact", "accounts"):
+        assert re.search(rf"^  {name} +\w", listing, re.MULTILINE)

@@ -1,0 +1,165 @@
+"""The threads' meeting place, with workers that the test starts itself.
+
+So it can look before, between and after, and a full queue is no matter of luck.
+"""
+
+import select
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ledgercore import EngineClosed, QueueFull, Status, Submission
+from ledgercore.accounts import balances, open_account
+from ledgercore.doors import Doors
+from ledgercore.ledger import Ledger
+from ledgercore.opening import Options, open_in_memory
+from ledgercore.replay import last_lsn
+from tests.histories import open_funded, open_small, wait_readable
+
+QUEUE_SIZE = 64
+
+
+class Stage:
+    """Two segments without a journal, whose workers are not there yet."""
+
+    def __init__(self) -> None:
+        options = Options(durability="memory", accounts_max=16, keys_max=1 << 12)
+        self.ledger: Ledger = open_in_memory(options).ledger
+        for id, floor in (("world", None), ("alice", 0)):
+            open_account(self.ledger, id.encode(), b"USD/2", floor, None, False)
+        self.doors = Doors(self.ledger, None, 2, QUEUE_SIZE)
+        self.threads: list[threading.Thread] = []
+
+    def batch(self, count: int, key: str = "key") -> Submission:
+        """A submission of so many transfers."""
+        submission = Submission(self.ledger, count)
+        for number in range(count):
+            submission.add("", f"{key}-{number}", "world", "alice", 1)
+        return submission
+
+    def start(self, segment: int) -> None:
+        thread = threading.Thread(target=self.doors.run_worker, args=(segment,))
+        self.threads.append(thread)
+        thread.start()
+
+    def finish(self) -> list[Submission]:
+        """Let the workers finish, as `close` does; returns what has completed."""
+        for segment in range(2):
+            self.start(segment)
+        self.doors.close_doors()
+        for thread in self.threads:
+            thread.join(30)
+            assert not thread.is_alive()
+        self.doors.drain()
+        return self.doors.completed()
+
+    def readable(self) -> bool:
+        return bool(select.select([self.doors.event_fd], [], [], 0)[0])
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """A pipeline at rest, ended after the test."""
+    found = Stage()
+    yield found
+    found.finish()
+
+
+def test_what_is_queued_waits_for_a_worker(stage: Stage) -> None:
+    first, second, other = stage.batch(5, "a"), stage.batch(7, "b"), stage.batch(3, "c")
+    for submission, segment in ((first, 0), (second, 0), (other, 1)):
+        stage.doors.submit(submission, segment)
+    assert stage.doors.queue_depth == 15 and stage.doors.completed() == []
+    assert not stage.readable() and list(balances(stage.ledger)) == [0, 0]
+    # Each segment has its own queue and its own worker.
+    stage.start(1)
+    assert select.select([stage.doors.event_fd], [], [], 30)[0]
+    assert stage.doors.completed() == [other] and stage.doors.queue_depth == 12
+    assert list(balances(stage.ledger)) == [-3, 3]
+    assert stage.finish() == [first, second]
+    # Within a segment, the order of the queue is the order of the ids.
+    assert [first.outcome(0).id, first.outcome(4).id, second.outcome(0).id] == [6, 10, 11]
+    assert stage.doors.queue_depth == 0 and list(balances(stage.ledger)) == [-15, 15]
+
+
+def test_a_full_queue_takes_nothing(stage: Stage) -> None:
+    kept = [stage.batch(32, "a"), stage.batch(31, "b")]
+    for submission in kept:
+        stage.doors.submit(submission, 0)
+    refused = stage.batch(2, "c")
+    for _ in range(3):
+        with pytest.raises(QueueFull):
+            stage.doors.submit(refused, 0)
+    assert stage.doors.queue_depth == 63 and last_lsn(stage.ledger) == 2
+    # The bound is on transfers: one more fits, and the other queue is empty.
+    last = stage.batch(1, "d")
+    stage.doors.submit(last, 0)
+    assert stage.doors.queue_depth == QUEUE_SIZE
+    with pytest.raises(QueueFull):
+        stage.doors.submit(stage.batch(1, "e"), 0)
+    # What was refused is the caller's again, and may go elsewhere.
+    stage.doors.submit(refused, 1)
+    assert {*stage.finish()} == {*kept, last, refused}
+    assert list(balances(stage.ledger)) == [-66, 66]
+    assert stage.ledger.look_up_key(stage.ledger.fingerprint(b"\0e-0")) is None
+
+
+def test_a_submission_larger_than_the_queue_never_fits(stage: Stage) -> None:
+    with pytest.raises(QueueFull):
+        stage.doors.submit(stage.batch(QUEUE_SIZE + 1), 0)
+    assert stage.doors.queue_depth == 0
+
+
+def test_a_closed_queue_takes_nothing_and_is_finished(stage: Stage) -> None:
+    taken = stage.batch(9)
+    stage.doors.submit(taken, 0)
+    stage.doors.close_doors()
+    for segment in range(2):
+        with pytest.raises(EngineClosed):
+            stage.doors.submit(stage.batch(1, "late"), segment)
+    assert stage.doors.completed() == [] and stage.finish() == [taken]
+    assert [taken.outcome(index).status for index in range(9)] == [Status.APPLIED] * 9
+
+
+def test_the_eventfd_is_readable_while_there_is_something_to_take(stage: Stage) -> None:
+    assert not stage.readable()
+    for _ in range(2):
+        for _ in range(3):
+            stage.doors.submit(Submission(stage.ledger, 0), 0)
+        assert stage.readable() and stage.readable()
+        assert len(stage.doors.completed()) == 3 and not stage.readable()
+        assert stage.doors.completed() == []
+
+
+def test_several_workers_share_a_queue(stage: Stage) -> None:
+    for _ in range(4):
+        stage.start(0)
+    sent = []
+    for number in range(200):
+        submission = stage.batch(3, f"s{number}")
+        while submission not in sent:
+            try:
+                stage.doors.submit(submission, 0)
+                sent.append(submission)
+            except QueueFull:
+                select.select([stage.doors.event_fd], [], [], 30)
+    assert {*stage.finish()} == {*sent} and list(balances(stage.ledger)) == [-600, 600]
+    ids = [one.outcome(index).id for one in sent for index in range(3)]
+    assert sorted(ids) == list(range(3, 603))
+
+
+@pytest.mark.parametrize("durability", ["sync", "memory"])
+def test_an_idle_engine_uses_no_processor(
+    tmp_path_factory: pytest.TempPathFactory, durability: str
+) -> None:
+    path = tmp_path_factory.mktemp("idle") / "ledger"
+    with open_small(path, durability=durability, segments=4, workers_max=4) as ledger:
+        open_funded(ledger, ["alice"], 5)
+        before = time.process_time()
+        # Nothing comes, so this waits to its end; the journal writes its seal meanwhile.
+        assert select.select([ledger.fileno()], [], [], 0.3) == ([], [], [])
+        assert time.process_time() - before < 0.02
+        ledger.barrier()
+        wait_readable(ledger)

@@ -1,0 +1,79 @@
+"""Settings: defaults, the environment, and one line for every bad value."""
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from service.settings import InvalidSetting, Settings, environment_name
+
+
+def test_defaults() -> None:
+    settings = Settings.from_environment({})
+    assert settings == Settings()
+    assert (settings.host, settings.port, settings.durability) == ("127.0.0.1", 8000, "sync")
+
+
+def test_environment() -> None:
+    settings = Settings.from_environment(
+        {"LEDGERCORE_PORT": "81", "LEDGERCORE_DATA": "/tmp/x", "LEDGERCORE_SEGMENTS": ""}
+    )
+    assert (settings.port, settings.data, settings.segments) == (81, "/tmp/x", 1)
+
+
+def test_every_setting_can_come_from_the_environment() -> None:
+    texts = {environment_name(name): str(getattr(Settings(), name)) for name in Settings.__slots__}
+    assert Settings.from_environment(texts) == Settings()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("port", "http"),
+        ("port", "65536"),
+        ("port", "-1"),
+        ("port", " 80"),
+        ("port", "8_0"),
+        ("port", "+80"),
+        ("port", "8.0"),
+        ("port", "٨"),
+        ("segments", "0"),
+        ("workers_max", "0"),
+        ("queue_size", "0"),
+        ("batch_max", "16385"),
+        ("durability", "maybe"),
+        ("durability", "SYNC"),
+        ("demo_accounts", "-1"),
+        ("demo_funds", "9223372036854775808"),
+        ("segment_bytes", "1"),
+        ("key_ttl_s", "0"),
+        ("host", "a\nb"),
+    ],
+)
+def test_bad_value_is_named_in_one_line(name: str, text: str) -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        Settings.from_environment({environment_name(name): text})
+    assert caught.value.name == name
+    assert str(caught.value).startswith(f"{name}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("batch_max", {"batch_max": 100, "queue_size": 10}),
+        ("demo_accounts", {"demo_accounts": 10, "accounts_max": 10}),
+        ("demo_funds", {"demo_accounts": 2, "demo_funds": 2**62}),
+        ("port", {"port": True}),
+        ("data", {"data": ""}),
+    ],
+)
+def test_values_that_do_not_go_together(name: str, values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        Settings(**values)
+    assert caught.value.name == name

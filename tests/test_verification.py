@@ -1,0 +1,308 @@
+"""Offline work on a directory: verify, inspect, repair, compact; all but `inspect` alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ledgercore
+from ledgercore import Repair
+from ledgercore.directory import DataDirectory
+from tests.damage import Story, flipped, frames_of, read_files, sealed_story, write_files
+from tests.histories import balances_of, crash_copy, journal_files, open_funded, open_small
+from tests.making import forge_journal, make_long, many_rows, recover, reencoded, roll_over
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """A short ledger that was closed cleanly."""
+    return sealed_story(tmp_path_factory.mktemp("story"))
+
+
+def flip(path: Path, offset: int) -> bytes:
+    """Flip a bit of a file; returns the damaged bytes."""
+    damaged = flipped(path.read_bytes(), offset)
+    path.write_bytes(damaged)
+    return damaged
+
+
+def test_verify_counts_what_is_there(story: Story, directory: Path) -> None:
+    told: list[tuple[int, int]] = []
+    write_files(directory, story.files)
+    found = ledgercore.verify(directory, lambda done, total: told.append((done, total)))
+    applied = sum(one.status is ledgercore.Status.APPLIED for one in story.history.values())
+    assert (found.accounts, found.keys) == (len(story.balances), len(story.history))
+    assert (found.transfers, found.refusals) == (applied, len(story.history) - applied)
+    assert found.lsn == found.records == story.lsn
+    assert found.sums == {"USD/2": 0} and found.violations == () and found.torn_bytes == 0
+    assert found.seconds > 0 and found.records_per_second == found.records / found.seconds
+    assert told == [(4 << 20, 4 << 20)]
+    assert read_files(directory) == story.files
+
+
+def test_verify_tells_its_speed(directory: Path) -> None:
+    with open_small(directory) as ledger:
+        open_funded(ledger, ["alice"], 0)
+        ledger.transfer_batch(many_rows(200_000))
+    found = ledgercore.verify(directory)
+    # The goal is five million; a busy machine with a sanitizer must not fail here.
+    assert found.transfers == 200_000 and found.records_per_second > 100_000
+
+
+def test_verify_reports_torn_bytes_and_leaves_them(story: Story, directory: Path) -> None:
+    data, end = story.files[story.journal], story.end
+    torn = story.damaged(story.journal, data[:end] + b"\xff" * 100 + data[end + 100 :])
+    write_files(directory, torn)
+    found = ledgercore.verify(directory)
+    assert (found.torn_bytes, found.lsn, found.violations) == (100, story.lsn, ())
+    assert read_files(directory) == torn
+
+
+def test_verify_raises_where_the_journal_is_damaged(story: Story, directory: Path) -> None:
+    write_files(directory, story.files)
+    (path,) = journal_files(directory)
+    frame = story.frames[3]
+    flip(path, frame.offset + 150)
+    place = f"{path}: offset {frame.offset}, LSN {frame.first_lsn}"
+    with pytest.raises(ledgercore.JournalDamaged, match=place):
+        ledgercore.verify(directory)
+    ledgercore.repair(directory)
+    assert ledgercore.verify(directory).lsn == frame.first_lsn - 1
+
+
+def test_verify_names_a_bad_snapshot(story: Story, directory: Path) -> None:
+    write_files(directory, story.files)
+    path = Path(ledgercore.compact(directory) or "")
+    assert ledgercore.verify(directory).violations == ()
+    flip(path, 4096 + 130)
+    (violation,) = ledgercore.verify(directory).violations
+    assert violation.startswith(f"{path}: ")
+
+
+def test_verify_names_a_snapshot_that_contradicts_the_journal(
+    story: Story, directory: Path
+) -> None:
+    write_files(directory, story.files)
+    path = Path(ledgercore.compact(directory) or "")
+
+    def change(position: int, record: bytearray) -> None:
+        # The first two accounts: five more here, five less there.
+        if position <= 2:
+            balance = int.from_bytes(record[40:48], "little", signed=True) + 15 - 10 * position
+            record[40:48] = balance.to_bytes(8, "little", signed=True)
+
+    path.write_bytes(reencoded(path.read_bytes(), change)[0])
+    assert [str(path) in one for one in ledgercore.verify(directory).violations] == [True]
+
+
+def test_inspect_tells_what_is_there(directory: Path) -> None:
+    last = make_long(directory)
+    snapshot = Path(ledgercore.compact(directory) or "")
+    found = ledgercore.inspect(directory)
+    seal = DataDirectory(directory).read_seal()
+    assert seal is not None and found.ledger_id == seal.ledger_id.hex()
+    assert found.seal is not None and found.seal["clean"] is True
+    assert (found.seal["synced_lsn"], found.seal["segment"]) == (last, 3)
+    assert [one["file"] for one in found.segments] == [p.name for p in journal_files(directory)]
+    assert [one["state"] for one in found.segments] == ["whole"] * 3
+    assert sum(one["records"] for one in found.segments) == last == found.segments[-1]["last_lsn"]
+    for one, path in zip(found.segments, journal_files(directory), strict=True):
+        frames = frames_of(path.read_bytes())
+        assert (one["frames"], one["bytes"]) == (len(frames), 4 << 20)
+        assert one["bytes_used"] == frames[-1].offset + frames[-1].length
+        assert one["records"] == one["last_lsn"] - one["first_lsn"] + 1 and one["problem"] is None
+    size = snapshot.stat().st_size
+    expected = {"file": snapshot.name, "lsn": last, "bytes": size, "valid": True}
+    assert found.snapshots == [expected]
+
+
+def test_inspect_judges_nothing_and_tells_of_damage(story: Story, directory: Path) -> None:
+    write_files(directory, story.files)
+    snapshot = Path(ledgercore.compact(directory) or "")
+    (path,) = journal_files(directory)
+    frame = story.frames[3]
+    flip(path, frame.offset)
+    flip(snapshot, 5000)
+    found = ledgercore.inspect(directory)
+    (segment,) = found.segments
+    assert segment["state"] == "bytes after the last frame"
+    assert (segment["last_lsn"], segment["frames"]) == (frame.first_lsn - 1, 3)
+    assert segment["problem"].startswith(f"offset {frame.offset}: ")
+    assert found.snapshots[0]["valid"] is False
+    flip(path, 50)
+    (segment,) = ledgercore.inspect(directory).segments
+    assert (segment["state"], segment["records"]) == ("bad header", 0)
+    assert str(path) in segment["problem"]
+
+
+def test_inspect_needs_neither_files_nor_the_lock(directory: Path, tmp_path: Path) -> None:
+    nothing = ledgercore.Inspection("", None, [], [])
+    assert ledgercore.inspect(tmp_path / "nowhere") == nothing
+    with open_small(directory) as ledger:
+        open_funded(ledger, ["alice"], 5)
+        found = ledgercore.inspect(directory)
+        assert found.segments[0]["last_lsn"] == 3 and found.seal is not None
+    (directory / "seal").write_bytes(b"")
+    assert ledgercore.inspect(directory).seal is None
+    assert len(ledgercore.inspect(directory).segments) == 1
+
+
+@pytest.mark.parametrize("work", [ledgercore.verify, ledgercore.repair, ledgercore.compact])
+def test_who_works_on_a_directory_works_alone(
+    directory: Path, tmp_path: Path, work: Callable[[Path], object]
+) -> None:
+    with pytest.raises(ledgercore.DirectoryUnusable, match="there is no ledger here"):
+        work(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+    with open_small(directory) as ledger:
+        open_funded(ledger, ["alice"], 5)
+        with pytest.raises(ledgercore.DirectoryLocked):
+            work(directory)
+        ledger.transfer("alice", "world", 1, key="k")
+    for _ in range(2):
+        # It lets go of the lock, also when it fails.
+        work(directory)
+    forge_journal(directory, lambda lsn, record: record.__setitem__(8, 9))
+    for path in (directory / "snapshots").iterdir():
+        path.unlink()
+    if work is not ledgercore.repair:
+        with pytest.raises(ledgercore.JournalDamaged):
+            work(directory)
+    ledgercore.repair(directory)
+    open_small(directory).close()
+
+
+# -- repair ----------------------------------------------------------------------------------------
+
+
+def test_a_sound_ledger_needs_no_repair(story: Story, directory: Path) -> None:
+    write_files(directory, story.files)
+    expected = Repair("nothing to repair", None, None, story.lsn, 0)
+    assert ledgercore.repair(directory) == expected
+    assert read_files(directory) == story.files
+
+
+def test_a_torn_tail_needs_no_repair(directory: Path) -> None:
+    with open_small(directory) as ledger:
+        open_funded(ledger, ["alice"], 5)
+        copy = crash_copy(directory, directory.with_name("copy"))
+    (path,) = journal_files(copy)
+    end = recover(copy).offset
+    with open(path, "r+b") as file:
+        file.seek(end)
+        file.write(b"\xff" * 100)
+    assert ledgercore.repair(copy).action == "nothing to repair"
+
+
+def test_repair_cuts_the_journal_off_and_keeps_what_it_cuts(directory: Path) -> None:
+    last = make_long(directory, 4)
+    ledgercore.compact(directory)
+    first, second, third, fourth = journal_files(directory)
+    (snapshot,) = (directory / "snapshots").iterdir()
+    frames = frames_of(second.read_bytes())
+    cut = frames[len(frames) // 2]
+    evidence = flip(second, cut.offset + 200)
+    before = {path.name: path.read_bytes() for path in (first, third, fourth)}
+    # The snapshot hides the damage from a recovery, so it has to go for there to be one.
+    snapshot.rename(directory / "aside")
+    repaired = ledgercore.repair(directory)
+    prefix = cut.first_lsn - 1
+    assert (repaired.action, repaired.file) == ("truncated", str(second))
+    assert (repaired.lsn_last, repaired.lsns_lost) == (prefix, last - prefix)
+    kept = Path(repaired.kept_as or "")
+    assert kept.parent == second.parent and kept.read_bytes() == evidence
+    assert kept.name.startswith(second.name + ".broken-")
+    assert journal_files(directory) == [first, second]
+    assert first.read_bytes() == before[first.name]
+    assert second.read_bytes() == evidence[: cut.offset].ljust(len(evidence), b"\0")
+    stamp = kept.name.removeprefix(second.name)
+    for path in (third, fourth):
+        assert path.with_name(path.name + stamp).read_bytes() == before[path.name]
+    seal = DataDirectory(directory).read_seal()
+    assert seal is not None and (seal.synced_lsn, seal.segment, seal.clean) == (prefix, 2, False)
+    check_prefix(directory, prefix)
+
+
+def check_prefix(directory: Path, lsn: int) -> None:
+    """The ledger opens with so many records, is sound, and goes on."""
+    for number in range(2):
+        with open_small(directory) as ledger:
+            assert ledger.statistics().lsn_applied == lsn + number
+            assert ledger.audit(journal=True).ok
+            outcome = ledger.transfer("world", "bob", 1, key=f"after-{number}")
+            assert outcome.id == lsn + 1 + number and not outcome.replayed
+    assert ledgercore.verify(directory).lsn == lsn + 2
+    assert ledgercore.repair(directory).action == "nothing to repair"
+
+
+def test_repair_sets_aside_a_snapshot_that_is_ahead(directory: Path) -> None:
+    with open_small(directory) as ledger:
+        open_funded(ledger, ["bob"], 5)
+        ledger.transfer("bob", "world", 1, key="late")
+    snapshot = Path(ledgercore.compact(directory) or "")
+    (path,) = journal_files(directory)
+    last = frames_of(path.read_bytes())[-1]
+    flip(path, last.offset + 1)
+    repaired = ledgercore.repair(directory)
+    assert (repaired.lsn_last, repaired.lsns_lost) == (last.first_lsn - 1, 1)
+    assert not snapshot.exists() and len(list(snapshot.parent.iterdir())) == 1
+    check_prefix(directory, last.first_lsn - 1)
+
+
+def test_repair_restores_a_lost_seal(story: Story, directory: Path) -> None:
+    for lost in (None, b"", bytes(8192)):
+        write_files(directory, story.files)
+        (directory / "seal").unlink()
+        if lost is not None:
+            (directory / "seal").write_bytes(lost)
+        with pytest.raises(ledgercore.JournalDamaged, match="no valid seal"):
+            open_small(directory)
+        expected = Repair("seal restored", str(directory / "seal"), None, story.lsn, 0)
+        assert ledgercore.repair(directory) == expected
+        seal = DataDirectory(directory).read_seal()
+        assert seal is not None and (seal.synced_lsn, seal.segment) == (story.lsn, 1)
+        with open_small(directory) as ledger:
+            assert balances_of(ledger) == story.balances
+
+
+def test_repair_helps_where_a_later_file_is_gone(directory: Path) -> None:
+    make_long(directory)
+    first, second, third = journal_files(directory)
+    edge = DataDirectory(directory).read_segment(second)[0].first_lsn
+    flip(second, 50)
+    with pytest.raises(ledgercore.JournalDamaged):
+        open_small(directory)
+    # What comes before the damage is whole, and so can be kept.
+    assert ledgercore.repair(directory).lsn_last == edge - 1
+    assert journal_files(directory) == [first] and not third.exists()
+    check_prefix(directory, edge - 1)
+
+
+def test_repair_cannot_make_a_journal_that_is_gone(story: Story, directory: Path) -> None:
+    write_files(directory, story.files)
+    (path,) = journal_files(directory)
+    flip(path, 50)
+    before = read_files(directory)
+    with pytest.raises(ledgercore.JournalDamaged):
+        ledgercore.repair(directory)
+    assert read_files(directory) == before
+    path.unlink()
+    with pytest.raises(ledgercore.JournalDamaged):
+        ledgercore.repair(directory)
+    (directory / "seal").unlink()
+    with pytest.raises(ledgercore.JournalDamaged, match="the journal is gone"):
+        ledgercore.repair(directory)
+    assert not journal_files(directory)
+
+
+def test_compact_shortens_the_next_start(directory: Path) -> None:
+    with open_small(directory) as ledger:
+        open_funded(ledger, ["bob"], 5)
+        roll_over(ledger, directory, 3)
+    path = ledgercore.compact(directory)
+    assert path is not None and len(journal_files(directory)) == 3
+    assert ledgercore.compact(directory) is None
+    with open_small(directory) as ledger:
+        assert ledger.recovered is not None
+        assert ledger.recovered.snapshot_lsn == ledger.statistics().lsn_applied
+        assert ledger.recovered.transfers == 0 and ledger.audit().ok
