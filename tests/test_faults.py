@@ -13,7 +13,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -148,7 +147,8 @@ def mounted(*arguments: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", arguments[-1]], check=True, capture_output=True)
+        # Lazily: a failing test may still hold a file, and must not leave its mount behind.
+        subprocess.run(["umount", "--lazy", arguments[-1]], check=True, capture_output=True)
 
 
 @needs_root
@@ -259,8 +259,11 @@ def stop_all(leader: int) -> None:
 def power(tmp_path: Path) -> Iterator[PowerSwitch]:
     switch = PowerSwitch(tmp_path)
     switch.on()
-    yield switch
-    switch.off()
+    try:
+        yield switch
+    finally:
+        # Lazily: a failing test may still hold a file, and must not leave its mount behind.
+        subprocess.run(["umount", "--lazy", str(switch.mount)], check=True)
 
 
 def start(command: list[str], lines: int) -> tuple[subprocess.Popen[str], str]:

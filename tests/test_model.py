@@ -280,6 +280,7 @@ class Memory(RuleBasedStateMachine):
         self.history.open_account("alice", Holding("USD/2"))
         self.history.open_account("bob", Holding(asset))
         self.history.open_account("carol", Holding("USD/2", ceiling=50))
+        self.history.open_account("dave", Holding("USD/2", None, frozen=True))
 
     @rule(
         id=st.sampled_from(ACCOUNTS),
@@ -373,7 +374,7 @@ def test_on_disk() -> None:
 
 
 def test_the_generator_reaches_every_shape() -> None:
-    shapes = run(Disk, 50, derandomize=True)
+    shapes = run(Disk, 80, derandomize=True)
     outcomes = [status for status in Status if status.is_outcome]
     rejections = [Status.KEY_MISSING, Status.AMOUNT_INVALID, Status.KEY_REUSED]
     wanted = {status.name for status in [*outcomes, *rejections]}

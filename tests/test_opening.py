@@ -93,9 +93,10 @@ def test_a_ledger_in_memory_touches_no_file(
 
 
 def test_the_smallest_ledger_works(directory: Path) -> None:
-    options = {field: low for field, (low, _) in BOUNDS.items()} | {"accounts_max": 2}
+    options: dict[str, Any] = {field: low for field, (low, _) in BOUNDS.items()}
+    options["accounts_max"] = 2
     for durability in DURABILITIES:
-        with ledgercore.open(directory, durability=durability, **options) as ledger:  # type: ignore[arg-type]
+        with ledgercore.open(directory, durability=durability, **options) as ledger:
             open_funded(ledger, ["alice"], 5)
             submission = ledger.new_submission()
             submission.add("", "key", "alice", "world", 1)

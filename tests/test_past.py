@@ -1,5 +1,6 @@
 """Questions about what has happened: a transfer by its id, and the state of a key."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +127,18 @@ def test_in_memory_the_newest_are_held_without_their_memos() -> None:
         assert oldest is not None and oldest.id == last - RING_RECORDS + 1
         # A key outlives the record that it leads to.
         assert ledger.find_key("memo") == KeyState("applied", None)
+
+
+def test_what_is_told_is_durable(ledger: ledgercore.Engine) -> None:
+    # A thread transfers, and each time the newest id is asked for at once.
+    batches = [many_rows(16, start=16 * number, source=0, target=1) for number in range(200)]
+    writer = threading.Thread(target=lambda: [ledger.transfer_batch(rows) for rows in batches])
+    writer.start()
+    try:
+        while writer.is_alive():
+            newest = ledger.statistics().lsn_applied
+            found = ledger.find_transfer(newest)
+            assert ledger.statistics().lsn_durable >= newest
+            assert found is not None or newest == 6
+    finally:
+        writer.join()

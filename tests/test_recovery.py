@@ -292,8 +292,25 @@ def test_clocks_that_differ_do_not_confuse_the_key_table(directory: Path) -> Non
     assert {key for key, _ in found} == used and len(found) in (len(used), len(used) + 1)
 
 
+def wait_past(time_ns: int) -> None:
+    poll(lambda: time.time_ns() > time_ns, "a second passes")
+
+
 def wait_expired(ledger: ledgercore.Engine, key: str) -> None:
     poll(lambda: ledger.find_key(key).state == "expired", f"{key} expires")
+
+
+def test_a_key_is_judged_by_the_time_of_its_file(directory: Path) -> None:
+    with open_small(directory, key_ttl_s=1000) as ledger:
+        open_funded(ledger, ["alice"], 0)
+        first = ledger.transfer("world", "alice", 1, key="again")
+    with open_small(directory, key_ttl_s=1) as ledger:
+        wait_expired(ledger, "again")
+        assert ledger.transfer("world", "alice", 1, key="again").id == first.id + 1
+    # By the time of the first file this would be a key that was used twice.
+    with open_small(directory, key_ttl_s=1000) as ledger:
+        again = ledger.transfer("world", "alice", 1, key="again")
+        assert (again.id, again.replayed, ledger.balance("alice")) == (first.id + 1, True, 2)
 
 
 def test_a_longer_time_for_keys_keeps_a_snapshot_right(directory: Path) -> None:
@@ -323,7 +340,7 @@ def test_a_shorter_time_for_keys_keeps_a_snapshot_right(directory: Path) -> None
         for round in range(3):
             rows = many_rows(12, start=100 * round)
             started = int(ledger.transfer_batch(rows)["time_ns"][0])
-            poll(lambda since=started: time.time_ns() - since > SECOND, "a second")  # type: ignore[misc]
+            wait_past(started + SECOND)
     open_small(directory, key_ttl_s=1, keys_max=64).close()
     alone = keys_of(directory)
     assert len(alone) == 36
