@@ -130,8 +130,14 @@ cdef extern from "keys.h" nogil:
         uint32_t stripes_log2, levels
         uint32_t capacities[24]
         lc_key_region regions[2][24]
-        int64_t ttl_ns
+        int64_t ttls_ns[256]
+        uint32_t ttl_count, ttl_current
         uint64_t salt
+
+    uint64_t lc_key_lsn(const lc_key_entry* entry)
+    uint8_t lc_key_status(const lc_key_entry* entry)
+    int64_t lc_key_ttl_ns(const lc_keys* keys, const lc_key_entry* entry)
+    bint lc_keys_set_ttl(lc_keys* keys, int64_t ttl_ns)
 
     uint64_t lc_keys_hash(const lc_keys* keys, const uint64_t* key)
     lc_key_stripe* lc_keys_stripe(const lc_keys* keys, uint64_t hash)

@@ -184,13 +184,14 @@ def open_account(Ledger ledger, bytes id, bytes asset, floor, ceiling, bint froz
         return slot, 0
     cdef uint32_t number = asset_number(ledger, asset)
     slot = place_account(ledger, id, asset, number, as_floor(floor), as_ceiling(ceiling))
-    cdef uint32_t stripe = slot & ledger.stripe_mask
-    lc_stripes_acquire(ledger.stripes, stripe, stripe)
+    # The second stripe is that of transfers which name an account that is not there.
+    cdef uint32_t stripe = slot & ledger.stripe_mask, missing = LC_SLOT_NONE & ledger.stripe_mask
+    lc_stripes_acquire(ledger.stripes, stripe, missing)
     ledger.account_count = slot + 1
     store_flags(&ledger.account[slot].flags, (LC_FROZEN if frozen else 0) | LC_OPEN)
     cdef uint64_t lsn = log_account(ledger, slot, LC_ACCOUNT_OPENED, len(asset))
     publish_account(ledger, slot, ledger.account[slot].flags)
-    lc_stripes_release(ledger.stripes, stripe, stripe)
+    lc_stripes_release(ledger.stripes, stripe, missing)
     return slot, lsn
 
 

@@ -104,8 +104,11 @@ class DataDirectory:
         """
         with explained(self.path):
             if create:
+                is_new = not self.path.exists()
                 self.journal.mkdir(parents=True, exist_ok=True)
                 self.snapshots.mkdir(exist_ok=True)
+                if is_new:
+                    sync_directory(self.path.parent)
             elif not self.journal.is_dir():
                 raise DirectoryUnusable(f"{self.path}: there is no ledger here")
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -148,7 +151,7 @@ class DataDirectory:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-            for folder in (self.journal, self.snapshots, self.path, self.path.parent):
+            for folder in (self.journal, self.snapshots, self.path):
                 sync_directory(folder)
 
     def segment_paths(self) -> list[Path]:

@@ -6,6 +6,7 @@ for is durable.
 
 import os
 import struct
+import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -160,6 +161,10 @@ class SegmentReader:
             )
             if scan.end == "stopped":
                 break
+            if scan.offset == mark.offset and scan.end == "bad":
+                raise JournalDamaged(
+                    f"segment {self.header.number}: offset {mark.offset}: no frame"
+                )
             if scan.offset == mark.offset:
                 return None
             mark = Mark(scan.next_lsn, scan.offset, scan.previous_crc)
@@ -176,6 +181,7 @@ class History:
     def __init__(self, directory: DataDirectory) -> None:
         self.directory = directory
         self.readers: list[SegmentReader] = []
+        self.lock = threading.Lock()
 
     def refresh(self) -> None:
         """Take in the segments that were begun since the last look."""
@@ -186,13 +192,17 @@ class History:
         self.readers.sort(key=lambda reader: reader.header.first_lsn)
 
     def find(self, lsn: int) -> tuple[bytes, bytes] | None:
-        """Return (record, text of its frame) of a durable LSN; None before the first segment."""
-        found = self.find_in_readers(lsn)
-        if found is None:
-            # It may be in a segment that was begun after the last look.
-            self.refresh()
+        """Return (record, text of its frame) of a durable LSN; None where the journal ends before.
+
+        Raises JournalDamaged where bytes stand that are no frame.
+        """
+        with self.lock:
             found = self.find_in_readers(lsn)
-        return found
+            if found is None:
+                # It may be in a segment that was begun after the last look.
+                self.refresh()
+                found = self.find_in_readers(lsn)
+            return found
 
     def find_in_readers(self, lsn: int) -> tuple[bytes, bytes] | None:
         position = bisect_right(self.readers, lsn, key=lambda reader: reader.header.first_lsn)

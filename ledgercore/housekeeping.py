@@ -8,9 +8,10 @@ import sys
 import threading
 
 from .directory import DataDirectory
+from .errors import LedgerError
 from .journal import FileJournal
 from .opening import Options
-from .witness import start_module
+from .witness import start_helper
 
 
 class Housekeeper:
@@ -25,10 +26,16 @@ class Housekeeper:
         self.thread.start()
 
     def run(self) -> None:
-        """Make a spare whenever one is wanted, until the journal stops."""
+        """Make a spare whenever one is wanted, until the journal stops.
+
+        The ledger goes on without snapshots; so what goes wrong with them is only told.
+        """
         while self.journal.prepare_spare():
-            if self.snapshot_is_due():
-                self.start_snapshot()
+            try:
+                if self.snapshot_is_due():
+                    self.start_snapshot()
+            except (OSError, LedgerError) as error:
+                sys.stderr.write(f"ledgercore: no snapshot: {error}\n")
 
     def snapshot_is_due(self) -> bool:
         """Whether `snapshot_every` segments were filled since the newest snapshot was made."""
@@ -49,8 +56,8 @@ class Housekeeper:
         """Make a snapshot in another process; what it has to say goes to our stderr."""
         self.report_snapshot()
         options = self.options
-        self.snapshotter = start_module(
-            "snapshots", self.directory.path, options.accounts_max, options.keys_max
+        self.snapshotter = start_helper(
+            "snapshot", self.directory.path, options.accounts_max, options.keys_max
         )
 
     def report_snapshot(self) -> None:

@@ -49,6 +49,7 @@ cdef class Ledger:
         self, const lc_record* transfer, int64_t* source_after, int64_t* target_after
     ) noexcept nogil
     cdef void post(self, lc_record* transfer, const char* text) noexcept nogil
+    cdef bint resolve(self, lc_record* transfer, const char* text) noexcept nogil
     cdef uint64_t party(self, uint32_t slot, const char* id, size_t length) noexcept nogil
     cdef uint64_t digest(self, const lc_record* transfer, const char* text) noexcept nogil
     cdef bint was_unopened(

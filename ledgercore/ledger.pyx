@@ -132,7 +132,7 @@ cdef class Ledger:
                 self.keys.regions[generation][level].entries = <lc_key_entry*> self.table(
                     capacity << log2, sizeof(lc_key_entry)
                 )
-        self.keys.ttl_ns = key_ttl_ns
+        lc_keys_set_ttl(&self.keys, key_ttl_ns)
         self.keys.salt = self.hash_key.k1
         cdef uint32_t first = 0
         while first + 1 < len(capacities) and (capacities[first] << log2) * 5 // 8 < keys_reserved:
@@ -175,33 +175,6 @@ cdef class Ledger:
     def segment_hash(self, bytes id):
         """Return the number by which the transfers of an account are spread over segments."""
         return self.hash_id(<const char*> id, len(id))
-
-    def look_up_key(self, bytes fingerprint):
-        """Return (lsn, status, expired) of what a key was used for, or None."""
-        cdef uint64_t key[2]
-        memcpy(key, <const char*> fingerprint, 16)
-        cdef uint64_t hash = lc_keys_hash(&self.keys, key)
-        cdef lc_key_stripe* stripe = lc_keys_stripe(&self.keys, hash)
-        cdef uint64_t lsn = 0
-        cdef uint8_t status = 0
-        cdef bint expired = False
-        cdef int64_t now = self.now()
-        lc_lock_acquire(&stripe.lock)
-        cdef lc_key_entry* entry = lc_keys_find(&self.keys, stripe, hash, key)
-        if entry != NULL:
-            lsn = entry.lsn_status >> 8
-            status = <uint8_t> entry.lsn_status
-            expired = lc_keys_expired(&self.keys, entry, now)
-        lc_lock_release(&stripe.lock)
-        return None if entry == NULL else (lsn, status, expired)
-
-    def recent_record(self, uint64_t lsn):
-        """Return the record of an LSN while the ring still holds it, or None: the memory of a
-        ledger without a journal."""
-        cdef lc_record copy = self.ring.slots[lsn & self.ring.mask]
-        if copy.lsn != lsn or self.ring.slots[lsn & self.ring.mask].lsn != lsn:
-            return None
-        return (<const char*> &copy)[:sizeof(copy)]
 
     # -- the transfer kernel ----------------------------------------------------------------------
 
@@ -247,6 +220,11 @@ cdef class Ledger:
         cdef uint32_t target = transfer.target & self.stripe_mask
         cdef int64_t source_after, target_after
         lc_stripes_acquire(self.stripes, source, target)
+        while LC_UNLIKELY(transfer.text_length > 0) and self.resolve(transfer, text):
+            lc_stripes_release(self.stripes, source, target)
+            source = transfer.source & self.stripe_mask
+            target = transfer.target & self.stripe_mask
+            lc_stripes_acquire(self.stripes, source, target)
         transfer.status = self.judge(transfer, &source_after, &target_after)
         if transfer.status == LC_APPLIED:
             self.balance[transfer.source] = source_after
@@ -254,6 +232,17 @@ cdef class Ledger:
         transfer.lsn = lc_ring_take(&self.ring)
         lc_stripes_release(self.stripes, source, target)
         lc_ring_publish(&self.ring, transfer, text)
+
+    cdef bint resolve(self, lc_record* transfer, const char* text) noexcept nogil:
+        """Whether an account that was not there has been opened since its id was looked up. Whoever
+        opens one holds the stripe of LC_SLOT_NONE, and so does the transfer that misses it."""
+        cdef uint32_t source = transfer.source, target = transfer.target
+        text += transfer.text_offset
+        if source == LC_SLOT_NONE and transfer.first_length > 0:
+            transfer.source = self.find(text, transfer.first_length)
+        if target == LC_SLOT_NONE and transfer.second_length > 0:
+            transfer.target = self.find(text + transfer.first_length, transfer.second_length)
+        return transfer.source != source or transfer.target != target
 
     cdef inline uint64_t party(self, uint32_t slot, const char* id, size_t length) noexcept nogil:
         """What stands for one side of a transfer in its payload's digest: the hash of the id,
@@ -280,7 +269,7 @@ cdef class Ledger:
         self, const lc_record* transfer, const lc_key_entry* known
     ) noexcept nogil:
         """Whether a payload by slots is the one that was refused when a slot held no account."""
-        cdef uint8_t status = <uint8_t> known.lsn_status
+        cdef uint8_t status = lc_key_status(known)
         if transfer.text_length > 0 or status not in (LC_SOURCE_NOT_FOUND, LC_TARGET_NOT_FOUND):
             return False
         cdef uint64_t source = self.party(transfer.source, NULL, 0)
@@ -319,12 +308,12 @@ cdef class Ledger:
         cdef uint64_t digest = self.digest(transfer, text)
         cdef lc_key_entry* known = lc_keys_find(&self.keys, stripe, hash, transfer.key)
         if known != NULL and not lc_keys_expired(&self.keys, known, transfer.time_ns):
-            rest_lsn[0] = max(rest_lsn[0], known.lsn_status >> 8)
+            rest_lsn[0] = max(rest_lsn[0], lc_key_lsn(known))
             if known.digest != digest and not self.was_unopened(transfer, known):
                 outcome.status = LC_KEY_REUSED
                 return
-            outcome.lsn = known.lsn_status >> 8
-            outcome.status = <uint8_t> known.lsn_status
+            outcome.lsn = lc_key_lsn(known)
+            outcome.status = lc_key_status(known)
             outcome.time_ns = known.time_ns
             outcome.replayed = 1
             return
@@ -343,7 +332,9 @@ cdef class Ledger:
         cdef lc_key_entry entry
         entry.key[0] = transfer.key[0]
         entry.key[1] = transfer.key[1]
-        entry.lsn_status = transfer.lsn << 8 | transfer.status
+        entry.lsn_status = (
+            <uint64_t> self.keys.ttl_current << 56 | transfer.lsn << 8 | transfer.status
+        )
         entry.time_ns = transfer.time_ns
         entry.digest = digest
         lc_keys_insert(&self.keys, stripe, hash, &entry)

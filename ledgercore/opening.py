@@ -69,7 +69,8 @@ class Options:
         if self.durability not in DURABILITIES:
             raise InvalidArgument("durability", f"{self.durability!r} is not 'sync' or 'memory'")
         for name, (low, high) in OPTION_RANGES.items():
-            check_range(name, getattr(self, name), low, high)
+            # The plain int of it: arithmetic on a numpy integer would wrap.
+            object.__setattr__(self, name, check_range(name, getattr(self, name), low, high))
         check_range("keys_reserved", self.keys_reserved, 0, self.keys_max)
 
     @property
@@ -151,6 +152,8 @@ def prepare_tail(directory: DataDirectory, recovered: Recovered, options: Option
     paths = directory.segment_paths()
     directory.clear_tail(paths[-1], recovered.offset)
     if recovered.header.key_ttl_ns != options.key_ttl_ns:
+        if not set_key_ttl(recovered.ledger, options.key_ttl_ns):
+            raise InvalidArgument("key_ttl_s", "was changed to more than 256 different values")
         recovered.header = replace(
             recovered.header,
             salt=secrets.randbits(64),
@@ -161,4 +164,3 @@ def prepare_tail(directory: DataDirectory, recovered: Recovered, options: Option
         )
         directory.create_segment(recovered.header, options.segment_bytes)
         recovered.offset = SEGMENT_HEADER_BYTES
-        set_key_ttl(recovered.ledger, options.key_ttl_ns)

@@ -3,9 +3,10 @@
 from . import accounts as rows
 from .directory import DataDirectory
 from .doors import Doors
+from .errors import JournalDamaged
 from .history import History, RawTransfer, parse_transfer
 from .ledger import Ledger
-from .replay import last_lsn
+from .replay import last_lsn, look_up_key, recent_record
 from .status import Status
 from .types import KeyState, Transfer
 
@@ -26,10 +27,12 @@ class Past:
             return None
         self.doors.wait(id)
         if self.history is None:
-            record = self.ledger.recent_record(id)
+            record = recent_record(self.ledger, id)
             found = None if record is None else (record, b"")
         else:
             found = self.history.find(id)
+            if found is None:
+                raise JournalDamaged(f"{self.history.directory.journal}: LSN {id} has gone")
         raw = None if found is None else parse_transfer(*found)
         return None if raw is None else self.name(raw)
 
@@ -56,7 +59,7 @@ class Past:
 
     def find_key(self, fingerprint: bytes) -> KeyState:
         """The state of a key: unseen, applied, refused or expired."""
-        found = self.ledger.look_up_key(fingerprint)
+        found = look_up_key(self.ledger, fingerprint)
         if found is None:
             return KeyState("unseen", None)
         lsn, status, expired = found

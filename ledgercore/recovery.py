@@ -83,19 +83,19 @@ class Recovery:
         *,
         until_lsn: int | None = None,
         sealed_only: bool = False,
-        use_snapshots: bool = True,
         seal: Seal | None = None,
+        snapshots: list[Path] | None = None,
         progress: Progress | None = None,
     ) -> None:
         """`until_lsn` stops there, `sealed_only` before the segment that is being written.
 
-        A `seal` that is given is believed in the place of the directory's.
+        A `seal`, or a list of `snapshots`, that is given counts in the place of the directory's.
         """
         self.directory = directory
         self.capacity = capacity
         self.until_lsn = until_lsn
         self.sealed_only = sealed_only
-        self.use_snapshots = use_snapshots
+        self.snapshots = snapshots
         self.seal = seal
         self.progress = progress
         self.notes: list[str] = []
@@ -150,12 +150,15 @@ class Recovery:
         scan = Scan(SEGMENT_HEADER_BYTES, header.previous_crc, header.first_lsn)
         total, done = sum(len(segment[2]) for segment in chosen), 0
         for number, (path, header, data) in enumerate(chosen):
+            if scan.end == "stopped":
+                break
             if header.previous_crc != scan.previous_crc or header.first_lsn != scan.next_lsn:
                 before, _, before_data = chosen[number - 1]
                 self.refuse(before, before_data, scan, "the journal breaks off before the end")
-            if scan.end == "stopped" or (self.sealed_only and number == len(chosen) - 1):
+            if self.sealed_only and number == len(chosen) - 1:
                 break
-            set_key_ttl(replay.ledger, header.key_ttl_ns)
+            if not set_key_ttl(replay.ledger, header.key_ttl_ns):
+                raise InvalidArgument("key_ttl_s", "was changed to more than 256 different values")
             scan = self.scan_segment(path, header, data, replay, seal)
             done += len(data)
             if self.progress is not None:
@@ -243,13 +246,13 @@ class Recovery:
         reaches back far enough, which `replay_segments` checks.
         """
         header = segments[0][1]
-        if self.use_snapshots:
-            for path in self.directory.snapshot_paths():
-                replay = self.fresh_replay(header.hash_key, header.key_ttl_ns)
-                problem = load_snapshot(path, header.ledger_id, replay)
-                if problem is None and (self.until_lsn is None or replay.lsn <= self.until_lsn):
-                    return replay
-                self.notes.append(f"{path}: passed over: {problem or 'newer than asked for'}")
+        paths = self.directory.snapshot_paths() if self.snapshots is None else self.snapshots
+        for path in paths:
+            replay = self.fresh_replay(header.hash_key, header.key_ttl_ns)
+            problem = load_snapshot(path, header.ledger_id, replay)
+            if problem is None and (self.until_lsn is None or replay.lsn <= self.until_lsn):
+                return replay
+            self.notes.append(f"{path}: passed over: {problem or 'newer than asked for'}")
         return self.fresh_replay(header.hash_key, header.key_ttl_ns)
 
 

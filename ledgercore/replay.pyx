@@ -18,6 +18,7 @@ from .errors import CapacityExceeded
 
 cdef enum:
     PREFETCH_DISTANCE = 16
+    SECOND = 1000000000
 
 RECORD = np.dtype((np.void, 64))
 KEY_ENTRY = np.dtype([
@@ -35,6 +36,7 @@ cdef enum problem:
     WRONG_KIND = 7
     WRONG_LSN = 8
     WRONG_COUNT = 9
+    TTLS_TOO_MANY = 10
 
 PROBLEMS = {
     WRONG_OUTCOME: "its outcome is not the one that the rules give",
@@ -46,6 +48,7 @@ PROBLEMS = {
     WRONG_KIND: "its kind is unknown",
     WRONG_LSN: "its LSN is not the next one",
     WRONG_COUNT: "the snapshot's counts do not agree with it",
+    TTLS_TOO_MANY: "key_ttl_s was changed to more than 256 different values",
 }
 
 
@@ -149,6 +152,7 @@ cdef int apply_state(
     cdef lc_key_entry entry
     cdef lc_key_stripe* stripe
     cdef uint64_t hash
+    cdef int64_t ttl_ns
     if record.kind == LC_ACCOUNT_STATE:
         found = apply_opening(ledger, record, text)
         if found == NONE:
@@ -160,10 +164,18 @@ cdef int apply_state(
         if not lc_keys_make_room(&ledger.keys, stripe, record.time_ns):
             return KEYS_TOO_FEW
         memcpy(&entry.key, &record.key, 16)
-        entry.lsn_status = <uint64_t> record.amount << 8 | record.status
+        # Each key keeps the time to live that it was stored under.
+        ttl_ns = ledger.keys.ttls_ns[ledger.keys.ttl_current]
+        if not lc_keys_set_ttl(&ledger.keys, <int64_t> record.client * SECOND):
+            return TTLS_TOO_MANY
+        entry.lsn_status = (
+            <uint64_t> ledger.keys.ttl_current << 56 | <uint64_t> record.amount << 8
+            | record.status
+        )
         entry.time_ns = record.time_ns
         entry.digest = record.digest
         lc_keys_insert(&ledger.keys, stripe, hash, &entry)
+        lc_keys_set_ttl(&ledger.keys, ttl_ns)
         return NONE
     if record.kind == LC_SNAPSHOT_END:
         if record.key[0] != replay.records:
@@ -267,10 +279,25 @@ def dump_keys(Ledger ledger):
                     if entries[i].lsn_status != 0:
                         row[used] = entries[i]
                         used += 1
-    return rows[np.argsort(rows["lsn_status"], kind="stable")]
+    # The top byte is the number of the time to live.
+    return rows[np.argsort(rows["lsn_status"] << 8, kind="stable")]
 
 
-def key_records(rows):
+def live_keys(Ledger ledger):
+    """Return the bytes of all keys that are alive at the newest logged time: (key, lsn and status,
+    time, digest) in the order of their LSNs."""
+    rows = dump_keys(ledger)
+    ttls = np.zeros(256, np.int64)
+    cdef uint32_t number
+    for number in range(ledger.keys.ttl_count):
+        ttls[number] = ledger.keys.ttls_ns[number]
+    ages = ledger.last_time_ns - rows["time_ns"]
+    rows = rows[ages < ttls[rows["lsn_status"] >> 56]]
+    rows["lsn_status"] &= (1 << 56) - 1
+    return rows.tobytes()
+
+
+def key_records(Ledger ledger, rows):
     """Return the records, shape (n,), that stand for rows of KEY_ENTRY in a snapshot."""
     records = np.zeros(len(rows), RECORD)
     if len(rows) == 0:
@@ -282,10 +309,11 @@ def key_records(rows):
     cdef Py_ssize_t i
     for i in range(len(rows)):
         record[i].kind = LC_KEY_STATE
-        record[i].status = <uint8_t> row[i].lsn_status
+        record[i].status = lc_key_status(&row[i])
+        record[i].client = <uint32_t> (lc_key_ttl_ns(&ledger.keys, &row[i]) // SECOND)
         memcpy(&record[i].key, &row[i].key, 16)
         record[i].digest = row[i].digest
-        record[i].amount = row[i].lsn_status >> 8
+        record[i].amount = lc_key_lsn(&row[i])
         record[i].time_ns = row[i].time_ns
     return records
 
@@ -321,5 +349,34 @@ def last_lsn(Ledger ledger):
 
 
 def set_key_ttl(Ledger ledger, int64_t key_ttl_ns):
-    """Set how long keys are kept from here on; between segments only, for it is in their header."""
-    ledger.keys.ttl_ns = key_ttl_ns
+    """Set how long keys are kept from here on; between segments only, for it is in their header.
+
+    Returns False where too many different times were set already."""
+    return lc_keys_set_ttl(&ledger.keys, key_ttl_ns)
+
+
+def look_up_key(Ledger ledger, bytes fingerprint):
+    """Return (lsn, status, expired) of what a key was used for, or None."""
+    cdef uint64_t key[2]
+    memcpy(key, <const char*> fingerprint, 16)
+    cdef uint64_t hash = lc_keys_hash(&ledger.keys, key)
+    cdef lc_key_stripe* stripe = lc_keys_stripe(&ledger.keys, hash)
+    cdef lc_key_entry copy
+    cdef bint expired = False
+    cdef int64_t now = ledger.now()
+    lc_lock_acquire(&stripe.lock)
+    cdef lc_key_entry* entry = lc_keys_find(&ledger.keys, stripe, hash, key)
+    if entry != NULL:
+        copy = entry[0]
+        expired = lc_keys_expired(&ledger.keys, entry, now)
+    lc_lock_release(&stripe.lock)
+    return None if entry == NULL else (lc_key_lsn(&copy), lc_key_status(&copy), expired)
+
+
+def recent_record(Ledger ledger, uint64_t lsn):
+    """Return the record of an LSN while the ring still holds it, or None: the memory of a
+    ledger without a journal."""
+    cdef lc_record copy = ledger.ring.slots[lsn & ledger.ring.mask]
+    if copy.lsn != lsn or ledger.ring.slots[lsn & ledger.ring.mask].lsn != lsn:
+        return None
+    return (<const char*> &copy)[:sizeof(copy)]

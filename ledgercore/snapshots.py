@@ -3,8 +3,6 @@
 A snapshot is made by recovery itself, from sealed segments, in a process of its own; so making one
 is also a check of the journal, and the running engine does not pause. Two are kept. The journal is
 never trimmed: it is the history, and the snapshots only shorten the way to the present.
-
-Run as a program, this module makes a snapshot: `python -m ledgercore.snapshots DIR`.
 """
 
 import os
@@ -48,7 +46,7 @@ def state_records(recovered: Recovered) -> Iterator[tuple[npt.NDArray[np.void], 
         yield states.dump_accounts(ledger, start, min(RECORDS_A_FRAME, count - start))
     keys = states.dump_keys(ledger)
     for start in range(0, len(keys), RECORDS_A_FRAME):
-        yield states.key_records(keys[start : start + RECORDS_A_FRAME]), b""
+        yield states.key_records(ledger, keys[start : start + RECORDS_A_FRAME]), b""
     yield states.end_record(ledger, count + len(keys)), b""
 
 
@@ -107,7 +105,7 @@ def make_snapshot(directory: DataDirectory, capacity: Capacity, *, sealed_only: 
 
 
 def main(arguments: list[str]) -> int:
-    """Make a snapshot of the sealed segments of DIR, beside a running engine."""
+    """Make a snapshot of the sealed segments of a directory, beside a running engine."""
     path, accounts_max, keys_max = arguments[0], int(arguments[1]), int(arguments[2])
     os.nice(10)
     try:
@@ -117,7 +115,3 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"ledgercore: no snapshot: {error}\n")
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -3,8 +3,10 @@
 None of it needs an engine; all but `inspect` take the lock, so that none runs beside one.
 """
 
+import hashlib
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from .accounts import account_count, photograph
 from .auditing import find_violations, sum_by_asset
 from .directory import DataDirectory, explained, sync_directory
 from .errors import JournalDamaged
-from .frames import SEGMENT_HEADER_BYTES, Seal, find_end, scan_frames
+from .frames import SEGMENT_HEADER_BYTES, Seal, SegmentHeader, find_end, scan_frames
 from .opening import Options
 from .recovery import Damage, Progress, Recovered, Recovery, load_snapshot
-from .replay import count_keys
+from .replay import count_keys, live_keys
 from .snapshots import make_snapshot
+from .witness import digest_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Repair:
 def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Verification:
     """Replay everything from the first segment on and check every invariant.
 
-    Snapshots are not used, but each is compared with the journal's state where it was made.
+    Snapshots are not used; but each has to lead to the same state as the journal alone.
     Raises JournalDamaged, DirectoryUnusable, DirectoryLocked.
     """
     directory = DataDirectory(path)
@@ -73,7 +76,10 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Ve
     try:
         capacity = Options().capacity
         recovered = Recovery(
-            directory, capacity, use_snapshots=begins_late(directory), progress=progress
+            directory,
+            capacity,
+            snapshots=None if begins_late(directory) else [],
+            progress=progress,
         ).run()
         return describe(directory, recovered)
     finally:
@@ -91,10 +97,7 @@ def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
     _, balances, rows = photograph(recovered.ledger)
     sums = sum_by_asset(recovered.ledger, balances, rows)
     violations = find_violations(recovered.ledger, balances, rows)
-    for snapshot in directory.snapshot_paths():
-        problem = load_snapshot(snapshot, recovered.header.ledger_id, None)
-        if problem is not None:
-            violations.append(f"{snapshot}: {problem}")
+    violations += find_false_snapshots(directory, recovered)
     return Verification(
         accounts=account_count(recovered.ledger),
         transfers=recovered.transfers,
@@ -107,6 +110,30 @@ def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
         sums=sums,
         violations=tuple(violations),
     )
+
+
+def find_false_snapshots(directory: DataDirectory, recovered: Recovered) -> list[str]:
+    """Name the snapshots that cannot be read, or lead to another state than the whole journal."""
+    expected = digest_ledger(recovered)
+    found = []
+    for snapshot in directory.snapshot_paths():
+        recovery = Recovery(directory, Options().capacity, snapshots=[snapshot])
+        try:
+            same = digest_ledger(recovery.run()) == expected
+        except JournalDamaged as error:
+            found.append(f"{snapshot}: {error}")
+            continue
+        if recovery.notes:
+            found += recovery.notes
+        elif not same:
+            found.append(f"{snapshot}: it leads to another state than the journal does")
+    return found
+
+
+def digest_ledger(recovered: Recovered) -> tuple[str, str]:
+    """Digests of all balances and limits, and of all keys that are still alive."""
+    _, balances, rows = photograph(recovered.ledger)
+    return digest_state(balances, rows), hashlib.sha256(live_keys(recovered.ledger)).hexdigest()
 
 
 def inspect(path: str | os.PathLike[str]) -> Inspection:
@@ -177,15 +204,12 @@ def repair(path: str | os.PathLike[str]) -> Repair:
     directory = DataDirectory(path)
     directory.hold(create=False)
     try:
-        seal = directory.read_seal()
         try:
             recovered = Recovery(directory, Options().capacity).run()
         except Damage as damage:
             return cut_off(directory, damage)
         except JournalDamaged:
-            if seal is None:
-                return restore_seal(directory)
-            raise
+            return salvage(directory)
         return Repair("nothing to repair", None, None, recovered.lsn, 0)
     finally:
         directory.release()
@@ -193,19 +217,17 @@ def repair(path: str | os.PathLike[str]) -> Repair:
 
 def cut_off(directory: DataDirectory, damage: Damage) -> Repair:
     """Keep the damaged file and all later ones under another name, and end the journal before."""
-    stamp = time.strftime("%Y%m%dT%H%M%S")
-    kept = damage.path.with_name(f"{damage.path.name}.broken-{stamp}")
+    kept = damage.path.with_name(f"{damage.path.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
     with explained(damage.path):
         kept.write_bytes(damage.path.read_bytes())
-        for later in directory.segment_paths():
-            if later > damage.path:
-                later.rename(later.with_name(f"{later.name}.broken-{stamp}"))
-        directory.clear_tail(damage.path, damage.scan.offset)
-        sync_directory(directory.journal)
+    for later in directory.segment_paths():
+        if later > damage.path:
+            set_aside(later)
+    directory.clear_tail(damage.path, damage.scan.offset)
     last = damage.scan.next_lsn - 1
     for snapshot in directory.snapshot_paths():
         if int(snapshot.stem) > last:
-            snapshot.rename(snapshot.with_name(f"{snapshot.name}.broken-{stamp}"))
+            set_aside(snapshot)
     seal = directory.read_seal()
     if seal is None:
         raise JournalDamaged(f"{directory.seal}: there is no valid seal in it")
@@ -223,18 +245,49 @@ def cut_off(directory: DataDirectory, damage: Damage) -> Repair:
     return Repair("truncated", str(damage.path), str(kept), last, max(0, seal.synced_lsn - last))
 
 
-def restore_seal(directory: DataDirectory) -> Repair:
-    """Make a seal for a journal that has lost it, from what the journal itself says."""
-    paths = directory.segment_paths()
-    if not paths:
-        raise JournalDamaged(f"{directory.journal}: the journal is gone: no segment is there")
-    header, _ = directory.read_segment(paths[-1])
-    trusting = Seal(0, header.number, header.ledger_id, 0, False, 1)
-    recovered = Recovery(directory, Options().capacity, seal=trusting).run()
+def salvage(directory: DataDirectory) -> Repair:
+    """Restore what links the files: a seal that is gone, or a segment without a sound header.
+
+    The journal ends before the first segment that cannot be linked to the one before it; that one
+    and all later ones are kept under another name.
+    """
+    seal = directory.read_seal()
+    sound: list[SegmentHeader] = []
+    broken: list[Path] = []
+    for path in directory.segment_paths():
+        header = None
+        with suppress(JournalDamaged):
+            header, _ = directory.read_segment(path)
+        if broken or header is None or (sound and not follows(header, sound[-1])):
+            broken.append(path)
+        else:
+            sound.append(header)
+    if not sound:
+        raise JournalDamaged(f"{directory.journal}: the journal is gone: no segment is left")
+    moved = [set_aside(path) for path in broken]
+    trusted = Seal(0, sound[-1].number, sound[0].ledger_id, 0, False, 1)
+    recovered = Recovery(directory, Options().capacity, seal=trusted).run()
     directory.write_seal(
-        replace(trusting, synced_lsn=recovered.lsn, frame_crc=recovered.previous_crc)
+        replace(trusted, synced_lsn=recovered.lsn, frame_crc=recovered.previous_crc)
     )
-    return Repair("seal restored", str(directory.seal), None, recovered.lsn, 0)
+    if not moved:
+        return Repair("seal restored", str(directory.seal), None, recovered.lsn, 0)
+    lost = 0 if seal is None else max(0, seal.synced_lsn - recovered.lsn)
+    return Repair("truncated", str(directory.journal), str(moved[0]), recovered.lsn, lost)
+
+
+def follows(header: SegmentHeader, before: SegmentHeader) -> bool:
+    """Whether a segment is of the same ledger and the next in number."""
+    return header.ledger_id == before.ledger_id and header.number == before.number + 1
+
+
+def set_aside(path: Path) -> Path:
+    """Keep a file under a name that nothing reads; returns it."""
+    kept = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+    with explained(path):
+        path.rename(kept)
+        sync_directory(path.parent)
+    return kept
 
 
 def compact(path: str | os.PathLike[str]) -> str | None:

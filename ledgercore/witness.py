@@ -1,7 +1,6 @@
 """The journal against memory: another process replays the journal and tells what it comes to.
 
-The engine photographs its balances at an LSN, and this says what they have to be. Run as a program:
-`python -m ledgercore.witness DIR LSN ACCOUNTS_MAX KEYS_MAX` prints the digest of the state at LSN.
+The engine photographs its balances at an LSN, and this says what they have to be.
 """
 
 import hashlib
@@ -31,11 +30,11 @@ def digest_state(balances: npt.NDArray[np.int64], rows: npt.NDArray[np.void]) ->
     return digest.hexdigest()
 
 
-def start_module(module: str, *arguments: object) -> "subprocess.Popen[str]":
-    """Start a module of this package as a process of its own."""
+def start_helper(name: str, *arguments: object) -> "subprocess.Popen[str]":
+    """Start a helper of this package (see `__main__.py`) as a process of its own."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
-        [sys.executable, "-m", f"ledgercore.{module}", *map(str, arguments)],
+        [sys.executable, "-m", "ledgercore", name, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -46,7 +45,7 @@ def start_module(module: str, *arguments: object) -> "subprocess.Popen[str]":
 
 def ask_witness(directory: DataDirectory, lsn: int, capacity: Capacity) -> tuple[str | None, str]:
     """Return (digest, "") of the journal's state at `lsn`, or (None, what is wrong with it)."""
-    process = start_module("witness", directory.path, lsn, capacity.accounts_max, capacity.keys_max)
+    process = start_helper("witness", directory.path, lsn, capacity.accounts_max, capacity.keys_max)
     output, problem = process.communicate()
     if process.returncode != 0:
         return None, problem.strip() or f"the witness ended with {process.returncode}"
@@ -57,7 +56,7 @@ def ask_witness(directory: DataDirectory, lsn: int, capacity: Capacity) -> tuple
 
 
 def main(arguments: list[str]) -> int:
-    """Print the LSN and the digest of the state that the journal of DIR leads to."""
+    """Print the LSN and the digest of the state that a directory's journal leads to."""
     path, (lsn, accounts_max, keys_max) = arguments[0], map(int, arguments[1:4])
     os.nice(10)
     try:
@@ -69,7 +68,3 @@ def main(arguments: list[str]) -> int:
     _, balances, rows = photograph(recovered.ledger)
     sys.stdout.write(json.dumps({"lsn": recovered.lsn, "digest": digest_state(balances, rows)}))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,10 +1,14 @@
-/* The idempotency table: what became of each key, for at least `ttl` of logged time.
+/* The idempotency table: what became of each key, for a fixed span of logged time.
+ *
+ * How long a key lives is settled when it is stored: by the time to live of that moment, which its
+ * entry names. So whether a key is alive depends on its entry and the time alone, never on how the
+ * table came to hold it: live, replayed, or out of a snapshot.
  *
  * A key belongs to one of `1 << stripes_log2` stripes; everything about a stripe happens under its
  * lock. A stripe holds two generations of open-addressed entries. New keys go into the current one;
- * once its first key is `ttl` old it becomes the previous one, and what was previous is forgotten.
- * So a key is remembered for `ttl` to `2 * ttl`, and is answered from until it is `ttl` old. Full
- * is full: lc_keys_make_room says no, and nothing is forgotten early.
+ * once its first key has lived its time it becomes the previous one, and what was previous is
+ * forgotten, all of it dead by then. Full is full: lc_keys_make_room says no, and nothing is
+ * forgotten early.
  *
  * Memory: a generation grows by levels. The caller reserves, for each generation and level, zeroed
  * memory for all stripes; a stripe that is 5/8 full moves its entries up one level, and a level
@@ -20,11 +24,11 @@
 
 #include "lock.h"
 
-enum { LC_KEY_LEVELS_MAX = 24, LC_KEY_LEVEL_BYTES_MIN = 4096 };
+enum { LC_KEY_LEVELS_MAX = 24, LC_KEY_LEVEL_BYTES_MIN = 4096, LC_KEY_TTLS_MAX = 256 };
 
 typedef struct lc_key_entry {
     uint64_t key[2];
-    uint64_t lsn_status; /* lsn << 8 | status; 0 is empty, for LSNs start at 1 */
+    uint64_t lsn_status; /* time to live's number << 56 | lsn << 8 | status; 0 is empty */
     int64_t time_ns;
     uint64_t digest; /* of the payload: source, target, amount, memo */
 } lc_key_entry;
@@ -33,6 +37,7 @@ _Static_assert(sizeof(lc_key_entry) == 40, "40 bytes at a load of 5/8 are 64 byt
 
 typedef struct lc_key_generation {
     int64_t started_ns; /* the time of its first key */
+    int64_t ends_ns;    /* when the last of its keys has lived its time */
     uint32_t count;
     uint32_t level;
 } lc_key_generation;
@@ -58,9 +63,40 @@ typedef struct lc_keys {
     uint32_t levels;
     uint32_t capacities[LC_KEY_LEVELS_MAX]; /* entries of one stripe at each level */
     lc_key_region regions[2][LC_KEY_LEVELS_MAX];
-    int64_t ttl_ns;
+    int64_t ttls_ns[LC_KEY_TTLS_MAX]; /* every time to live that was ever in force */
+    uint32_t ttl_count;
+    uint32_t ttl_current;
     uint64_t salt;
 } lc_keys;
+
+static inline uint64_t lc_key_lsn(const lc_key_entry *entry)
+{
+    return entry->lsn_status << 8 >> 16;
+}
+
+static inline uint8_t lc_key_status(const lc_key_entry *entry)
+{
+    return (uint8_t)entry->lsn_status;
+}
+
+static inline int64_t lc_key_ttl_ns(const lc_keys *keys, const lc_key_entry *entry)
+{
+    return keys->ttls_ns[entry->lsn_status >> 56];
+}
+
+/* The time to live for keys from here on; false where too many were in force already. */
+static inline bool lc_keys_set_ttl(lc_keys *keys, int64_t ttl_ns)
+{
+    uint32_t number = 0;
+    while (number < keys->ttl_count && keys->ttls_ns[number] != ttl_ns)
+        number++;
+    if (number == LC_KEY_TTLS_MAX)
+        return false;
+    keys->ttls_ns[number] = ttl_ns;
+    keys->ttl_count = number < keys->ttl_count ? keys->ttl_count : number + 1;
+    keys->ttl_current = number;
+    return true;
+}
 
 /* A key's place. Fingerprints that callers make may be anything, so they are mixed and salted. */
 static inline uint64_t lc_keys_hash(const lc_keys *keys, const uint64_t key[2])
@@ -127,7 +163,7 @@ static inline lc_key_entry *lc_keys_find(const lc_keys *keys, const lc_key_strip
 
 static inline bool lc_keys_expired(const lc_keys *keys, const lc_key_entry *entry, int64_t now_ns)
 {
-    return now_ns - entry->time_ns >= keys->ttl_ns;
+    return now_ns - entry->time_ns >= lc_key_ttl_ns(keys, entry);
 }
 
 static inline void lc_keys_enter(lc_key_region *region)
@@ -181,6 +217,7 @@ LC_COLD void lc_keys_rotate(lc_keys *keys, lc_key_stripe *stripe)
     lc_keys_leave(keys, &keys->regions[next][generation->level], generation->level);
     __atomic_store_n(&generation->level, level, __ATOMIC_RELAXED);
     generation->count = 0;
+    generation->ends_ns = INT64_MIN;
     memset(lc_keys_entries(keys, stripe, next, level), 0,
            (size_t)keys->capacities[level] * sizeof(lc_key_entry));
     __atomic_store_n(&stripe->current, next, __ATOMIC_RELAXED);
@@ -191,7 +228,10 @@ LC_COLD void lc_keys_rotate(lc_keys *keys, lc_key_stripe *stripe)
 static inline bool lc_keys_make_room(lc_keys *keys, lc_key_stripe *stripe, int64_t now_ns)
 {
     lc_key_generation *generation = &stripe->generations[stripe->current];
-    if (LC_UNLIKELY(generation->count > 0 && now_ns - generation->started_ns >= keys->ttl_ns)) {
+    const lc_key_generation *previous = &stripe->generations[!stripe->current];
+    int64_t ttl_ns = keys->ttls_ns[keys->ttl_current];
+    if (LC_UNLIKELY(generation->count > 0 && now_ns - generation->started_ns >= ttl_ns
+                    && (previous->count == 0 || now_ns >= previous->ends_ns))) {
         lc_keys_rotate(keys, stripe);
         generation = &stripe->generations[stripe->current];
     }
@@ -203,16 +243,19 @@ static inline bool lc_keys_make_room(lc_keys *keys, lc_key_stripe *stripe, int64
     return true;
 }
 
-/* Remember a key for which room was made, and which is not in the current generation. */
+/* Remember a key for which room was made. What the current generation holds of it is dead. */
 static inline void lc_keys_insert(lc_keys *keys, lc_key_stripe *stripe, uint64_t hash,
                                   const lc_key_entry *entry)
 {
     lc_key_generation *generation = &stripe->generations[stripe->current];
     lc_key_entry *place = lc_keys_probe(keys, stripe, stripe->current, hash, entry->key);
+    int64_t ends_ns = entry->time_ns + lc_key_ttl_ns(keys, entry);
     if (generation->count == 0)
         generation->started_ns = entry->time_ns;
-    LC_ASSERT(place->lsn_status == 0);
-    generation->count++;
+    if (generation->count == 0 || generation->ends_ns < ends_ns)
+        generation->ends_ns = ends_ns;
+    if (place->lsn_status == 0)
+        generation->count++;
     *place = *entry;
 }
 

@@ -7,7 +7,7 @@
  *        9     1  status (enum lc_status)   0                          status
  *       10     1  0                         flags (LC_FROZEN)          0
  *       11     1  0                         0                          0
- *       12     4  client (0 = none)         0                          0
+ *       12     4  client (0 = none)         0                          time to live, s
  *       16    16  key fingerprint           floor, ceiling             key fingerprint
  *       32     8  source slot, target slot  slot, asset number         payload digest
  *       40     8  amount                    balance (snapshots only)   lsn of the transfer

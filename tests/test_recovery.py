@@ -133,7 +133,7 @@ def test_a_snapshot_ahead_of_its_journal_is_refused(story: Story, directory: Pat
     with pytest.raises(ledgercore.JournalDamaged, match=f"goes on to LSN {story.lsn + 1}"):
         open_small(directory)
     assert read_files(directory) == files
-    assert recover(directory, use_snapshots=False).lsn == story.lsn
+    assert recover(directory, snapshots=[]).lsn == story.lsn
     assert recover(directory, until_lsn=story.lsn).lsn == story.lsn
 
 
@@ -300,17 +300,22 @@ def wait_expired(ledger: ledgercore.Engine, key: str) -> None:
     poll(lambda: ledger.find_key(key).state == "expired", f"{key} expires")
 
 
-def test_a_key_is_judged_by_the_time_of_its_file(directory: Path) -> None:
-    with open_small(directory, key_ttl_s=1000) as ledger:
-        open_funded(ledger, ["alice"], 0)
-        first = ledger.transfer("world", "alice", 1, key="again")
+def test_a_key_lives_as_long_as_was_said_when_it_was_used(directory: Path) -> None:
     with open_small(directory, key_ttl_s=1) as ledger:
-        wait_expired(ledger, "again")
-        assert ledger.transfer("world", "alice", 1, key="again").id == first.id + 1
-    # By the time of the first file this would be a key that was used twice.
+        open_funded(ledger, ["alice"], 0)
+        first = ledger.transfer("world", "alice", 1, key="short")
+        wait_expired(ledger, "short")
+    # A longer time brings no dead key back to life, and a shorter one kills none.
     with open_small(directory, key_ttl_s=1000) as ledger:
-        again = ledger.transfer("world", "alice", 1, key="again")
-        assert (again.id, again.replayed, ledger.balance("alice")) == (first.id + 1, True, 2)
+        assert ledger.find_key("short").state == "expired"
+        assert ledger.transfer("world", "alice", 1, key="short").id == first.id + 1
+        long = ledger.transfer("world", "alice", 1, key="long")
+    with open_small(directory, key_ttl_s=1) as ledger:
+        wait_past(long.time_ns + 2 * SECOND)
+        for key, id in [("short", first.id + 1), ("long", long.id)]:
+            again = ledger.transfer("world", "alice", 1, key=key)
+            assert (again.id, again.replayed) == (id, True)
+        assert ledger.balance("alice") == 3
 
 
 def test_a_longer_time_for_keys_keeps_a_snapshot_right(directory: Path) -> None:

@@ -24,12 +24,13 @@ from ledgercore.replay import (
     end_record,
     key_records,
     last_lsn,
+    look_up_key,
 )
 from tests.histories import open_funded
 from tests.making import many_rows
 
 TTL_NS = 10**12
-TRANSFER, OPENED, CHANGED, SNAPSHOT_END = 1, 2, 3, 18
+TRANSFER, OPENED, CHANGED, KEY_STATE, SNAPSHOT_END = 1, 2, 3, 17, 18
 TIME_NS = 5
 
 
@@ -56,7 +57,8 @@ def state_file(ledger: Ledger, accounts: int, piece: int) -> bytes:
     ]
     keys = dump_keys(ledger)
     parts += [
-        (key_records(keys[start : start + piece]), b"") for start in range(0, len(keys), piece)
+        (key_records(ledger, keys[start : start + piece]), b"")
+        for start in range(0, len(keys), piece)
     ]
     parts.append((end_record(ledger, accounts + len(keys)), b""))
     data, position, crc = b"", 1, 0
@@ -119,7 +121,7 @@ def same_answers(engine: Engine, other: Engine) -> None:
 def test_an_empty_ledger_is_one_record() -> None:
     ledger, second = new_ledger(), new_ledger()
     assert len(dump_keys(ledger)) == 0 and dump_keys(ledger).dtype == KEY_ENTRY
-    assert key_records(dump_keys(ledger)).shape == (0,)
+    assert key_records(ledger, dump_keys(ledger)).shape == (0,)
     assert end_record(ledger, 0).shape == (1,) and end_record(ledger, 0).dtype == RECORD
     replay = Replay(second)
     scan_frames(state_file(ledger, 0, 1), 1, 0, 0, 1, replay=replay)
@@ -134,7 +136,7 @@ def test_keys_are_dumped_in_the_order_of_their_lsns() -> None:
         lsns = rows["lsn_status"] >> 8
         assert (np.diff(lsns.astype(np.int64)) > 0).all()
         for row in rows[::50]:
-            found = ledger.look_up_key(row["key"].tobytes())
+            found = look_up_key(ledger, row["key"].tobytes())
             assert found == (int(row["lsn_status"]) >> 8, int(row["lsn_status"]) & 255, False)
 
 
@@ -208,6 +210,14 @@ def test_every_problem_is_told_and_can_happen() -> None:
         ledger = new_ledger(keys_max=1, accounts_max=2)
         met.add(replayed([*BEGINNING, *records], Replay(ledger)).problem)
     met.add(replayed(BEGINNING, Replay(new_ledger()), first_lsn=2).problem)
+    # Each key names how long it lives, and there is room for 256 different times.
+    lives = [
+        TRANSFER_LAYOUT.pack(
+            0, KEY_STATE, 0, 0, life, b"%016d" % life, 0, 0, 1, TIME_NS, 0, 0, 0, 0
+        )
+        for life in range(1, 258)
+    ]
+    met.add(replayed(lives, Replay(new_ledger())).problem)
     assert met == PROBLEMS.keys() == set(range(1, len(PROBLEMS) + 1))
     assert len(set(PROBLEMS.values())) == len(PROBLEMS) and all(PROBLEMS.values())
 

@@ -46,7 +46,7 @@ def state_of(recovered: Recovered) -> tuple[int, str, npt.NDArray[np.void]]:
 
 def assert_same_state(directory: Path) -> None:
     """Recovery with the snapshots and without them leads to the same."""
-    with_them, alone = recover(directory), recover(directory, use_snapshots=False)
+    with_them, alone = recover(directory), recover(directory, snapshots=[])
     assert with_them.snapshot_lsn > 0 == alone.snapshot_lsn
     (lsn, digest, keys), other = state_of(with_them), state_of(alone)
     assert (lsn, digest) == other[:2] and (keys == other[2]).all()
@@ -55,7 +55,7 @@ def assert_same_state(directory: Path) -> None:
 def test_a_snapshot_leads_to_the_state_of_the_journal(made: Path) -> None:
     path = ledgercore.compact(made)
     assert path is not None
-    last = recover(made, use_snapshots=False).lsn
+    last = recover(made, snapshots=[]).lsn
     assert Path(path).name == snapshot_name(last) == f"{last:020}.snapshot"
     assert snapshots_of(made) == [Path(path)]
     assert_same_state(made)
@@ -147,7 +147,7 @@ def test_a_first_file_that_is_gone_is_no_loss_behind_a_snapshot(directory: Path)
 
 def run_module(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ledgercore.snapshots", *map(str, arguments)],
+        [sys.executable, "-m", "ledgercore", "snapshot", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -97,7 +97,16 @@ def test_what_is_wrong_with_the_journal_is_the_answer(directory: Path, tmp_path:
 def test_as_a_program_it_prints_one_json_object(directory: Path, lsn: int) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice"], 100)
-    command = [sys.executable, "-m", "ledgercore.witness", str(directory), str(lsn), "1024", "1024"]
+    command = [
+        sys.executable,
+        "-m",
+        "ledgercore",
+        "witness",
+        str(directory),
+        str(lsn),
+        "1024",
+        "1024",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     answer = json.loads(done.stdout)
     assert done.returncode == 0 and answer.keys() == {"lsn", "digest"}
