@@ -23,10 +23,11 @@ cdef class Pipeline:
         submission_t* finished
         int error, callers, credit_waiters
         bint closed
-        # Guarded by `wake`: the journal thread sleeps on `published`.
+        # Guarded by `wake`: the journal thread sleeps on `published` until there is news of a batch
+        # that is applied to its end.
         pthread_mutex_t wake
         pthread_cond_t published
-        bint draining
+        bint has_news, draining
         readonly int event_fd
 
     cdef void drop(self, submission_t* first) noexcept

@@ -29,6 +29,7 @@ cdef extern from "<pthread.h>" nogil:
 
 cdef enum:
     REST_MS = 50  # After this long without work the journal writes its seal.
+    TEXT_BYTES_FULL = (1 << 20) - 2 * 384  # LC_FRAME_TEXT_BYTES_MAX, less what two records may add.
 
 
 cdef class Pipeline:
@@ -114,6 +115,7 @@ cdef class Pipeline:
 
     cdef void wake_journal(self) noexcept nogil:
         pthread_mutex_lock(&self.wake)
+        self.has_news = True
         pthread_cond_signal(&self.published)
         pthread_mutex_unlock(&self.wake)
 
@@ -205,6 +207,8 @@ cdef class Pipeline:
                 &self.ledger.ring, next_lsn, lc_frame_records(self.frame), LC_FRAME_RECORDS_MAX,
                 self.text_buffer(), LC_FRAME_TEXT_BYTES_MAX, &self.frame.text_length
             )
+            if count == LC_FRAME_RECORDS_MAX or self.frame.text_length > TEXT_BYTES_FULL:
+                self.wake_journal()  # The frame is full, and more may be waiting for the next.
             self.frame.first_lsn = next_lsn
             self.frame.count = count
             if self.frame.text_length > 0:
@@ -223,11 +227,18 @@ cdef class Pipeline:
         return <char*> (lc_frame_records(self.frame) + LC_FRAME_RECORDS_MAX)
 
     cdef bint wait_published(self, uint64_t lsn, int* error) noexcept nogil:
-        """Wait for the record of `lsn`; False once there is none to come. Seals in a lull."""
+        """Wait for the record of `lsn`; False once there is none to come. Seals in a lull.
+
+        It goes by batches that are applied to their end: a group that took the first half of one
+        would make it wait for two syncs.
+        """
         cdef timespec deadline
         cdef bint rested = False
         pthread_mutex_lock(&self.wake)
-        while not lc_ring_ready(&self.ledger.ring, lsn) and not self.draining and error[0] == 0:
+        while (
+            not (self.has_news and lc_ring_ready(&self.ledger.ring, lsn))
+            and not self.draining and error[0] == 0
+        ):
             if rested:
                 pthread_cond_wait(&self.published, &self.wake)
                 continue
@@ -241,6 +252,7 @@ cdef class Pipeline:
                 error[0] = self.journal.rest()
                 rested = True
                 pthread_mutex_lock(&self.wake)
+        self.has_news = False
         pthread_mutex_unlock(&self.wake)
         return lc_ring_ready(&self.ledger.ring, lsn) and error[0] == 0
 

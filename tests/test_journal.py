@@ -1,10 +1,12 @@
 """Damage to the journal's bytes: nothing acknowledged is lost in silence, wherever it strikes."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ledgercore import JournalDamaged
 from tests.damage import (
     ALIGNMENT,
     FRAME_BYTES,
@@ -20,6 +22,7 @@ from tests.damage import (
     zeroed,
 )
 from tests.histories import balances_of, batch_of, open_small
+from tests.making import recover
 
 
 @pytest.fixture
@@ -90,6 +93,25 @@ def test_every_lost_end_is_noticed(sealed: Story, directory: Path, keep_size: bo
             continue
         files = sealed.damaged(sealed.journal, lost)
         assert reopen(directory, files, sealed) is None, f"the loss at {offset} went unnoticed"
+
+
+@pytest.mark.slow
+def test_recovery_refuses_a_flip_and_a_cut_at_every_offset(sealed: Story, directory: Path) -> None:
+    """What the tests above show of an engine for some offsets, recovery alone shows for all."""
+    write_files(directory, sealed.files)
+    path = directory / sealed.journal
+    data = sealed.files[sealed.journal]
+    assert recover(directory).lsn == sealed.lsn
+    with path.open("r+b", buffering=0) as file:
+        for offset in range(sealed.end):
+            os.pwrite(file.fileno(), flipped(data, offset)[offset : offset + 1], offset)
+            with pytest.raises(JournalDamaged):
+                recover(directory)
+            os.pwrite(file.fileno(), data[offset : offset + 1], offset)
+        for offset in range(sealed.end - 1, -1, -1):
+            file.truncate(offset)
+            with pytest.raises(JournalDamaged):
+                recover(directory)
 
 
 def test_every_lost_frame_and_sector_is_noticed(sealed: Story, directory: Path) -> None:
