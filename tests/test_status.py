@@ -1,7 +1,6 @@
 """The Python mirror of `enum lc_status`: walked to its end, so that the two cannot drift."""
 
 from ledgercore.ledger import status_names
-
 from ledgercore.status import Status
 
 
