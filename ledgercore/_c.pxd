@@ -148,6 +148,7 @@ cdef extern from "keys.h" nogil:
     lc_key_entry* lc_keys_find(
         const lc_keys* keys, const lc_key_stripe* stripe, uint64_t hash, const uint64_t* key
     )
+    int64_t lc_keys_advance(lc_key_stripe* stripe, int64_t now_ns)
     bint lc_keys_expired(const lc_keys* keys, const lc_key_entry* entry, int64_t now_ns)
     bint lc_keys_make_room(lc_keys* keys, lc_key_stripe* stripe, int64_t now_ns)
     void lc_keys_insert(

@@ -7,6 +7,7 @@ from ledgercore.ledger cimport Ledger
 
 
 cpdef uint32_t find_slot(Ledger ledger, str id) except? 0xFFFFFFFE
+cdef int check_capacity(Ledger ledger, uint64_t text_bytes) except -1
 cdef uint32_t place_account(
     Ledger ledger, bytes id, bytes asset_name, uint32_t asset, int64_t floor, int64_t ceiling
 ) except? 0xFFFFFFFE

@@ -98,13 +98,20 @@ def balances(Ledger ledger):
     return ledger.balances_view[:ledger.account_count]
 
 
+cdef int check_capacity(Ledger ledger, uint64_t text_bytes) except -1:
+    """Raise CapacityExceeded where no account with so long a text fits."""
+    if ledger.account_count >= ledger.accounts_max or (
+        ledger.ids_used + text_bytes > ledger.ids_bytes
+    ):
+        raise CapacityExceeded(f"the ledger holds {ledger.account_count} accounts, its maximum")
+    return 0
+
+
 cdef uint32_t place_account(
     Ledger ledger, bytes id, bytes asset_name, uint32_t asset, int64_t floor, int64_t ceiling
 ) except? 0xFFFFFFFE:
     """Write an account into the next slot; nobody sees it until it is published."""
     cdef uint64_t needed = len(id) + len(asset_name)
-    if ledger.account_count >= ledger.accounts_max or ledger.ids_used + needed > ledger.ids_bytes:
-        raise CapacityExceeded(f"the ledger holds {ledger.account_count} accounts, its maximum")
     cdef uint32_t slot = ledger.account_count
     cdef lc_account* account = &ledger.account[slot]
     cdef char* text = ledger.ids + ledger.ids_used
@@ -182,6 +189,7 @@ def open_account(Ledger ledger, bytes id, bytes asset, floor, ceiling, bint froz
         if (known.asset, known.floor, known.ceiling, known.frozen) != wanted:
             raise AccountExists(f"account {known.id!r} exists with other settings")
         return slot, 0
+    check_capacity(ledger, len(id) + len(asset))
     cdef uint32_t number = asset_number(ledger, asset)
     slot = place_account(ledger, id, asset, number, as_floor(floor), as_ceiling(ceiling))
     # The second stripe is that of transfers which name an account that is not there.

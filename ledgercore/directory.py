@@ -14,7 +14,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from .frames import (
 
 FILL_BYTES = 1 << 20
 SPARE_NAME = "spare.tmp"
+SEGMENT_DIGITS = 10
+LSN_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,13 @@ class DataDirectory:
         """
         with explained(self.path):
             if create:
-                is_new = not self.path.exists()
+                missing = [folder for folder in self.path.parents if not folder.exists()]
                 self.journal.mkdir(parents=True, exist_ok=True)
                 self.snapshots.mkdir(exist_ok=True)
-                if is_new:
-                    sync_directory(self.path.parent)
+                for folder in {*missing, *(above.parent for above in missing), self.path.parent}:
+                    # Who may not read the folder above did not make this one either.
+                    with suppress(PermissionError):
+                        sync_directory(folder)
             elif not self.journal.is_dir():
                 raise DirectoryUnusable(f"{self.path}: there is no ledger here")
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -156,11 +160,11 @@ class DataDirectory:
 
     def segment_paths(self) -> list[Path]:
         """The segments, by number."""
-        return sorted(self.journal.glob("[0-9]*.segment"))
+        return sorted(self.journal.glob("[0-9]" * SEGMENT_DIGITS + ".segment"))
 
     def snapshot_paths(self) -> list[Path]:
         """The snapshots, the newest first."""
-        return sorted(self.snapshots.glob("[0-9]*.snapshot"), reverse=True)
+        return sorted(self.snapshots.glob("[0-9]" * LSN_DIGITS + ".snapshot"), reverse=True)
 
     def read_seal(self) -> Seal | None:
         """The seal, or None where the file or both of its slots are gone."""
@@ -169,16 +173,22 @@ class DataDirectory:
                 return None
             return read_seal(self.seal.read_bytes().ljust(1, b"\0"))
 
-    def read_segment(self, path: Path) -> tuple[SegmentHeader, memoryview]:
-        """A segment's header and bytes; raises JournalDamaged where the header is not sound."""
-        with explained(path):
-            data = map_file(path)
-        header = read_segment_header(data) if len(data) else None
+    def read_header(self, path: Path) -> SegmentHeader:
+        """A segment's header; raises JournalDamaged where it is not sound."""
+        with explained(path), open(path, "rb") as file:
+            data = file.read(SEGMENT_HEADER_BYTES)
+        header = read_segment_header(data) if data else None
         if header is None or header.kind != KIND_JOURNAL:
             raise JournalDamaged(f"{path}: offset 0: this is no header of a segment")
         if path.name != segment_name(header.number):
             raise JournalDamaged(f"{path}: offset 0: the header says segment {header.number}")
-        return header, data
+        return header
+
+    def read_segment(self, path: Path) -> tuple[SegmentHeader, memoryview]:
+        """A segment's header and bytes. Each mapping holds a descriptor, so keep few of them."""
+        header = self.read_header(path)
+        with explained(path):
+            return header, map_file(path)
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -233,6 +243,20 @@ class DataDirectory:
                 for path in folder.glob("*.tmp"):
                     path.unlink()
 
+    def rewrite(self, path: Path, start: int, end: int) -> None:
+        """Write a segment's header and the bytes from `start` to `end` once more, and sync them.
+
+        A sync that failed may have left them in the page cache alone, marked as written: to sync
+        again would prove nothing, to write again does.
+        """
+        with explained(path), open(path, "r+b", buffering=0) as file:
+            for first, last in ((0, SEGMENT_HEADER_BYTES), (start, end)):
+                file.seek(first)
+                data = file.read(last - first)
+                file.seek(first)
+                file.write(data)
+            os.fsync(file.fileno())
+
     def clear_tail(self, path: Path, offset: int) -> int:
         """Zero what a torn frame left behind the last whole one; returns the bytes that were not.
 
@@ -251,4 +275,4 @@ class DataDirectory:
 
 def segment_name(number: int) -> str:
     """The file name of a segment."""
-    return f"{number:010d}.segment"
+    return f"{number:0{SEGMENT_DIGITS}d}.segment"

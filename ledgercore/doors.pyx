@@ -14,6 +14,7 @@ from ledgercore.submission cimport Submission, submission_t
 
 import os
 
+from . import accounts as rows
 from .errors import EngineClosed, EngineFailed, OutcomeUnknown, QueueFull
 
 
@@ -111,27 +112,58 @@ cdef class Doors(Pipeline):
                 error = self.wait_durable(rest_lsn)
         self.leave(error, done > 0)
 
-    def reserve_credit(self):
-        """Hold one LSN's worth of the ring, for an account's record; see `log_done`."""
+    def open_account(self, id, asset, floor, ceiling, frozen, bint wait):
+        """Open an account (accounts.pyx); returns (slot, lsn), durable if `wait` says so.
+
+        One call from the credit to its use, so that no signal handler can raise in between.
+        """
+        cdef uint64_t lsn = 0
+        self.reserve_credit()
+        try:
+            slot, lsn = rows.open_account(self.ledger, id, asset, floor, ceiling, frozen)
+        finally:
+            self.log_done(lsn, wait)
+        return slot, lsn
+
+    def change_account(self, slot, changes):
+        """Change an account (accounts.pyx); returns the lsn, which is durable."""
+        cdef uint64_t lsn = 0
+        self.reserve_credit()
+        try:
+            lsn = rows.change_account(self.ledger, slot, changes)
+        finally:
+            self.log_done(lsn, True)
+        return lsn
+
+    cdef int reserve_credit(self) except -1:
+        """Hold one LSN's worth of the ring, for an account's record; `log_done` ends it."""
         self.enter()
         cdef int error
         with nogil:
             error = self.reserve(1)
         if error != 0:
             self.leave(error, False)
+        return 0
 
-    def log_done(self, uint64_t lsn, bint wait):
+    cdef int log_done(self, uint64_t lsn, bint wait) except -1:
         """The credit was used for `lsn` (0: not used); wait until it is durable if asked to."""
         cdef int error = 0
         if self.journal is not None:
             if lsn == 0:
-                lc_ring_release(&self.ledger.ring, 1)
+                self.settle_one()
             else:
                 self.wake_journal()
                 if wait:
                     with nogil:
                         error = self.wait_durable(lsn)
-        self.leave(error, True)
+        return self.leave(error, True)
+
+    cdef void settle_one(self) noexcept nogil:
+        """Give back a credit that was not used, and tell who waits for one."""
+        lc_ring_release(&self.ledger.ring, 1)
+        pthread_mutex_lock(&self.state)
+        pthread_cond_broadcast(&self.settled)
+        pthread_mutex_unlock(&self.state)
 
     def wait(self, lsn=None):
         """Wait until `lsn` is durable; without one, until all that is applied now is."""

@@ -64,29 +64,33 @@ class Engine:
         self._doors = Doors(opened.ledger, opened.journal, options.segments, options.queue_size)
         self._past = Past(opened.ledger, self._doors, opened.directory)
         self._auditor = Auditor(opened.ledger, self._doors, opened.directory, options.capacity)
-        self._threads = self._start_threads()
+        self._workers: list[threading.Thread] = []
+        self._journal_thread: threading.Thread | None = None
         self._housekeeper: Housekeeper | None = None
-        if self._journal is not None and opened.directory is not None:
-            self._housekeeper = Housekeeper(self._journal, opened.directory, options)
         self._close_lock = threading.Lock()
         self._closed = False
+        try:
+            self._start_threads()
+        except BaseException:
+            self.close()
+            raise
 
-    def _start_threads(self) -> dict[str, list[threading.Thread]]:
+    def _start_threads(self) -> None:
         """Start the native threads: each takes the GIL once to get going, and not again."""
         doors = self._doors
-        workers = [
-            threading.Thread(
-                target=doors.run_worker, args=(segment,), daemon=True, name=f"worker-{segment}-{i}"
-            )
-            for segment in range(self.segments)
-            for i in range(self.options.workers_max)
-        ]
-        journal = []
-        if self._journal is not None:
-            journal.append(threading.Thread(target=doors.run_journal, daemon=True, name="journal"))
-        for thread in [*workers, *journal]:
+        for segment in range(self.segments):
+            for _ in range(self.options.workers_max):
+                name = f"worker-{segment}-{len(self._workers)}"
+                worker = threading.Thread(
+                    target=doors.run_worker, args=(segment,), daemon=True, name=name
+                )
+                worker.start()
+                self._workers.append(worker)
+        if self._journal is not None and self._directory is not None:
+            thread = threading.Thread(target=doors.run_journal, daemon=True, name="journal")
             thread.start()
-        return {"workers": workers, "journal": journal}
+            self._journal_thread = thread
+            self._housekeeper = Housekeeper(self._journal, self._directory, self.options)
 
     def __enter__(self) -> Self:
         return self
@@ -109,13 +113,13 @@ class Engine:
         with self._close_lock:
             if self._closed:
                 return
-            self._closed = True
+            # Each step can be repeated, so an interrupted close can be called again.
             self._doors.close_doors()
-            for thread in self._threads["workers"]:
-                thread.join()
+            for worker in self._workers:
+                worker.join()
             self._doors.drain()
-            for thread in self._threads["journal"]:
-                thread.join()
+            if self._journal_thread is not None:
+                self._journal_thread.join()
             if self._housekeeper is not None:
                 self._housekeeper.stop()
             try:
@@ -124,6 +128,7 @@ class Engine:
             except OSError as error:
                 raise EngineFailed(f"the journal cannot be sealed: {error.strerror}") from error
             finally:
+                self._closed = True
                 if self._directory is not None:
                     self._directory.release()
 
@@ -181,13 +186,10 @@ class Engine:
         name, kind = check_id("id", id), check_asset(asset)
         floor, ceiling = check_limit("floor", floor), check_limit("ceiling", ceiling)
         check_opening(floor, ceiling)
-        self._doors.reserve_credit()
-        lsn = 0
-        try:
-            slot, lsn = rows.open_account(self._ledger, name, kind, floor, ceiling, bool(frozen))
-        finally:
-            self._doors.log_done(lsn, wait)
-        return slot, lsn
+        opened: tuple[int, int] = self._doors.open_account(
+            name, kind, floor, ceiling, bool(frozen), wait
+        )
+        return opened
 
     def change_account(
         self,
@@ -208,12 +210,7 @@ class Engine:
             changes["ceiling"] = check_limit("ceiling", ceiling)
         if frozen is not UNCHANGED:
             changes["frozen"] = bool(frozen)
-        self._doors.reserve_credit()
-        lsn = 0
-        try:
-            lsn = rows.change_account(self._ledger, slot, changes)
-        finally:
-            self._doors.log_done(lsn, True)
+        lsn = self._doors.change_account(slot, changes)
         if lsn == 0:
             self._doors.wait()
         return self._read(slot)
@@ -375,7 +372,7 @@ class Engine:
             keys=count_keys(ledger),
             keys_max=self.options.keys_max,
             queue_depth=doors.queue_depth,
-            workers=len(self._threads["workers"]),
+            workers=len(self._workers),
             durability=self.durability,
             groups=doors.group_count,
             recovered_records=0 if self.recovered is None else self.recovered.records,

@@ -50,6 +50,7 @@ class Scan:
     frames: int = 0
     end: str = "end"
     sealed_crc: int | None = None
+    last_offset: int = 0
 
 def checksum(data: Buffer, portable: bool = False) -> int: ...
 def read_segment_header(file: Buffer) -> SegmentHeader | None: ...

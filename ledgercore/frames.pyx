@@ -60,7 +60,8 @@ class Scan:
 
     `end` is "end" (zeros, or the end of the file), "bad" (bytes that are no frame, or not the next
     one) or "stopped" (the replay wants no more). `sealed_crc` is the header CRC of the frame that
-    ended with the LSN asked for, or None.
+    ended with the LSN asked for, or None; `last_offset` is where the last frame begins, 0 if there
+    is none.
     """
 
     offset: int
@@ -69,6 +70,7 @@ class Scan:
     frames: int = 0
     end: str = "end"
     sealed_crc: int | None = None
+    last_offset: int = 0
 
 
 def read_segment_header(const uint8_t[::1] file):
@@ -106,7 +108,7 @@ def scan_frames(
 
     `stop_lsn` ends the walk before the frame that holds it; 0 never does.
     """
-    cdef uint64_t size = file.shape[0], frames = 0
+    cdef uint64_t size = file.shape[0], frames = 0, last_offset = 0
     cdef const lc_frame* frame
     cdef int check = LC_FRAME_END
     cdef bint stopped = False, found = False
@@ -133,10 +135,13 @@ def scan_frames(
                 sealed_crc = frame.crc
                 found = True
             previous_crc = frame.crc
+            last_offset = offset
             offset += frame.length
             frames += 1
     end = "stopped" if stopped else "bad" if check == LC_FRAME_BAD else "end"
-    return Scan(offset, previous_crc, next_lsn, frames, end, sealed_crc if found else None)
+    return Scan(
+        offset, previous_crc, next_lsn, frames, end, sealed_crc if found else None, last_offset
+    )
 
 
 def find_end(const uint8_t[::1] file, uint64_t offset):

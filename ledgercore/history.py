@@ -10,9 +10,10 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from .directory import DataDirectory
+from .directory import DataDirectory, map_file
 from .errors import JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES, SegmentHeader, read_frame, scan_frames
 from .status import Status
@@ -140,17 +141,19 @@ class Mark:
 class SegmentReader:
     """One segment, with marks that get denser as it is read."""
 
-    def __init__(self, header: SegmentHeader, data: memoryview) -> None:
+    def __init__(self, path: Path, header: SegmentHeader) -> None:
+        self.path = path
         self.header = header
-        self.data = data
         self.marks = [Mark(header.first_lsn, SEGMENT_HEADER_BYTES, header.previous_crc)]
 
     def find(self, lsn: int) -> tuple[bytes, bytes] | None:
         """Return (record, text of its frame) of an LSN, or None if the segment ends before it."""
+        # Mapped for this one search: a mapping holds a descriptor, and segments are many.
+        data = map_file(self.path)
         mark = self.marks[bisect_right(self.marks, lsn, key=lambda mark: mark.next_lsn) - 1]
         while True:
             # The walk ends at the frame that holds the LSN, or at the edge of this window.
-            window = self.data[: mark.offset + MARK_BYTES]
+            window = data[: mark.offset + MARK_BYTES]
             scan = scan_frames(
                 window,
                 self.header.salt,
@@ -170,7 +173,7 @@ class SegmentReader:
             mark = Mark(scan.next_lsn, scan.offset, scan.previous_crc)
             if mark.next_lsn > self.marks[-1].next_lsn:
                 self.marks.append(mark)
-        records, text, _ = read_frame(self.data, scan.offset)
+        records, text, _ = read_frame(data, scan.offset)
         start = (lsn - scan.next_lsn) * RECORD_BYTES
         return records[start : start + RECORD_BYTES], text
 
@@ -188,7 +191,7 @@ class History:
         known = {reader.header.number for reader in self.readers}
         for path in self.directory.segment_paths():
             if int(path.stem) not in known:
-                self.readers.append(SegmentReader(*self.directory.read_segment(path)))
+                self.readers.append(SegmentReader(path, self.directory.read_header(path)))
         self.readers.sort(key=lambda reader: reader.header.first_lsn)
 
     def find(self, lsn: int) -> tuple[bytes, bytes] | None:

@@ -6,9 +6,9 @@ One thread, which sleeps until half of a segment is used.
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 from .directory import DataDirectory
-from .errors import LedgerError
 from .journal import FileJournal
 from .opening import Options
 from .witness import start_helper
@@ -30,12 +30,20 @@ class Housekeeper:
 
         The ledger goes on without snapshots; so what goes wrong with them is only told.
         """
-        while self.journal.prepare_spare():
-            try:
-                if self.snapshot_is_due():
-                    self.start_snapshot()
-            except (OSError, LedgerError) as error:
-                sys.stderr.write(f"ledgercore: no snapshot: {error}\n")
+        try:
+            while self.journal.prepare_spare():
+                self.look_after_snapshots()
+        finally:
+            # Whatever ends this thread: from here on the journal makes its segments itself.
+            self.journal.stop_spares()
+
+    def look_after_snapshots(self) -> None:
+        """Start a snapshot if one is due; nothing that goes wrong with it may stop the ledger."""
+        try:
+            if self.snapshot_is_due():
+                self.start_snapshot()
+        except Exception as error:
+            tell(f"ledgercore: no snapshot: {error}\n")
 
     def snapshot_is_due(self) -> bool:
         """Whether `snapshot_every` segments were filled since the newest snapshot was made."""
@@ -49,7 +57,7 @@ class Housekeeper:
         sealed = self.directory.segment_paths()[:-1]
         if len(sealed) < self.options.snapshot_every:
             return False
-        oldest, _ = self.directory.read_segment(sealed[-self.options.snapshot_every])
+        oldest = self.directory.read_header(sealed[-self.options.snapshot_every])
         return oldest.first_lsn > covered
 
     def start_snapshot(self) -> None:
@@ -65,7 +73,7 @@ class Housekeeper:
         if self.snapshotter is not None:
             _, problem = self.snapshotter.communicate()
             if self.snapshotter.returncode > 0:
-                sys.stderr.write(problem)
+                tell(problem)
             self.snapshotter = None
 
     def stop(self) -> None:
@@ -75,3 +83,9 @@ class Housekeeper:
         if self.snapshotter is not None:
             self.snapshotter.terminate()
             self.report_snapshot()
+
+
+def tell(text: str) -> None:
+    """Write to stderr, if there is one that takes it."""
+    with suppress(Exception):
+        sys.stderr.write(text)

@@ -268,9 +268,8 @@ cdef class Ledger:
     cdef bint was_unopened(
         self, const lc_record* transfer, const lc_key_entry* known
     ) noexcept nogil:
-        """Whether a payload by slots is the one that was refused when a slot held no account."""
-        cdef uint8_t status = lc_key_status(known)
-        if transfer.text_length > 0 or status not in (LC_SOURCE_NOT_FOUND, LC_TARGET_NOT_FOUND):
+        """Whether a payload by slots is the one that came when a slot held no account yet."""
+        if transfer.text_length > 0:
             return False
         cdef uint64_t source = self.party(transfer.source, NULL, 0)
         cdef uint64_t target = self.party(transfer.target, NULL, 0)
@@ -306,6 +305,7 @@ cdef class Ledger:
         lc_outcome* outcome, uint64_t* rest_lsn
     ) noexcept nogil:
         cdef uint64_t digest = self.digest(transfer, text)
+        transfer.time_ns = outcome.time_ns = lc_keys_advance(stripe, transfer.time_ns)
         cdef lc_key_entry* known = lc_keys_find(&self.keys, stripe, hash, transfer.key)
         if known != NULL and not lc_keys_expired(&self.keys, known, transfer.time_ns):
             rest_lsn[0] = max(rest_lsn[0], lc_key_lsn(known))

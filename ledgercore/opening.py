@@ -11,7 +11,7 @@ from .errors import InvalidArgument, JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES
 from .journal import SEGMENT_BYTES_MIN, FileJournal
 from .ledger import Ledger
-from .recovery import Capacity, Recovered, Recovery
+from .recovery import Capacity, Recovered, Recovery, settle_tail
 from .replay import set_key_ttl
 
 RING_RECORDS = 65_536
@@ -144,13 +144,12 @@ def open_held(directory: DataDirectory, options: Options) -> Opened:
 
 
 def prepare_tail(directory: DataDirectory, recovered: Recovered, options: Options) -> None:
-    """Remove a torn frame, and begin a new segment where the old one cannot go on.
+    """Settle what was recovered, and begin a new segment where the old one cannot go on.
 
     Keys are kept for as long as the header of the segment says, so that a replay forgets them when
     the engine did; another `key_ttl_s` needs another segment.
     """
-    paths = directory.segment_paths()
-    directory.clear_tail(paths[-1], recovered.offset)
+    settle_tail(directory, recovered)
     if recovered.header.key_ttl_ns != options.key_ttl_ns:
         if not set_key_ttl(recovered.ledger, options.key_ttl_ns):
             raise InvalidArgument("key_ttl_s", "was changed to more than 256 different values")

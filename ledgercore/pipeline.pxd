@@ -20,6 +20,7 @@ cdef class Pipeline:
         pthread_cond_t settled
         uint64_t durable, groups
         submission_t* awaiting
+        submission_t* awaiting_last
         submission_t* finished
         int error, callers, credit_waiters
         bint closed
@@ -39,6 +40,7 @@ cdef class Pipeline:
     cdef void work(self, lc_queue* queue) noexcept nogil
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil
     cdef void finish(self, submission_t* submission) noexcept nogil
+    cdef void let_wait(self, submission_t* submission) noexcept nogil
     cdef void finish_awaiting(self) noexcept nogil
     cdef void write_groups(self) noexcept nogil
     cdef char* text_buffer(self) noexcept nogil

@@ -168,8 +168,7 @@ cdef class Pipeline:
                 submission.failed = True
             self.finish(submission)
         else:
-            submission.next = self.awaiting
-            self.awaiting = submission
+            self.let_wait(submission)
         pthread_mutex_unlock(&self.state)
 
     cdef void finish(self, submission_t* submission) noexcept nogil:
@@ -181,17 +180,27 @@ cdef class Pipeline:
         self.finished = submission
 
     cdef void finish_awaiting(self) noexcept nogil:
-        """Finish what was waiting for the present `durable` (or for nothing any more)."""
-        cdef submission_t** link = &self.awaiting
-        cdef submission_t* submission
-        while link[0] != NULL:
-            submission = link[0]
+        """Finish what was waiting for the present `durable` (or for nothing any more), in order."""
+        cdef submission_t* submission = self.awaiting
+        cdef submission_t* following
+        self.awaiting = self.awaiting_last = NULL
+        while submission != NULL:
+            following = submission.next
             if submission.rest_lsn <= self.durable or self.error != 0:
-                link[0] = submission.next
                 submission.failed = submission.rest_lsn > self.durable
                 self.finish(submission)
             else:
-                link = &submission.next
+                self.let_wait(submission)
+            submission = following
+
+    cdef void let_wait(self, submission_t* submission) noexcept nogil:
+        """Append a submission to those that wait to be durable."""
+        submission.next = NULL
+        if self.awaiting_last != NULL:
+            self.awaiting_last.next = submission
+        else:
+            self.awaiting = submission
+        self.awaiting_last = submission
 
     def run_journal(self):
         """Write groups until `drain`; for the one journal thread."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .directory import DataDirectory
+from .directory import DataDirectory, explained, map_file
 from .errors import InvalidArgument, JournalDamaged
 from .frames import (
     FRAME_ALIGNMENT,
@@ -28,7 +28,7 @@ from .ledger import Ledger
 from .replay import Replay, set_key_ttl
 
 Progress = Callable[[int, int], None]
-Segment = tuple[Path, SegmentHeader, memoryview]
+Segment = tuple[Path, SegmentHeader]
 
 TOO_SMALL = {"keys_max", "accounts_max"}
 
@@ -53,6 +53,7 @@ class Recovered:
     offset: int
     previous_crc: int
     seal: Seal
+    last_offset: int = 0
     records: int = 0
     transfers: int = 0
     refusals: int = 0
@@ -120,12 +121,12 @@ class Recovery:
         """The segments in their order; raises JournalDamaged where one is missing or foreign."""
         segments: list[Segment] = []
         for path in self.directory.segment_paths():
-            header, data = self.directory.read_segment(path)
+            header = self.directory.read_header(path)
             if header.ledger_id != seal.ledger_id:
                 raise JournalDamaged(f"{path}: offset 0: this segment is of another ledger")
             if segments and header.number != segments[-1][1].number + 1:
                 raise JournalDamaged(f"{path}: segment {segments[-1][1].number + 1} is missing")
-            segments.append((path, header, data))
+            segments.append((path, header))
         if not segments or segments[-1][1].number < seal.segment:
             raise JournalDamaged(
                 f"{self.directory.journal}: segment {seal.segment} is missing, which the seal names"
@@ -144,21 +145,24 @@ class Recovery:
         while first + 1 < len(segments) and segments[first + 1][1].first_lsn <= replay.lsn + 1:
             first += 1
         chosen = segments[first:]
-        path, header, data = chosen[0]
+        path, header = chosen[0]
         if header.first_lsn > replay.lsn + 1:
             raise JournalDamaged(f"{path}: LSN {replay.lsn + 1} is missing before this segment")
         scan = Scan(SEGMENT_HEADER_BYTES, header.previous_crc, header.first_lsn)
-        total, done = sum(len(segment[2]) for segment in chosen), 0
-        for number, (path, header, data) in enumerate(chosen):
+        data = memoryview(b"")
+        total, done = sum(path.stat().st_size for path, _ in chosen), 0
+        for number, (path, header) in enumerate(chosen):
             if scan.end == "stopped":
                 break
             if header.previous_crc != scan.previous_crc or header.first_lsn != scan.next_lsn:
-                before, _, before_data = chosen[number - 1]
-                self.refuse(before, before_data, scan, "the journal breaks off before the end")
+                reason = "the journal breaks off before the end"
+                self.refuse(chosen[number - 1][0], data, scan, reason)
             if self.sealed_only and number == len(chosen) - 1:
                 break
             if not set_key_ttl(replay.ledger, header.key_ttl_ns):
                 raise InvalidArgument("key_ttl_s", "was changed to more than 256 different values")
+            with explained(path):
+                data = map_file(path)
             scan = self.scan_segment(path, header, data, replay, seal)
             done += len(data)
             if self.progress is not None:
@@ -175,6 +179,7 @@ class Recovery:
             offset=scan.offset,
             previous_crc=scan.previous_crc,
             seal=seal,
+            last_offset=scan.last_offset,
             records=replay.records,
             transfers=replay.transfers,
             refusals=replay.refusals,
@@ -254,6 +259,17 @@ class Recovery:
                 return replay
             self.notes.append(f"{path}: passed over: {problem or 'newer than asked for'}")
         return self.fresh_replay(header.hash_key, header.key_ttl_ns)
+
+
+def settle_tail(directory: DataDirectory, recovered: Recovered) -> None:
+    """Put on the disk for good what was recovered, before anybody is told of it or builds on it.
+
+    The last frame is written again, in case its sync had failed; what a torn one left behind it
+    goes. Only for who holds the lock.
+    """
+    path = directory.segment_paths()[-1]
+    directory.rewrite(path, recovered.last_offset or recovered.offset, recovered.offset)
+    directory.clear_tail(path, recovered.offset)
 
 
 def load_snapshot(path: Path, ledger_id: bytes, replay: Replay | None) -> str | None:

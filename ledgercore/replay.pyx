@@ -9,7 +9,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from ledgercore._c cimport *
-from ledgercore.accounts cimport asset_number, describe_account, place_account, publish_account
+from ledgercore.accounts cimport (
+    asset_number, check_capacity, describe_account, place_account, publish_account,
+)
 from ledgercore.ledger cimport Ledger
 
 import numpy as np
@@ -123,6 +125,7 @@ cdef int place(Ledger ledger, const lc_record* record, const char* text) noexcep
     cdef bytes id = text[:record.first_length]
     cdef bytes asset = text[record.first_length:record.first_length + record.second_length]
     try:
+        check_capacity(ledger, len(id) + len(asset))
         number = asset_number(ledger, asset)
         place_account(ledger, id, asset, number, record.floor, record.ceiling)
     except CapacityExceeded:
@@ -161,13 +164,13 @@ cdef int apply_state(
     if record.kind == LC_KEY_STATE:
         hash = lc_keys_hash(&ledger.keys, record.key)
         stripe = lc_keys_stripe(&ledger.keys, hash)
-        if not lc_keys_make_room(&ledger.keys, stripe, record.time_ns):
-            return KEYS_TOO_FEW
-        memcpy(&entry.key, &record.key, 16)
-        # Each key keeps the time to live that it was stored under.
+        # Each key keeps the time to live that it was stored under, and makes room by it.
         ttl_ns = ledger.keys.ttls_ns[ledger.keys.ttl_current]
         if not lc_keys_set_ttl(&ledger.keys, <int64_t> record.client * SECOND):
             return TTLS_TOO_MANY
+        if not lc_keys_make_room(&ledger.keys, stripe, record.time_ns):
+            return KEYS_TOO_FEW
+        memcpy(&entry.key, &record.key, 16)
         entry.lsn_status = (
             <uint64_t> ledger.keys.ttl_current << 56 | <uint64_t> record.amount << 8
             | record.status

@@ -13,14 +13,17 @@ from typing import Any
 
 from .accounts import account_count, photograph
 from .auditing import find_violations, sum_by_asset
-from .directory import DataDirectory, explained, sync_directory
+from .directory import DataDirectory, explained, sync_directory, write_file
 from .errors import JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES, Seal, SegmentHeader, find_end, scan_frames
-from .opening import Options
-from .recovery import Damage, Progress, Recovered, Recovery, load_snapshot
+from .recovery import Capacity, Damage, Progress, Recovered, Recovery, load_snapshot, settle_tail
 from .replay import count_keys, live_keys
 from .snapshots import make_snapshot
 from .witness import digest_state
+
+# Larger than any ledger that was made so far, since nobody says here how large this one is. Only
+# addresses are reserved by it.
+OFFLINE_CAPACITY = Capacity(accounts_max=1 << 27, keys_max=1 << 28, ring_records=1 << 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Ve
     directory = DataDirectory(path)
     directory.hold(create=False)
     try:
-        capacity = Options().capacity
+        capacity = OFFLINE_CAPACITY
         recovered = Recovery(
             directory,
             capacity,
@@ -89,7 +92,7 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Ve
 def begins_late(directory: DataDirectory) -> bool:
     """Whether the first segments are gone, so that only a snapshot can tell how it began."""
     paths = directory.segment_paths()
-    return bool(paths) and directory.read_segment(paths[0])[0].first_lsn > 1
+    return bool(paths) and directory.read_header(paths[0]).first_lsn > 1
 
 
 def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
@@ -117,7 +120,7 @@ def find_false_snapshots(directory: DataDirectory, recovered: Recovered) -> list
     expected = digest_ledger(recovered)
     found = []
     for snapshot in directory.snapshot_paths():
-        recovery = Recovery(directory, Options().capacity, snapshots=[snapshot])
+        recovery = Recovery(directory, OFFLINE_CAPACITY, snapshots=[snapshot])
         try:
             same = digest_ledger(recovery.run()) == expected
         except JournalDamaged as error:
@@ -204,8 +207,9 @@ def repair(path: str | os.PathLike[str]) -> Repair:
     directory = DataDirectory(path)
     directory.hold(create=False)
     try:
+        directory.sync_everything()
         try:
-            recovered = Recovery(directory, Options().capacity).run()
+            recovered = Recovery(directory, OFFLINE_CAPACITY).run()
         except Damage as damage:
             return cut_off(directory, damage)
         except JournalDamaged:
@@ -215,12 +219,16 @@ def repair(path: str | os.PathLike[str]) -> Repair:
         directory.release()
 
 
-def cut_off(directory: DataDirectory, damage: Damage) -> Repair:
-    """Keep the damaged file and all later ones under another name, and end the journal before."""
+def cut_off(directory: DataDirectory, damage: Damage, trusted: Seal | None = None) -> Repair:
+    """Keep the damaged file and all later ones under another name, and end the journal before.
+
+    The seal is made anew last of all, from `trusted` where the directory's own is gone.
+    """
     kept = damage.path.with_name(f"{damage.path.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
     with explained(damage.path):
-        kept.write_bytes(damage.path.read_bytes())
-    for later in directory.segment_paths():
+        write_file(kept, damage.path.read_bytes())
+    # From the last to the first, so that a repair that is cut short leaves no gap.
+    for later in reversed(directory.segment_paths()):
         if later > damage.path:
             set_aside(later)
     directory.clear_tail(damage.path, damage.scan.offset)
@@ -228,10 +236,10 @@ def cut_off(directory: DataDirectory, damage: Damage) -> Repair:
     for snapshot in directory.snapshot_paths():
         if int(snapshot.stem) > last:
             set_aside(snapshot)
-    seal = directory.read_seal()
+    seal = trusted or directory.read_seal()
     if seal is None:
         raise JournalDamaged(f"{directory.seal}: there is no valid seal in it")
-    header, _ = directory.read_segment(damage.path)
+    header = directory.read_header(damage.path)
     directory.write_seal(
         replace(
             seal,
@@ -257,23 +265,27 @@ def salvage(directory: DataDirectory) -> Repair:
     for path in directory.segment_paths():
         header = None
         with suppress(JournalDamaged):
-            header, _ = directory.read_segment(path)
+            header = directory.read_header(path)
         if broken or header is None or (sound and not follows(header, sound[-1])):
             broken.append(path)
         else:
             sound.append(header)
     if not sound:
         raise JournalDamaged(f"{directory.journal}: the journal is gone: no segment is left")
-    moved = [set_aside(path) for path in broken]
+    moved = [set_aside(path) for path in reversed(broken)]
     trusted = Seal(0, sound[-1].number, sound[0].ledger_id, 0, False, 1)
-    recovered = Recovery(directory, Options().capacity, seal=trusted).run()
+    try:
+        recovered = Recovery(directory, OFFLINE_CAPACITY, seal=trusted).run()
+    except Damage as damage:
+        return cut_off(directory, damage, trusted)
+    settle_tail(directory, recovered)
     directory.write_seal(
         replace(trusted, synced_lsn=recovered.lsn, frame_crc=recovered.previous_crc)
     )
     if not moved:
         return Repair("seal restored", str(directory.seal), None, recovered.lsn, 0)
     lost = 0 if seal is None else max(0, seal.synced_lsn - recovered.lsn)
-    return Repair("truncated", str(directory.journal), str(moved[0]), recovered.lsn, lost)
+    return Repair("truncated", str(directory.journal), str(moved[-1]), recovered.lsn, lost)
 
 
 def follows(header: SegmentHeader, before: SegmentHeader) -> bool:
@@ -295,6 +307,9 @@ def compact(path: str | os.PathLike[str]) -> str | None:
     directory = DataDirectory(path)
     directory.hold(create=False)
     try:
-        return make_snapshot(directory, Options().capacity, sealed_only=False)
+        # A snapshot of what a power cut could still take back would contradict the journal.
+        directory.sync_everything()
+        settle_tail(directory, Recovery(directory, OFFLINE_CAPACITY).run())
+        return make_snapshot(directory, OFFLINE_CAPACITY, sealed_only=False)
     finally:
         directory.release()

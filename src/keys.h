@@ -15,7 +15,9 @@
  * that its last stripe has left goes back to the system. At the stated maximum an entry of 40 bytes
  * costs 64.
  *
- * Times may go back by as much as the clocks of two workers differ; nothing here minds.
+ * Batches take the time once, so those of two workers may come out of order. A stripe's time never
+ * goes back all the same (lc_keys_advance): what was forgotten as dead must not be asked for by
+ * somebody for whom it is not dead yet.
  */
 #ifndef LC_KEYS_H
 #define LC_KEYS_H
@@ -46,7 +48,7 @@ typedef struct lc_key_stripe {
     lc_lock lock;
     uint32_t current; /* which of the two generations takes new keys */
     lc_key_generation generations[2];
-    uint8_t padding[LC_CACHE_LINE - 8 - 2 * sizeof(lc_key_generation)];
+    int64_t last_ns; /* the latest time that anything was decided by */
 } lc_key_stripe;
 
 _Static_assert(sizeof(lc_key_stripe) == LC_CACHE_LINE, "no two stripes share a line");
@@ -159,6 +161,14 @@ static inline lc_key_entry *lc_keys_find(const lc_keys *keys, const lc_key_strip
         return NULL;
     entry = lc_keys_probe(keys, stripe, previous, hash, key);
     return entry->lsn_status != 0 ? entry : NULL;
+}
+
+/* The time at which a stripe decides, given the time of a batch. The stripe's lock is held. */
+static inline int64_t lc_keys_advance(lc_key_stripe *stripe, int64_t now_ns)
+{
+    if (stripe->last_ns < now_ns)
+        stripe->last_ns = now_ns;
+    return stripe->last_ns;
 }
 
 static inline bool lc_keys_expired(const lc_keys *keys, const lc_key_entry *entry, int64_t now_ns)

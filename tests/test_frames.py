@@ -133,7 +133,7 @@ def test_no_frame_is_empty_or_too_large(records: int, text: int) -> None:
 
 def test_a_walk_goes_to_the_zeros_or_to_the_end_of_the_file() -> None:
     data, ends, crcs = chain(1, 3, 2)
-    expected = Scan(ends[-1], crcs[-1], FIRST_LSN + 6, 3, "end", None)
+    expected = Scan(ends[-1], crcs[-1], FIRST_LSN + 6, 3, "end", None, ends[-2])
     assert scan(data) == scan(data + bytes(4096)) == scan(data + bytes(64)) == expected
     middle = scan_frames(data, SALT, ends[0], crcs[0], FIRST_LSN + 1)
     assert middle == replace(expected, frames=2)
