@@ -14,7 +14,7 @@ from ledgercore.submission cimport Submission, submission_t
 
 import os
 
-from . import accounts as rows
+from . import accounts
 from .errors import EngineClosed, EngineFailed, OutcomeUnknown, QueueFull
 
 
@@ -120,7 +120,7 @@ cdef class Doors(Pipeline):
         cdef uint64_t lsn = 0
         self.reserve_credit()
         try:
-            slot, lsn = rows.open_account(self.ledger, id, asset, floor, ceiling, frozen)
+            slot, lsn = accounts.open_account(self.ledger, id, asset, floor, ceiling, frozen)
         finally:
             self.log_done(lsn, wait)
         return slot, lsn
@@ -130,7 +130,7 @@ cdef class Doors(Pipeline):
         cdef uint64_t lsn = 0
         self.reserve_credit()
         try:
-            lsn = rows.change_account(self.ledger, slot, changes)
+            lsn = accounts.change_account(self.ledger, slot, changes)
         finally:
             self.log_done(lsn, True)
         return lsn
