@@ -65,9 +65,10 @@ sanitize: sanitize-address sanitize-thread ## Run the core tests under ASan, UBS
 
 # A sanitizer watches the bounds of what malloc hands out, hence PYTHONMALLOC; and it reports to
 # the file descriptor, where pytest's usual capture would hide it. The first report ends the run,
-# since a race in a loop is reported at every turn, for hours.
+# since a race in a loop is reported at every turn, for hours. The tests marked slow are left out:
+# they do a thousand times what others do once.
 runtime = $$($(CC) -print-file-name=$(1))
-watched = PYTHONMALLOC=malloc LD_PRELOAD="$(call runtime,$(1))" $(RUN) -m pytest --capture=sys
+watched = PYTHONMALLOC=malloc LD_PRELOAD="$(call runtime,$(1))" $(RUN) -m pytest --capture=sys -m "not slow"
 
 sanitize-address: $(VENV)/tools
 	@test -e "$(call runtime,libasan.so)" || $(call stop,$(CC) has no address sanitizer)
