@@ -218,10 +218,11 @@ class DataDirectory:
         """Put a new, zero-filled segment in place."""
         beside = self.journal / SPARE_NAME
         with explained(beside):
-            with open(beside, "wb", buffering=0) as file:
+            with open(beside, "wb") as file:
                 file.write(encode_segment_header(header))
                 for _ in range(SEGMENT_HEADER_BYTES, segment_bytes, FILL_BYTES):
                     file.write(bytes(min(FILL_BYTES, segment_bytes - file.tell())))
+                file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.journal / segment_name(header.number))
             sync_directory(self.journal)
@@ -249,12 +250,13 @@ class DataDirectory:
         A sync that failed may have left them in the page cache alone, marked as written: to sync
         again would prove nothing, to write again does.
         """
-        with explained(path), open(path, "r+b", buffering=0) as file:
+        with explained(path), open(path, "r+b") as file:
             for first, last in ((0, SEGMENT_HEADER_BYTES), (start, end)):
                 file.seek(first)
                 data = file.read(last - first)
                 file.seek(first)
                 file.write(data)
+            file.flush()
             os.fsync(file.fileno())
 
     def clear_tail(self, path: Path, offset: int) -> int:
@@ -266,9 +268,10 @@ class DataDirectory:
         data = map_file(path)
         torn = find_end(data, offset) - offset
         if torn > 0:
-            with explained(path), open(path, "r+b", buffering=0) as file:
+            with explained(path), open(path, "r+b") as file:
                 file.seek(offset)
                 file.write(bytes(torn))
+                file.flush()
                 os.fsync(file.fileno())
         return torn
 

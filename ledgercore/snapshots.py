@@ -97,7 +97,11 @@ def make_snapshot(directory: DataDirectory, capacity: Capacity, *, sealed_only: 
 
     `sealed_only` leaves the segment alone that an engine may be writing.
     """
-    recovered = Recovery(directory, capacity, sealed_only=sealed_only).run()
+    return keep_snapshot(directory, Recovery(directory, capacity, sealed_only=sealed_only).run())
+
+
+def keep_snapshot(directory: DataDirectory, recovered: Recovered) -> str | None:
+    """Write a snapshot of what was recovered; returns its path, None if there is nothing new."""
     newest = next(iter(directory.snapshot_paths()), None)
     if recovered.lsn == 0 or (newest and newest.name >= snapshot_name(recovered.lsn)):
         return None

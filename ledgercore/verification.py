@@ -18,7 +18,7 @@ from .errors import JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES, Seal, SegmentHeader, find_end, scan_frames
 from .recovery import Capacity, Damage, Progress, Recovered, Recovery, load_snapshot, settle_tail
 from .replay import count_keys, live_keys
-from .snapshots import make_snapshot
+from .snapshots import keep_snapshot
 from .witness import digest_state
 
 # Larger than any ledger that was made so far, since nobody says here how large this one is. Only
@@ -77,10 +77,9 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Ve
     directory = DataDirectory(path)
     directory.hold(create=False)
     try:
-        capacity = OFFLINE_CAPACITY
         recovered = Recovery(
             directory,
-            capacity,
+            OFFLINE_CAPACITY,
             snapshots=None if begins_late(directory) else [],
             progress=progress,
         ).run()
@@ -224,7 +223,7 @@ def cut_off(directory: DataDirectory, damage: Damage, trusted: Seal | None = Non
 
     The seal is made anew last of all, from `trusted` where the directory's own is gone.
     """
-    kept = damage.path.with_name(f"{damage.path.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+    kept = broken_path(damage.path)
     with explained(damage.path):
         write_file(kept, damage.path.read_bytes())
     # From the last to the first, so that a repair that is cut short leaves no gap.
@@ -293,9 +292,14 @@ def follows(header: SegmentHeader, before: SegmentHeader) -> bool:
     return header.ledger_id == before.ledger_id and header.number == before.number + 1
 
 
+def broken_path(path: Path) -> Path:
+    """The name under which a damaged file is kept."""
+    return path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+
+
 def set_aside(path: Path) -> Path:
     """Keep a file under a name that nothing reads; returns it."""
-    kept = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+    kept = broken_path(path)
     with explained(path):
         path.rename(kept)
         sync_directory(path.parent)
@@ -309,7 +313,8 @@ def compact(path: str | os.PathLike[str]) -> str | None:
     try:
         # A snapshot of what a power cut could still take back would contradict the journal.
         directory.sync_everything()
-        settle_tail(directory, Recovery(directory, OFFLINE_CAPACITY).run())
-        return make_snapshot(directory, OFFLINE_CAPACITY, sealed_only=False)
+        recovered = Recovery(directory, OFFLINE_CAPACITY).run()
+        settle_tail(directory, recovered)
+        return keep_snapshot(directory, recovered)
     finally:
         directory.release()

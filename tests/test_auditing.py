@@ -151,6 +151,9 @@ def test_audits_in_the_middle_of_load_pass(directory: Path) -> None:
             thread.start()
         try:
             audits = [ledger.audit(journal=number % 20 == 0) for number in range(40)]
+            # On a busy machine the threads stand still for some of them; then there are more.
+            while len({audit.lsn for audit in audits}) <= 20 and len(audits) < 1000:
+                audits.append(ledger.audit())
         finally:
             stop.set()
             for thread in threads:
@@ -158,4 +161,4 @@ def test_audits_in_the_middle_of_load_pass(directory: Path) -> None:
     assert [audit for audit in audits if not audit.ok] == []
     assert all(audit.sums == {"USD/2": 0} for audit in audits)
     # They looked at different instants: the ledger was at work all the while.
-    assert len({audit.lsn for audit in audits}) > 1
+    assert len({audit.lsn for audit in audits}) > 20

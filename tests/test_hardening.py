@@ -205,3 +205,23 @@ def test_what_is_recovered_is_written_again(
     # One transfer alone is a frame of 192 bytes, and it is the last one.
     assert (file, end - start) == (path, 192) and before[start : start + 4] == b"LCFR"
     assert path.read_bytes() == before
+
+
+def test_an_interrupted_close_can_be_called_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = open_small(directory)
+    open_funded(ledger, ["alice"], 10)
+
+    def interrupted(self: threading.Thread, timeout: float | None = None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.close()
+    monkeypatch.undo()
+    ledger.close()
+    with open_small(directory) as again:
+        assert again.balance("alice") == 10
+    seal = ledgercore.inspect(directory).seal
+    assert seal is not None and seal["clean"]
