@@ -1,12 +1,12 @@
 # Needs python3 (3.11 or newer), a C compiler and make. Everything else comes into .venv; what is
-# compiled goes to build/ and, to be used in place, beside its source in ledgercore/.
+# compiled goes to build/ and, to be used in place, beside its source.
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(CURDIR)/$(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 INSTALL := LEDGERCORE_PREBUILT=1 $(PIP) --no-build-isolation --editable
-INPUTS := setup.py $(wildcard src/*.h ledgercore/*.pyx ledgercore/*.pxd)
+INPUTS := setup.py $(wildcard src/*.h ledgercore/*.pyx ledgercore/*.pxd service/*.pyx)
 
 # The compiler that Python itself will call.
 ifeq ($(origin CC),default)
@@ -43,7 +43,7 @@ lint: $(VENV)/tools ## Check style and types
 	@$(RUN) -m ruff check --output-format concise
 	@$(RUN) -m ruff format --check
 	@$(RUN) -m mypy
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint ledgercore
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint ledgercore service
 
 comma := ,
 
@@ -83,7 +83,7 @@ sanitize-thread: $(VENV)/tools
 		$(call watched,libtsan.so) tests/test_threads.py $(ARGS)
 
 clean: ## Remove what the other commands made, but no data
-	rm -rf build $(VENV) *.egg-info ledgercore/*.so .hypothesis .benchmarks .*_cache
+	rm -rf build $(VENV) *.egg-info */*.so .hypothesis .benchmarks .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps. Each stands for one step, and is older than its inputs when the step is due.

@@ -38,7 +38,7 @@ def flags(debug: bool, sanitizer: str) -> list[str]:
 
 
 def main() -> None:
-    """Compile each ledgercore/*.pyx into the extension of its name."""
+    """Compile each .pyx of the engine and the service into the extension of its name."""
     sanitizer = switch("LEDGERCORE_SANITIZE", SANITIZERS)
     debug = switch("LEDGERCORE_DEBUG", ("", "0", "1")) == "1"
     prebuilt = switch("LEDGERCORE_PREBUILT", ("", "1")) == "1"
@@ -53,7 +53,7 @@ def main() -> None:
             extra_compile_args=flags(debug, sanitizer),
             extra_link_args=[f"-fsanitize={sanitizer}"] if sanitizer else [],
         )
-        for source in (() if prebuilt else sorted(glob("ledgercore/*.pyx")))
+        for source in (() if prebuilt else sorted(glob("ledgercore/*.pyx") + glob("service/*.pyx")))
     ]
     directives = {"language_level": 3, "boundscheck": debug or bool(sanitizer)}
     directives |= dict.fromkeys(("wraparound", "initializedcheck"), False)

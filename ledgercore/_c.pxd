@@ -62,6 +62,29 @@ cdef extern from "record.h" nogil:
         uint8_t id_length, flags
 
 
+cdef extern from "transfer_json.h" nogil:
+    const int LC_KEY_BYTES_MAX
+    const uint32_t LC_MEMBER_MEMO, LC_MEMBER_KEY
+
+    ctypedef struct lc_text:
+        const char* start
+        uint32_t length
+
+    ctypedef struct lc_transfer_json:
+        lc_text source, target, memo, key
+        int64_t amount
+        uint32_t members
+
+    const char* lc_skip_space(const char* at, const char* end)
+    const char* lc_read_transfer(const char* at, const char* end, lc_transfer_json* found)
+
+
+cdef extern from "format.h" nogil:
+    const int LC_NUMBER_BYTES_MAX, LC_TIME_BYTES
+    char* lc_write_number(char* at, uint64_t number)
+    char* lc_write_time(char* at, int64_t time_ns)
+
+
 cdef extern from "siphash.h" nogil:
     ctypedef struct lc_hash_key:
         uint64_t k0, k1

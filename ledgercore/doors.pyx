@@ -74,22 +74,15 @@ cdef class Doors(Pipeline):
     def apply_submission(self, Submission submission):
         """Do a worker's part in this thread, and wait for the disk."""
         self.enter()
-        cdef submission_t* data = &submission.data
         cdef int error
-        cdef bint taken = False
         with nogil:
-            error = self.reserve(data.count)
+            error = self.apply_whole(&submission.data)
             if error == 0:
-                taken = True
-                self.ledger.apply_records(
-                    data.records, data.text, data.outcomes, data.count, &data.rest_lsn
-                )
-                self.settle(data.outcomes, data.count)
-                error = self.wait_durable(data.rest_lsn)
-        self.leave(error, taken)
+                error = self.wait_durable(submission.data.rest_lsn)
+        self.leave(error, submission.data.done > 0)
 
-    def apply_batch(self, const uint8_t[::1] rows, uint8_t[::1] outcomes, uint32_t chunk_max):
-        """Apply rows of TRANSFER in chunks, in this thread, and wait for the disk once."""
+    def apply_batch(self, const uint8_t[::1] rows, uint8_t[::1] outcomes):
+        """Apply rows of TRANSFER by `batch_max`, in this thread, and wait for the disk once."""
         cdef uint64_t total = rows.shape[0] // sizeof(lc_row), done = 0, rest_lsn = 0
         cdef const lc_row* row
         cdef lc_outcome* outcome
@@ -102,7 +95,7 @@ cdef class Doors(Pipeline):
         outcome = <lc_outcome*> &outcomes[0]
         with nogil:
             while done < total and error == 0:
-                count = <uint32_t> min(<uint64_t> chunk_max, total - done)
+                count = <uint32_t> min(<uint64_t> self.batch_max, total - done)
                 error = self.reserve(count)
                 if error == 0:
                     self.ledger.apply_rows(row + done, outcome + done, count, &rest_lsn)

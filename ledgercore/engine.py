@@ -46,6 +46,8 @@ from .types import (
 
 UNCHANGED: Any = object()
 ALIGNMENT_BYTES = 8
+COUNT_MAX = 1 << 20
+"""Transfers of one submission: the offsets of their texts have 32 bits."""
 
 
 class Engine:
@@ -61,7 +63,13 @@ class Engine:
         self._ledger: Ledger = opened.ledger
         self._journal: FileJournal | None = opened.journal
         self._directory = opened.directory
-        self._doors = Doors(opened.ledger, opened.journal, options.segments, options.queue_size)
+        self._doors = Doors(
+            opened.ledger,
+            opened.journal,
+            options.segments,
+            options.queue_size,
+            options.batch_max,
+        )
         self._past = Past(opened.ledger, self._doors, opened.directory)
         self._auditor = Auditor(opened.ledger, self._doors, opened.directory, options.capacity)
         self._workers: list[threading.Thread] = []
@@ -292,7 +300,7 @@ class Engine:
             array = array.copy()
         outcomes = np.zeros(len(array), OUTCOME)
         if len(array) > 0:
-            self._doors.apply_batch(array.view(np.uint8), outcomes.view(np.uint8), self.batch_max)
+            self._doors.apply_batch(array.view(np.uint8), outcomes.view(np.uint8))
         return outcomes
 
     def fingerprint(self, key: str, client: str = "") -> bytes:
@@ -313,9 +321,14 @@ class Engine:
             return 0
         return int(self._ledger.segment_hash(source.encode()) % self.segments)
 
-    def new_submission(self) -> Submission:
-        """An empty micro-batch with room for `batch_max` transfers."""
-        return Submission(self._ledger, min(self.batch_max, self.options.queue_size))
+    def new_submission(self, count_max: int | None = None) -> Submission:
+        """An empty micro-batch with room for `count_max` transfers, or else `batch_max`.
+
+        It is applied in its order by one worker. One of more than `queue_size` is never taken.
+        """
+        if count_max is None:
+            return Submission(self._ledger, min(self.batch_max, self.options.queue_size))
+        return Submission(self._ledger, check_range("count_max", count_max, 1, COUNT_MAX))
 
     def submit(self, submission: Submission, segment: int = 0) -> None:
         """Queue a submission; never blocks. Raises QueueFull, EngineFailed, EngineClosed."""

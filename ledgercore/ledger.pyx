@@ -379,12 +379,18 @@ cdef class Ledger:
         uint64_t* rest_lsn
     ) noexcept nogil:
         """Apply transfers that carry text, in their order; `text` stays until they are durable."""
-        cdef uint32_t i
+        cdef uint64_t hashes[PREFETCH_DISTANCE]
+        cdef uint64_t hash
+        cdef uint32_t i, ahead
         cdef int64_t time_ns = self.now()
+        for i in range(min(count, <uint32_t> PREFETCH_DISTANCE)):
+            hashes[i] = self.prefetch(records[i].key, records[i].source, records[i].target)
         for i in range(count):
-            self.prefetch(records[i].key, records[i].source, records[i].target)
-        for i in range(count):
+            hash = hashes[i & (PREFETCH_DISTANCE - 1)]
+            ahead = i + PREFETCH_DISTANCE
+            if ahead < count:
+                hashes[i & (PREFETCH_DISTANCE - 1)] = self.prefetch(
+                    records[ahead].key, records[ahead].source, records[ahead].target
+                )
             records[i].time_ns = time_ns
-            self.apply(
-                &records[i], text, lc_keys_hash(&self.keys, records[i].key), &outcomes[i], rest_lsn
-            )
+            self.apply(&records[i], text, hash, &outcomes[i], rest_lsn)

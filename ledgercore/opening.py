@@ -56,7 +56,7 @@ class Options:
     durability: str = "sync"
     segments: int = 1
     workers_max: int = 1
-    queue_size: int = 65_536
+    queue_size: int = 262_144
     batch_max: int = 8_192
     accounts_max: int = 16_777_216
     keys_max: int = 16_777_216

@@ -14,6 +14,7 @@ cdef class Pipeline:
         Journal journal
         lc_queue* queues
         readonly int segments
+        uint32_t batch_max
         lc_frame* frame
         # Guarded by `state`; `settled` is broadcast when any of it changes.
         pthread_mutex_t state
@@ -38,6 +39,7 @@ cdef class Pipeline:
     cdef void wake_journal(self) noexcept nogil
     cdef int wait_durable(self, uint64_t lsn) noexcept nogil
     cdef void work(self, lc_queue* queue) noexcept nogil
+    cdef int apply_whole(self, submission_t* submission) noexcept nogil
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil
     cdef void finish(self, submission_t* submission) noexcept nogil
     cdef void let_wait(self, submission_t* submission) noexcept nogil

@@ -10,7 +10,12 @@ class Pipeline:
     event_fd: int
 
     def __init__(
-        self, ledger: Ledger, journal: Journal | None, segments: int, queue_size: int
+        self,
+        ledger: Ledger,
+        journal: Journal | None,
+        segments: int,
+        queue_size: int,
+        batch_max: int,
     ) -> None: ...
     def run_worker(self, segment: int) -> None: ...
     def run_journal(self) -> None: ...

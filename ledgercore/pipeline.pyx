@@ -35,9 +35,12 @@ cdef enum:
 cdef class Pipeline:
     """The threads' meeting place. `journal` None means that nothing is written: memory only."""
 
-    def __cinit__(self, Ledger ledger, Journal journal, int segments, uint64_t queue_size):
+    def __cinit__(
+        self, Ledger ledger, Journal journal, int segments, uint64_t queue_size, uint32_t batch_max
+    ):
         self.ledger = ledger
         self.journal = journal
+        self.batch_max = batch_max
         self.segments = segments
         self.queues = <lc_queue*> malloc(segments * sizeof(lc_queue))
         self.frame = <lc_frame*> malloc(LC_FRAME_BYTES_MAX + LC_FRAME_ALIGNMENT)
@@ -147,16 +150,29 @@ cdef class Pipeline:
             if submission == NULL:
                 return
             count = submission.count
-            if self.reserve(count) == 0:
-                self.ledger.apply_records(
-                    submission.records, submission.text, submission.outcomes, count,
-                    &submission.rest_lsn
-                )
-                self.settle(submission.outcomes, count)
-            else:
-                submission.failed = True
+            submission.failed = self.apply_whole(submission) != 0
             lc_queue_done(queue, count)
             self.finish_when_durable(submission)
+
+    cdef int apply_whole(self, submission_t* submission) noexcept nogil:
+        """Apply a submission in its order; returns an errno once the journal has failed.
+
+        By `batch_max` at a time, since the ring holds a bounded number of records that are not yet
+        durable; what was applied before a failure stays applied.
+        """
+        cdef uint32_t count
+        cdef int error = 0
+        while submission.done < submission.count and error == 0:
+            count = min(self.batch_max, submission.count - submission.done)
+            error = self.reserve(count)
+            if error == 0:
+                self.ledger.apply_records(
+                    submission.records + submission.done, submission.text,
+                    submission.outcomes + submission.done, count, &submission.rest_lsn
+                )
+                self.settle(submission.outcomes + submission.done, count)
+                submission.done += count
+        return error
 
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil:
         pthread_mutex_lock(&self.state)

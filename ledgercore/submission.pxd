@@ -3,7 +3,7 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ledgercore._c cimport lc_outcome, lc_record
+from ledgercore._c cimport lc_outcome, lc_record, lc_text
 from ledgercore.ledger cimport Ledger
 
 cdef struct submission_t:
@@ -11,6 +11,8 @@ cdef struct submission_t:
     lc_outcome* outcomes
     char* text
     uint32_t count, capacity, text_used, text_capacity
+    uint32_t done  # how many of them have been applied
+    uint64_t segment_hash  # of the source of the first
     uint64_t rest_lsn  # what its answers rest on
     bint failed
     submission_t* next
@@ -23,8 +25,9 @@ cdef class Submission:
         Ledger ledger
         uint32_t count_max
 
-    cdef int make_room(self, uint32_t text_bytes) except -1
-    cdef void add_text(self, lc_record* record, bytes text) noexcept
-    cdef uint32_t add_checked(
-        self, bytes scope, bytes source, bytes target, int64_t amount, bytes memo
-    ) except? 0xFFFFFFFF
+    cdef int make_room(self, uint32_t text_bytes) noexcept nogil
+    cdef void add_text(self, lc_record* record, const char* text, uint32_t length) noexcept nogil
+    cdef int64_t put(
+        self, lc_text scope, lc_text source, lc_text target, int64_t amount, lc_text memo
+    ) noexcept nogil
+    cdef void forget(self) noexcept nogil

@@ -18,6 +18,10 @@ class Submission:
     def failed(self) -> bool:
         """True if the journal failed under it: the outcomes are unknown, and must not be told."""
 
+    @property
+    def segment_hash(self) -> int:
+        """What names the segment of its first source: this, modulo the number of segments."""
+
     def add(
         self, client: str, key: str, source: str, target: str, amount: int, memo: str | None = None
     ) -> int:

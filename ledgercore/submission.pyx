@@ -45,58 +45,77 @@ cdef class Submission:
     def failed(self):
         return self.data.failed
 
-    cdef int make_room(self, uint32_t text_bytes) except -1:
+    @property
+    def segment_hash(self):
+        return self.data.segment_hash
+
+    cdef int make_room(self, uint32_t text_bytes) noexcept nogil:
+        """Have room for one more transfer; -1 where there is no memory."""
         cdef submission_t* data = &self.data
         cdef uint32_t capacity
         if data.count >= data.capacity:
-            capacity = min(max(data.capacity * 2, RECORDS_MIN), self.count_max)
-            data.records = <lc_record*> grow(data.records, capacity * sizeof(lc_record))
-            data.outcomes = <lc_outcome*> grow(data.outcomes, capacity * sizeof(lc_outcome))
+            capacity = min(max(data.capacity * 2, <uint32_t> RECORDS_MIN), self.count_max)
+            if grow(<void**> &data.records, capacity * sizeof(lc_record)) < 0:
+                return -1
+            if grow(<void**> &data.outcomes, capacity * sizeof(lc_outcome)) < 0:
+                return -1
             data.capacity = capacity
         if data.text_used + text_bytes > data.text_capacity:
-            capacity = max(data.text_capacity * 2, TEXT_BYTES_MIN, text_bytes)
-            data.text = <char*> grow(data.text, capacity)
+            capacity = max(data.text_capacity * 2, <uint32_t> TEXT_BYTES_MIN, text_bytes)
+            if grow(<void**> &data.text, capacity) < 0:
+                return -1
             data.text_capacity = capacity
         return 0
 
-    cdef void add_text(self, lc_record* record, bytes text) noexcept:
-        memcpy(self.data.text + self.data.text_used, <const char*> text, len(text))
-        self.data.text_used += len(text)
-        record.text_length += len(text)
+    cdef void add_text(self, lc_record* record, const char* text, uint32_t length) noexcept nogil:
+        memcpy(self.data.text + self.data.text_used, text, length)
+        self.data.text_used += length
+        record.text_length += length
 
     def add(self, client, key, source, target, amount, memo=None):
         """Add a transfer and return its index."""
-        return self.add_checked(
-            check_scope(key, client), check_id("source", source), check_id("target", target),
-            check_amount(amount), check_memo(memo),
-        )
-
-    cdef uint32_t add_checked(
-        self, bytes scope, bytes source, bytes target, int64_t amount, bytes memo
-    ) except? 0xFFFFFFFF:
+        cdef bytes scope = check_scope(key, client), from_id = check_id("source", source)
+        cdef bytes to_id = check_id("target", target), text = check_memo(memo) or b""
+        cdef int64_t number = check_amount(amount)
         if self.data.owner != NULL or self.data.count >= self.count_max:
             raise QueueFull("the submission is full")
-        self.make_room(LC_RECORD_TEXT_BYTES_MAX)
+        number = self.put(view(scope), view(from_id), view(to_id), number, view(text))
+        if number < 0:
+            raise MemoryError()
+        return number
+
+    cdef int64_t put(
+        self, lc_text scope, lc_text source, lc_text target, int64_t amount, lc_text memo
+    ) noexcept nogil:
+        """Add a transfer whose values were checked, where one fits; returns its index, -1 where
+        there is no memory. `scope` is what check_scope returns, a memo of length 0 is none."""
+        if self.make_room(LC_RECORD_TEXT_BYTES_MAX) < 0:
+            return -1
         cdef lc_record* record = &self.data.records[self.data.count]
         memset(record, 0, sizeof(lc_record))
         record.kind = LC_TRANSFER
-        cdef lc_hash128 key = lc_siphash(self.ledger.hash_key, <const char*> scope, len(scope))
+        cdef lc_hash128 key = lc_siphash(self.ledger.hash_key, scope.start, scope.length)
         record.key[0] = key.low
         record.key[1] = key.high
         record.amount = amount
         record.text_offset = self.data.text_used
-        record.source = self.ledger.find(<const char*> source, len(source))
+        record.source = self.ledger.find(source.start, source.length)
         if record.source == LC_SLOT_NONE:
-            record.first_length = len(source)
-            self.add_text(record, source)
-        record.target = self.ledger.find(<const char*> target, len(target))
+            record.first_length = source.length
+            self.add_text(record, source.start, source.length)
+        record.target = self.ledger.find(target.start, target.length)
         if record.target == LC_SLOT_NONE:
-            record.second_length = len(target)
-            self.add_text(record, target)
-        if memo is not None:
-            self.add_text(record, memo)
+            record.second_length = target.length
+            self.add_text(record, target.start, target.length)
+        self.add_text(record, memo.start, memo.length)
+        if self.data.count == 0:
+            self.data.segment_hash = self.ledger.hash_id(source.start, source.length)
         self.data.count += 1
         return self.data.count - 1
+
+    cdef void forget(self) noexcept nogil:
+        """Take out all that was put in; before it is handed over."""
+        self.data.count = self.data.text_used = 0
 
     def outcome(self, uint32_t index):
         if index >= self.data.count:
@@ -119,8 +138,16 @@ cdef class Submission:
         return self.ledger.asset_names[self.ledger.account[record.source].asset]
 
 
-cdef void* grow(void* memory, size_t size) except NULL:
-    cdef void* larger = realloc(memory, size)
+cdef inline lc_text view(bytes text) noexcept:
+    cdef lc_text seen
+    seen.start = <const char*> text
+    seen.length = <uint32_t> len(text)
+    return seen
+
+
+cdef int grow(void** memory, size_t size) noexcept nogil:
+    cdef void* larger = realloc(memory[0], size)
     if larger == NULL:
-        raise MemoryError()
-    return larger
+        return -1
+    memory[0] = larger
+    return 0

@@ -5,20 +5,19 @@ function of the request and its stored outcome, never of present state, so that 
 bytes of the first answer.
 """
 
-import time
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from sanic.response import HTTPResponse
 
-from ledgercore import Account, Audit, KeyState, Outcome, Status, Transfer
+from ledgercore import Account, Audit, KeyState, Outcome, Statistics, Status, Transfer
 
 from .addresses import encode_cursor
 from .problems import CONTENT_TYPE, STATUS_KINDS, Problem
 from .requests import TransferRequest
+from .wire import format_time
 
 JSON_TYPE = "application/json"
 _JSON_HEADER = (b"content-type", JSON_TYPE.encode())
@@ -221,16 +220,17 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
     }
 
 
-# -- times -----------------------------------------------------------------------------------
-
-
-def format_time(time_ns: int) -> str:
-    """Return a time as RFC 3339 in UTC, to the microsecond, which is cut and never rounded."""
-    seconds, rest_ns = divmod(time_ns, 1_000_000_000)
-    return f"{_format_second(seconds)}.{rest_ns // 1000:06d}Z"
-
-
-@lru_cache(maxsize=64)
-def _format_second(seconds: int) -> str:
-    # The transfers of one second share this part, and it is most of the work.
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+def describe_statistics(statistics: Statistics) -> dict[str, Any]:
+    """Return the counters of an engine as they are told."""
+    return {
+        "queue_depth": statistics.queue_depth,
+        "active_workers": statistics.workers,
+        "lsn_applied": statistics.lsn_applied,
+        "lsn_durable": statistics.lsn_durable,
+        "journal_groups_total": statistics.groups,
+        "accounts": statistics.accounts,
+        "keys": statistics.keys,
+        "keys_max": statistics.keys_max,
+        "recovered_records": statistics.recovered_records,
+        "recovery_seconds": round(statistics.recovery_seconds, 6),
+    }

@@ -63,6 +63,16 @@ class Batcher:
         await waiter
         return submission.outcome(index), submission.asset(index)
 
+    async def apply(self, submission: Submission) -> None:
+        """Return once a submission of one request is applied and durable. Raises as `transfer`."""
+        waiter: Waiter = self._loop.create_future()
+        self._waiters[submission] = [waiter]
+        try:
+            self._engine.submit(submission, submission.segment_hash % self._engine.segments)
+        except LedgerError as error:
+            self._refuse(self._waiters.pop(submission), error)
+        await waiter
+
     async def barrier(self, lsn: int | None = None) -> None:
         """Return once `lsn`, or without it all that is applied now, is durable."""
         waiter: Waiter = self._loop.create_future()

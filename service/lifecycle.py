@@ -21,6 +21,7 @@ import ledgercore
 from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError, QueueFull
 
 from .batcher import Batcher
+from .bulk import BodyBudget
 from .demo import create_demo
 from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
 from .settings import Settings
@@ -74,6 +75,7 @@ class Lifecycle:
         self._watching: asyncio.TimerHandle | None = None
         self._threads = ThreadPoolExecutor(THREADS, "ledgercore-blocking")
         self._calls: set[asyncio.Future[Any]] = set()
+        self.bodies = BodyBudget()
         self._audits: dict[bool, asyncio.Task[Audit]] = {}
 
     # -- for requests -------------------------------------------------------------------------

@@ -7,6 +7,7 @@ business.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypedDict
 
@@ -33,6 +34,7 @@ match_account_id = re.compile(r"[A-Za-z0-9._:@/-]{1,64}").fullmatch
 match_key = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
 _match_asset = re.compile(r"[A-Z][A-Z0-9]{0,15}/(?:[0-9]|1[0-8])").fullmatch
 _match_quoted = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"').fullmatch
+_match_space = re.compile(r"[ \t\n\r]*").match
 _find_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 
 Fault = tuple[str, str]
@@ -84,43 +86,79 @@ def _read_integer(text: str) -> int:
 
 # The stdlib's decoder, since it is the one that lets us see duplicate members and floats. Objects
 # become tuples of pairs, which nothing else in JSON becomes.
-_decode = json.JSONDecoder(
+_decoder = json.JSONDecoder(
     object_pairs_hook=tuple,
     parse_int=_read_integer,
     parse_float=_Inexact,
     parse_constant=_Inexact,
-).decode
+)
+
+
+def read_text(body: bytes, bytes_max: int) -> str:
+    """Return the text that a body is."""
+    if len(body) > bytes_max:
+        refuse_body("too-large", f"The body is longer than {bytes_max} bytes.")
+    if not body:
+        refuse_body("empty", "The body is empty.")
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        refuse_body("not-utf8", "The body is not UTF-8.")
+
+
+def read_value(text: str, start: int = 0) -> tuple[Any, int]:
+    """Return the value that begins exactly at `start`, and where it ends; BODY_BYTES_MAX of it."""
+    try:
+        value, length = _decoder.raw_decode(text[start : start + BODY_BYTES_MAX])
+    except RecursionError:
+        refuse_body("too-deep", "The body is nested too deeply.")
+    except json.JSONDecodeError as error:
+        refuse_syntax(error.msg, start + error.pos)
+    return value, start + length
+
+
+def skip_space(text: str, start: int) -> int:
+    """Return the first position from `start` on that is no space of JSON; that may be the end."""
+    found = _match_space(text, start)
+    assert found is not None  # It matches nothing, too.
+    return found.end()
 
 
 def read_members(body: bytes) -> dict[str, Any]:
     """Return the members of the JSON object that the body is."""
-    if len(body) > BODY_BYTES_MAX:
-        _refuse_body("too-large", f"The body is longer than {BODY_BYTES_MAX} bytes.")
-    try:
-        pairs = _decode(body.decode())
-    except UnicodeDecodeError:
-        _refuse_body("not-utf8", "The body is not UTF-8.")
-    except RecursionError:
-        _refuse_body("too-deep", "The body is nested too deeply.")
-    except json.JSONDecodeError as error:
-        if not body:
-            _refuse_body("empty", "The body is empty.")
-        _refuse_body("not-json", f"The body is not JSON: {error.msg} at {error.pos}.")
+    text = read_text(body, BODY_BYTES_MAX)
+    pairs, end = read_value(text, skip_space(text, 0))
+    end = skip_space(text, end)
+    if end < len(text):
+        refuse_syntax("Extra data", end)
+    return read_pairs(pairs)
+
+
+def read_pairs(pairs: object) -> dict[str, Any]:
+    """Return the members of an object that `read_value` has read."""
     if type(pairs) is not tuple:
-        _refuse_body("object-expected", "The body is not a JSON object.")
+        refuse_body("object-expected", "The body is not a JSON object.")
     members = dict(pairs)
     if len(members) != len(pairs):
-        _refuse_duplicates([name for name, _ in pairs])
+        refuse(find_duplicates(pairs))
     return members
 
 
-def _refuse_body(code: str, detail: str) -> NoReturn:
+def find_duplicates(pairs: Sequence[tuple[str, Any]]) -> list[ErrorItem]:
+    """Return the faults of the members that appear twice."""
+    times = Counter(name for name, _ in pairs)
+    names = [name for name, count in times.items() if count > 1][:ERRORS_MAX]
+    return [make_error(name, "duplicate", "The member appears twice.") for name in names]
+
+
+def refuse_syntax(message: str, position: int) -> NoReturn:
+    """Refuse a body that is not JSON."""
+    refuse_body("not-json", f"The body is not JSON: {message} at {position}.")
+
+
+def refuse_body(code: str, detail: str) -> NoReturn:
+    """Refuse a body for a fault of the whole."""
     refuse([{"pointer": "", "code": code, "detail": detail}])
-
-
-def _refuse_duplicates(names: list[str]) -> NoReturn:
-    duplicates = dict.fromkeys(name for name in names if names.count(name) > 1)
-    refuse([make_error(name, "duplicate", "The member appears twice.") for name in duplicates])
 
 
 def refuse(errors: list[ErrorItem]) -> NoReturn:
@@ -212,14 +250,14 @@ def check_key(value: object) -> Fault | None:
 
 Checks = dict[str, Callable[[object], Fault | None]]
 
-_TRANSFER_CHECKS: Checks = {
+TRANSFER_CHECKS: Checks = {
     "from": check_account_id,
     "to": check_account_id,
     "amount": check_amount,
     "memo": check_memo,
     KEY_FIELD: check_key,
 }
-_TRANSFER_REQUIRED = frozenset(("from", "to", "amount"))
+TRANSFER_REQUIRED = frozenset(("from", "to", "amount"))
 _CHANGE_CHECKS: Checks = {"floor": check_limit, "ceiling": check_limit, "frozen": check_flag}
 _ACCOUNT_CHECKS: Checks = {"id": check_account_id, "asset": check_asset, **_CHANGE_CHECKS}
 _ACCOUNT_REQUIRED = frozenset(("id", "asset"))
@@ -228,9 +266,11 @@ _ACCOUNT_REQUIRED = frozenset(("id", "asset"))
 def check_members(
     members: dict[str, Any], checks: Checks, required: frozenset[str]
 ) -> list[ErrorItem]:
-    """Return every fault of a body's members."""
+    """Return the faults of a body's members, ERRORS_MAX of them or a few more."""
     errors: list[ErrorItem] = []
     for name, value in members.items():
+        if len(errors) >= ERRORS_MAX:
+            break
         check = checks.get(name)
         fault = check(value) if check else ("unknown", "There is no such member.")
         if fault:
@@ -285,7 +325,7 @@ def read_transfer(body: bytes, key_headers: Sequence[str] = ()) -> TransferReque
 def read_any_transfer(body: bytes, key_headers: Sequence[str] = ()) -> TransferRequest:
     """Read a transfer by the whole grammar; raises the problem that names every fault."""
     members = read_members(body)
-    errors = check_members(members, _TRANSFER_CHECKS, _TRANSFER_REQUIRED)
+    errors = check_members(members, TRANSFER_CHECKS, TRANSFER_REQUIRED)
     key = members.get(KEY_FIELD)
     if key_headers:
         key = _read_key_headers(key_headers, key, errors)

@@ -13,7 +13,7 @@ from sanic.response import HTTPResponse
 
 from ledgercore import Account, AccountNotFound, Engine
 
-from . import answers
+from . import answers, bulk
 from .addresses import (
     read_page,
     read_path_account,
@@ -62,6 +62,21 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
     transfer = read_transfer(request.body, headers.getall("idempotency-key", ()))
     outcome, asset = await batcher.transfer(transfer)
     return answers.answer_transfer(transfer, outcome, asset)
+
+
+@ledger_routes.post("/transfers", stream=True)
+async def post_transfers(request: AnyRequest) -> HTTPResponse:
+    """Move money many times, in the order of the body, and answer when all of it is durable."""
+    lifecycle = lifecycle_of(request)
+    engine, batcher = lifecycle.engine, lifecycle.batcher
+    check_content_type(request.headers.getall("content-type", ()))
+    bulk.check_headers(request.headers.getall("idempotency-key", []))
+    with lifecycle.bodies.reading() as take:
+        body = await bulk.read_body(request, take)
+        submission = await lifecycle.call(bulk.fill_submission, engine, body)
+        del body
+        await batcher.apply(submission)
+    return bulk.answer_transfers(submission)
 
 
 @_get("/transfers/<transfer_id:str>")
@@ -182,3 +197,10 @@ async def get_readiness(request: AnyRequest) -> HTTPResponse:
     """Tell whether the ledger takes requests, or why it does not."""
     engine = lifecycle_of(request).engine
     return answers.answer_json({"status": "ready", "durability": engine.durability})
+
+
+@_get("/metrics")
+async def get_metrics(request: AnyRequest) -> HTTPResponse:
+    """Tell the counters of the engine."""
+    engine = lifecycle_of(request).engine
+    return answers.answer_json(answers.describe_statistics(engine.statistics()))

@@ -42,7 +42,7 @@ class Settings:
     demo_funds: int = 100_000_000
     segments: int = 1
     workers_max: int = 1
-    queue_size: int = 65_536
+    queue_size: int = 262_144
     batch_max: int = 8_192
     durability: str = "sync"
     accounts_max: int = 16_777_216

@@ -19,6 +19,7 @@ from ledgercore.replay import last_lsn, look_up_key
 from tests.histories import open_funded, open_small, wait_readable
 
 QUEUE_SIZE = 64
+BATCH_MAX = 16
 
 
 class Stage:
@@ -29,7 +30,7 @@ class Stage:
         self.ledger: Ledger = open_in_memory(options).ledger
         for id, floor in (("world", None), ("alice", 0)):
             open_account(self.ledger, id.encode(), b"USD/2", floor, None, False)
-        self.doors = Doors(self.ledger, None, 2, QUEUE_SIZE)
+        self.doors = Doors(self.ledger, None, 2, QUEUE_SIZE, BATCH_MAX)
         self.threads: list[threading.Thread] = []
 
     def batch(self, count: int, key: str = "key") -> Submission:

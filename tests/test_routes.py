@@ -249,7 +249,9 @@ def test_unknown_address(client: httpx.Client) -> None:
         ("/accounts", "GET, HEAD, POST, OPTIONS"),
         ("/accounts/a", "GET, HEAD, PATCH, OPTIONS"),
         ("/transfers/1", "GET, HEAD, OPTIONS"),
+        ("/transfers", "POST, OPTIONS"),
         ("/healthz", "GET, HEAD, OPTIONS"),
+        ("/metrics", "GET, HEAD, OPTIONS"),
     ],
 )
 def test_methods(client: httpx.Client, path: str, allowed: str) -> None:
@@ -259,6 +261,16 @@ def test_methods(client: httpx.Client, path: str, allowed: str) -> None:
     options = client.options(path)
     assert (options.status_code, options.content) == (204, b"")
     assert options.headers["allow"] == allowed
+
+
+def test_metrics_count(client: httpx.Client, name: str) -> None:
+    before = client.get("/metrics").json()
+    fund(client, name)
+    after = client.get("/metrics").json()
+    for counter, more in (("lsn_durable", 1), ("keys", 1), ("accounts", 0), ("queue_depth", 0)):
+        assert after[counter] == before[counter] + more
+    assert after["journal_groups_total"] > before["journal_groups_total"]
+    assert after["active_workers"] == 2 and after["keys_max"] > after["keys"]
 
 
 def test_head(client: httpx.Client, name: str) -> None:

@@ -43,6 +43,8 @@ MAY_USE = {
     "sanic": re.compile(r"service/|bench/plain\.py|bench/stages/naive_service\.py"),
     "click": re.compile(r"service/(command\w*|administration)\.py|bench/"),
 }
+# What native files of the service may take of the engine: records and submissions as C has them.
+NATIVE_SEAM = {"ledgercore._c", "ledgercore.submission"}
 PRINTERS = {"bench/report.py"}
 OBJECTS = {"object", "bytes", "str", "list", "dict", "set", "frozenset", "tuple", "bytearray"}
 
@@ -131,13 +133,14 @@ def seam_names(sources: Iterable[Source]) -> set[str]:
 
 
 def seam_is_kept(source: Source, seam: set[str]) -> Iterator[str]:
-    """Above the engine, only what its `__init__` names is used."""
+    """Above the engine, only what its `__init__` names is used; natively, a little more."""
     if source.layer not in ("service", "bench"):
         return
+    native = NATIVE_SEAM if source.suffix == ".pyx" else set()
     for module, names in source.imports:
         if module == "ledgercore":
             yield from (f"takes {name} from ledgercore" for name in names if name not in seam)
-        elif module.startswith("ledgercore."):
+        elif module.startswith("ledgercore.") and module not in native:
             yield f"reaches into {module}"
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ledgercore":
