@@ -1,0 +1,160 @@
+"""What the client library tells its callers: the values of answers, and the errors.
+
+This module owns their shapes. It never sends anything, and never reads a body.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+TransferStatus = Literal["applied", "refused", "not-stored"]
+
+_RENAMED = {"source": "from", "target": "to"}
+
+
+class TransferIntent(msgspec.Struct, frozen=True):
+    """A transfer to ask for, in minor units. Without a key, the client makes one."""
+
+    source: str
+    target: str
+    amount: int
+    memo: str | None = None
+    key: str | None = None
+
+
+class TransferResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a transfer: it was applied, or the ledger has refused it, for good.
+
+    `id` is the number of the transfer and `created_at` its time (RFC 3339, UTC). `reason` is None
+    for an applied one, and the name of the refusal otherwise, such as `insufficient-funds`;
+    `detail` is a sentence about it. `replayed` says that an earlier try was executed, and this is
+    its answer. `asset` is None where an account did not exist, and in the answer to many transfers.
+
+    There the status may also be `not-stored`: the server stored nothing for that one. `reason` says
+    why (`idempotency-key-reused`), and `id` is 0.
+    """
+
+    key: str
+    id: int
+    status: TransferStatus
+    source: str
+    target: str
+    amount: int
+    created_at: str
+    asset: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    replayed: bool = False
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether the money has moved."""
+        return self.status == "applied"
+
+
+class TransferRecord(msgspec.Struct, frozen=True, kw_only=True, rename=_RENAMED):
+    """A transfer of the past, as it is stored."""
+
+    id: int
+    status: Literal["applied", "refused"]
+    source: str
+    target: str
+    amount: int
+    created_at: str
+    reason: str | None = None
+    asset: str | None = None
+    memo: str | None = None
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server knows of an idempotency key. The transfer is there while it is kept."""
+
+    key: str
+    state: Literal["unseen", "applied", "refused", "expired"]
+    transfer: TransferRecord | None = None
+
+
+class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, in minor units of its asset. A floor or a ceiling of None is no limit."""
+
+    id: str
+    asset: str
+    balance: int
+    floor: int | None
+    ceiling: int | None
+    frozen: bool
+
+
+class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The check of a whole ledger. `sums` is that of the balances per asset: 0 if it is sound."""
+
+    ok: bool
+    lsn: int
+    accounts: int
+    sums: dict[str, int]
+    violations: list[str]
+    journal_checked: bool
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem as a server tells it (RFC 9457).
+
+    `name` is the stable end of its type, such as `malformed`, and empty for what is no problem of a
+    ledger server. Each of `errors` says where (`pointer`, `header` or `parameter`), `code` and
+    `detail`.
+    """
+
+    name: str
+    http_status: int
+    detail: str
+    errors: tuple[dict[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name or 'no problem document'} ({self.http_status}): {self.detail}"
+
+
+class LedgerClientError(Exception):
+    """Every error of the client. Whether money may have moved is told by its class.
+
+    `keys` are the idempotency keys of what was asked for: to ask again with the same key is always
+    safe. `tries` counts what was tried, `problem` is the last that a server has told.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        keys: tuple[str, ...] = (),
+        tries: int = 0,
+        problem: Problem | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.keys = keys
+        self.tries = tries
+        self.problem = problem
+
+    @property
+    def key(self) -> str | None:
+        """The idempotency key, if there is exactly one."""
+        return self.keys[0] if len(self.keys) == 1 else None
+
+
+class ProblemError(LedgerClientError):
+    """The server has refused the request for good; nothing was executed. `problem` says why."""
+
+    problem: Problem
+
+
+class NotExecuted(LedgerClientError):
+    """There was no answer to be had, and certainly nothing was executed.
+
+    Every try was turned away before it was executed, or never reached the server; or the request
+    only reads.
+    """
+
+
+class OutcomeUnknown(LedgerClientError):
+    """A try may have been executed, and no answer tells.
+
+    Ask `find_key(error.key)`, or for the same transfer again with `key=error.key`, which moves
+    money only if it has not moved. Never ask with another key.
+    """

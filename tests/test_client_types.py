@@ -1,0 +1,56 @@
+"""What a caller sees of results and errors."""
+
+import pickle
+
+import pytest
+
+from service.client_types import (
+    LedgerClientError,
+    NotExecuted,
+    OutcomeUnknown,
+    Problem,
+    ProblemError,
+    TransferResult,
+)
+
+PROBLEM = Problem(name="malformed", http_status=400, detail="No.", errors=({"pointer": "/to"},))
+
+
+@pytest.mark.parametrize("status", ["applied", "refused", "rejected"])
+def test_result_is_applied_only_if_it_says_so(status: str) -> None:
+    result = TransferResult(
+        key="k",
+        id=1,
+        status=status,  # type: ignore[arg-type]  # It is one of the three.
+        source="a",
+        target="b",
+        amount=5,
+        asset=None,
+        created_at="",
+    )
+    assert result.is_applied is (status == "applied")
+    with pytest.raises(AttributeError):
+        result.amount = 6  # type: ignore[misc]  # This is what fails.
+
+
+@pytest.mark.parametrize("kind", [ProblemError, NotExecuted, OutcomeUnknown])
+def test_error_crosses_processes(kind: type[LedgerClientError]) -> None:
+    error = pickle.loads(pickle.dumps(kind("It failed.", ("k-1",), 3, PROBLEM)))
+    assert type(error) is kind
+    assert (str(error), error.keys, error.key) == ("It failed.", ("k-1",), "k-1")
+    assert (error.tries, error.problem) == (3, PROBLEM)
+
+
+@pytest.mark.parametrize("keys", [(), ("a", "b")])
+def test_key_is_there_only_if_it_is_the_only_one(keys: tuple[str, ...]) -> None:
+    assert LedgerClientError("", keys).key is None
+
+
+def test_kinds_of_errors_are_no_kinds_of_each_other() -> None:
+    kinds = (ProblemError, NotExecuted, OutcomeUnknown)
+    assert all(issubclass(a, b) == (a is b) for a in kinds for b in kinds)
+
+
+def test_problem_in_words() -> None:
+    assert str(PROBLEM) == "malformed (400): No."
+    assert str(Problem(name="", http_status=502, detail="")) == "no problem document (502): "
