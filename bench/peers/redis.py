@@ -1,0 +1,120 @@
+"""Redis as a ledger: one Lua script a transfer, and a log that is synced before each answer."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from typing import Any
+
+from redis import Redis, UnixDomainSocketConnection
+from redis.exceptions import BusyLoadingError, ConnectionError
+
+from ..machine import run_on
+from ..workloads import Call
+from .clients import Ask, run_clients
+from .peer import DEADLINE_S, FUNDS, Peer, PeerFailed, PeerMissing, Round, Settings
+from .processes import await_server, make_socket_directory, run_server
+
+INSTALL = "install redis-server (Debian: apt-get install redis-server)"
+
+Connection: Any = UnixDomainSocketConnection
+"""Its annotations are wrong: to a type checker it is abstract."""
+
+# Lua's numbers are doubles, so the check is exact up to 2^53; the sums are Redis's own, int64.
+TRANSFER = """
+local seen = redis.call('GET', KEYS[1])
+if seen then
+    return tonumber(seen)
+end
+local balance, floor = unpack(redis.call('HMGET', KEYS[2], 'balance', 'floor'))
+if not balance or redis.call('EXISTS', KEYS[3]) == 0 then
+    return redis.error_reply('there is no such account')
+end
+local is_applied = 0
+if tonumber(balance) - tonumber(ARGV[1]) >= tonumber(floor) then
+    redis.call('HINCRBY', KEYS[2], 'balance', '-' .. ARGV[1])
+    redis.call('HINCRBY', KEYS[3], 'balance', ARGV[1])
+    is_applied = 1
+end
+redis.call('SET', KEYS[1], is_applied)
+return is_applied
+"""
+
+
+class RedisPeer(Peer):
+    """A Redis server on a Unix socket, with a connection for each client."""
+
+    title = "Redis, one Lua script each"
+    durability = (
+        "on the disk: one sync for the scripts of one turn of its loop (appendfsync always)"
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            raise PeerMissing(INSTALL)
+        self.clients = settings.clients
+        self._load_core = settings.load_core
+        with ExitStack() as stack:
+            socket = stack.enter_context(make_socket_directory()) / "redis"
+            data = settings.scratch / "redis"
+            data.mkdir()
+            log = settings.scratch / "redis.log"
+            flags = ("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700")
+            durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+            command = [binary, *flags, *durable, "--dir", str(data)]
+            process = stack.enter_context(run_server(settings.core, command, log))
+
+            def connect() -> Any:
+                """Return a connection that is there: a client that does more would be the limit."""
+                connection = Connection(path=str(socket), socket_timeout=DEADLINE_S)
+                connection.connect()
+                stack.callback(connection.disconnect)
+                return connection
+
+            connection = await_server(process, log, connect, (ConnectionError, BusyLoadingError))
+            self._client: Any = stack.enter_context(closing(Redis(unix_socket_path=str(socket))))
+            self.version = self._client.info("server")["redis_version"]
+            self._check_durable()
+            self._script = self._client.script_load(TRANSFER)
+            with self._client.pipeline(transaction=False) as pipeline:
+                for name in settings.names:
+                    pipeline.hset(f"account:{name}", mapping={"balance": FUNDS, "floor": 0})
+                pipeline.execute()
+            connections = [connection, *(connect() for _ in range(self.clients - 1))]
+            self._asks = [self._make_ask(connection) for connection in connections]
+            self._names = settings.names
+            self._stack = stack.pop_all()
+
+    def _check_durable(self) -> None:
+        """See to it that the server runs as the table says."""
+        for setting, text in {"appendonly": "yes", "appendfsync": "always"}.items():
+            if self._client.config_get(setting)[setting] != text:
+                raise PeerFailed(f"Redis does not run with {setting} {text}")
+
+    def _make_ask(self, connection: Any) -> Ask:
+        send, read, script = connection.send_command, connection.read_response, self._script
+
+        def ask(call: Call) -> bool:
+            source, target, amount, key = call
+            keys = (f"key:{key}", f"account:{source}", f"account:{target}")
+            send("EVALSHA", script, 3, *keys, amount)
+            return bool(read())
+
+        return ask
+
+    def ask(self, call: Call) -> bool:
+        """Make one call."""
+        return self._asks[0](call)
+
+    def run(self, calls: Sequence[Call], seconds: float) -> Round:
+        """Run all clients."""
+        with run_on(self._load_core):
+            return run_clients(self._asks, calls, seconds, is_embedded=False)
+
+    def read_balances(self) -> Mapping[str, int]:
+        """Return the balance of each account's hash."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for name in self._names:
+                pipeline.hget(f"account:{name}", "balance")
+            balances = pipeline.execute()
+        return {name: int(balance) for name, balance in zip(self._names, balances, strict=True)}
