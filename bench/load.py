@@ -20,11 +20,11 @@ import click
 import numpy as np
 import uvloop
 
+from .http import measure_answer
+
 AMOUNT_MAX = 100
 CPU_SHARE_MAX = 0.9
 """With a larger share of its processor than this, the generator may be what limits the rate."""
-END_OF_HEAD = b"\r\n\r\n"
-LENGTH_HEADER = b"content-length:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +158,6 @@ class Connection(asyncio.Protocol):
         self._is_waiting = True
         self._sent_at = time.perf_counter()
         self._transport.write(request)
-
-
-def measure_answer(buffer: bytes) -> int:
-    """Return how long the answer is that the buffer begins with; too long while that is unknown."""
-    head_end = buffer.find(END_OF_HEAD)
-    if head_end < 0:
-        return len(buffer) + 1
-    head = buffer[:head_end].lower()
-    start = head.find(LENGTH_HEADER)
-    if start < 0:
-        raise ValueError("an answer without a Content-Length")
-    start += len(LENGTH_HEADER)
-    stop = head.find(b"\r\n", start)
-    length = int(head[start:] if stop < 0 else head[start:stop])
-    return head_end + len(END_OF_HEAD) + length
 
 
 async def run_load(plan: Plan) -> Result:

@@ -1,0 +1,369 @@
+"""How each kind of client behaves: polite ones, and four kinds that are not.
+
+This module owns what a client does with an answer, or without one. When it has something to ask is
+decided by the loops in loops.py, and what is safe to try again by service/retries.py.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from random import Random
+
+import msgspec
+
+from service import retries
+from service.retries import Attempts, Backoff, RetryBudget, RetryPolicy, Verdict
+
+from ..http import find_header, split_answer
+from .asking import RequestMaker
+from .connection import Address, Link
+from .nonsense import NONSENSE
+from .plan import Plan
+from .samples import (
+    ANSWERED,
+    GAVE_UP,
+    HUNG_UP,
+    LIMITED,
+    NO_CONNECTION,
+    REUSED,
+    STORED,
+    TIMEOUT,
+    UNFINISHED,
+    Recorder,
+    Sent,
+)
+from .tally import Tally
+
+CLOCK = time.perf_counter
+NEVER_S = float("inf")
+KEY_REUSED = "idempotency-key-reused"
+HAMMER_TRIES_MAX = 100
+REUSE_SHARE, OTHER_PAYLOAD_SHARE = 0.5, 0.34
+HISTORY = 32
+HANG_UP_MAX_S = 0.004
+_AFTER_FAILURE = Backoff(base_s=0.005, cap_s=1.0)
+_FINAL = (Verdict.SETTLED, Verdict.REFUSED)
+
+
+class _Problem(msgspec.Struct, gc=False):
+    type: str = ""
+
+
+_decode_problem = msgspec.json.Decoder(_Problem).decode
+
+
+def name_problem(status: int, body: bytes) -> str:
+    """Return the short name of a problem; one made of the status where the body tells none."""
+    try:
+        name = _decode_problem(body).type.rpartition(":")[2]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        name = ""
+    return name[:64] or f"http-{status}"
+
+
+def digest_body(body: bytes) -> bytes:
+    """Return eight bytes that stand for a body."""
+    return blake2b(body, digest_size=8).digest()
+
+
+@dataclass
+class Crew:
+    """What all clients of a process share."""
+
+    plan: Plan
+    address: Address
+    policy: RetryPolicy
+    random: Random
+    transfers: Iterator[tuple[int, int, int]]
+    recorder: Recorder
+    numbers: Iterator[int]
+    release: Callable[["Client"], None]
+    """Is called when a client has come to the end of an intent."""
+    tally: Tally = field(default_factory=Tally)
+    is_stopping: bool = False
+    """Once it is set, nobody tries again."""
+
+    def __post_init__(self) -> None:
+        self.maker = RequestMaker(self.plan)
+
+
+class Client:
+    """A polite client: waits with full jitter, honours Retry-After, and has a retry budget."""
+
+    kind = "polite"
+
+    def __init__(self, crew: Crew) -> None:
+        self.failures = 0
+        self.try_ends_s = NEVER_S
+        self.is_busy = False
+        self._crew = crew
+        self._link = Link(crew.address, self, crew.plan.try_timeout_s)
+        self._policy = crew.policy
+        self._budget = RetryBudget()
+        self._timer: asyncio.TimerHandle | None = None
+        self._scheduled_s = self._sent_s = 0.0
+        self._status, self._problem, self._flags = 0, "", 0
+
+    async def open(self) -> None:
+        """Connect before the first request. Who cannot will try again when it has one."""
+        try:
+            await self._link.open()
+        except OSError:
+            self._crew.tally.failures[NO_CONNECTION] += 1
+
+    def start(self, scheduled_s: float) -> None:
+        """Begin an intent that was due at this time."""
+        self.is_busy = True
+        self._scheduled_s = scheduled_s
+        self._status, self._problem, self._flags = 0, "", 0
+        self._sent = self.choose()
+        self._request = b""
+        self._attempts = Attempts(self._policy, self._budget, CLOCK)
+        self._try()
+
+    def choose(self) -> Sent:
+        """Return the next transfer, under a fresh key."""
+        crew = self._crew
+        return Sent(next(crew.numbers), *next(crew.transfers))
+
+    def make_request(self) -> bytes:
+        """Return the bytes of a try."""
+        return self._crew.maker.make_transfer(self._sent)
+
+    def send(self, request: bytes) -> None:
+        """Send a try."""
+        self._link.send(request)
+
+    def take_answer(self, status: int, answer: bytes) -> None:
+        """Be done with an answer that is final; try again after any other."""
+        now_s = CLOCK()
+        head, body = split_answer(answer)
+        self._status, self._problem = status, ""
+        if status == 201:
+            self._flags |= STORED
+            self.finish(ANSWERED, now_s, digest_body(body))
+            return
+        verdict = retries.judge_answer(status, body)
+        if not 200 <= status < 300:
+            self._problem = name_problem(status, body)
+            self._crew.tally.refusals[self._problem] += 1
+        if status == 429:
+            self._flags |= LIMITED
+        if verdict not in _FINAL:
+            self._try_again(verdict, find_header(head, b"retry-after"), GAVE_UP)
+            return
+        if verdict is Verdict.SETTLED and self._problem != KEY_REUSED:
+            self._flags |= STORED
+        self.finish(ANSWERED, now_s, digest_body(body))
+
+    def take_failure(self, failure: str) -> None:
+        """Try again where there was no answer."""
+        self._status, self._problem = 0, ""
+        self._crew.tally.failures[failure] += 1
+        self._try_again(
+            retries.NOT_SENT if failure == NO_CONNECTION else retries.LOST, None, failure
+        )
+
+    def give_up_try(self) -> None:
+        """Give up the try that has taken too long."""
+        self._link.hang_up()
+        self.take_failure(TIMEOUT)
+
+    def abandon(self) -> None:
+        """Give up everything: the run is over."""
+        self._link.hang_up()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.is_busy:
+            self.finish(UNFINISHED)
+
+    def rest_s(self) -> float:
+        """Return how long to leave the server alone before the next intent."""
+        return _AFTER_FAILURE.delay_s(self.failures) if self.failures else 0.0
+
+    def finish(self, end: str, answered_s: float = float("nan"), digest: bytes = bytes(8)) -> None:
+        """Come to the end of the intent, and be free for the next."""
+        crew = self._crew
+        counts = crew.tally.counts
+        self.is_busy = False
+        self.try_ends_s = NEVER_S
+        if end == ANSWERED:
+            self.failures = 0
+            counts.answered += 1
+            crew.tally.note_latency_us(int((answered_s - self._scheduled_s) * 1e6))
+        else:
+            self.failures += 1
+            counts.failed += 1
+        crew.recorder.record(
+            self.kind,
+            end,
+            self._scheduled_s,
+            self._sent_s,
+            answered_s,
+            self._sent,
+            self._attempts.tries,
+            self._status,
+            self._problem,
+            digest,
+            self._flags,
+        )
+        crew.release(self)
+
+    def _try(self) -> None:
+        self._timer = None
+        timeout_s = self._attempts.begin()
+        now_s = CLOCK()
+        counts = self._crew.tally.counts
+        counts.sent += 1
+        if self._attempts.tries == 1:
+            self._sent_s = now_s
+        else:
+            counts.retries += 1
+        self.try_ends_s = now_s + timeout_s
+        if not self._request or self._crew.maker.is_signing:
+            self._request = self.make_request()
+        self.send(self._request)
+
+    def _try_again(self, verdict: Verdict, retry_after: str | None, end: str) -> None:
+        self.try_ends_s = NEVER_S
+        wait_s = None
+        if not self._crew.is_stopping:
+            wait_s = self.find_wait_s(verdict, retry_after)
+        if wait_s is None:
+            self.finish(end)
+        else:
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._try)
+
+    def find_wait_s(self, verdict: Verdict, retry_after: str | None) -> float | None:
+        """Return how long to wait before the next try, None for no other."""
+        return self._attempts.wait_s(verdict, retries.read_retry_after(retry_after, time.time()))
+
+
+class HammeringClient(Client):
+    """Tries again at once, whatever it is asked to do."""
+
+    kind = "hammer"
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew)
+        plan = crew.plan
+        at_once = Backoff(base_s=0.0, cap_s=0.0)
+        self._policy = RetryPolicy(HAMMER_TRIES_MAX, plan.deadline_s, plan.try_timeout_s, at_once)
+        self._budget = RetryBudget(HAMMER_TRIES_MAX, HAMMER_TRIES_MAX, HAMMER_TRIES_MAX)
+
+    def find_wait_s(self, verdict: Verdict, retry_after: str | None) -> float | None:
+        """Wait for nothing."""
+        return self._attempts.wait_s(verdict)
+
+
+class ReusingClient(Client):
+    """Takes keys that it has used before, for the same transfer and sometimes for another."""
+
+    kind = "reuse"
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew)
+        self._history: deque[Sent] = deque(maxlen=HISTORY)
+
+    def choose(self) -> Sent:
+        """Return a transfer under a fresh key, or under one of the past."""
+        random = self._crew.random
+        if not self._history or random.random() >= REUSE_SHARE:
+            sent = super().choose()
+            self._history.append(sent)
+            return sent
+        self._flags |= REUSED
+        past = self._history[random.randrange(len(self._history))]
+        is_other = random.random() < OTHER_PAYLOAD_SHARE
+        return past._replace(amount=past.amount + 1) if is_other else past
+
+
+class DisconnectingClient(Client):
+    """Hangs up when it has sent its request, and never learns what came of it."""
+
+    kind = "disconnect"
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew)
+        self._link = Link(crew.address, _Deaf(), crew.plan.try_timeout_s)
+        self._task: asyncio.Task[None] | None = None
+
+    def send(self, request: bytes) -> None:
+        """Send a try, and hang up a moment later."""
+        self._task = asyncio.create_task(self._send_and_hang_up(request))
+
+    def give_up_try(self) -> None:
+        """Give up a connection that is not made in time."""
+        self._cancel()
+        super().give_up_try()
+
+    def abandon(self) -> None:
+        """Give up everything."""
+        self._cancel()
+        super().abandon()
+
+    def rest_s(self) -> float:
+        """Return a moment: to connect each time is work that would crowd out the others."""
+        return self._crew.random.expovariate(100.0)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _send_and_hang_up(self, request: bytes) -> None:
+        try:
+            await self._link.open()
+        except OSError:
+            self.take_failure(NO_CONNECTION)
+            return
+        self._link.send(request)
+        # At least one turn of the loop, in which the request is really written.
+        await asyncio.sleep(self._crew.random.uniform(0.001, HANG_UP_MAX_S))
+        self._task = None
+        self._link.hang_up()
+        self._crew.tally.failures[HUNG_UP] += 1
+        self.finish(HUNG_UP)
+
+
+class _Deaf:
+    """Takes answers and does nothing with them."""
+
+    def take_answer(self, status: int, answer: bytes) -> None:
+        """Hear nothing."""
+
+    def take_failure(self, failure: str) -> None:
+        """Hear nothing."""
+
+
+class NonsenseClient(Client):
+    """Sends what no server should act on, once each, and goes on whatever the answer."""
+
+    kind = "nonsense"
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew)
+        plan = crew.plan
+        self._policy = RetryPolicy(1, plan.deadline_s, plan.try_timeout_s)
+        self._makers = list(NONSENSE.values())
+
+    def choose(self) -> Sent:
+        """Return nothing that could be applied, under a fresh key."""
+        return Sent(next(self._crew.numbers), 0, 0, 0)
+
+    def make_request(self) -> bytes:
+        """Return a piece of nonsense."""
+        maker = self._crew.maker
+        make = self._crew.random.choice(self._makers)
+        return make(maker.fixed, maker.make_key(self._sent.number))
+
+
+CLIENTS: dict[str, type[Client]] = {
+    client.kind: client
+    for client in (Client, HammeringClient, ReusingClient, DisconnectingClient, NonsenseClient)
+}
+"""The class of each kind."""

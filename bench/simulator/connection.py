@@ -1,0 +1,175 @@
+"""One connection to the server: a request out, its answer in.
+
+This module owns sockets, and the ways in which they fail. It never decides what is sent, and
+retries nothing.
+"""
+
+import asyncio
+import socket
+import struct
+from typing import Any, Protocol, cast
+
+from ..http import measure_answer, read_status
+from .samples import LOST, NO_CONNECTION, UNREADABLE
+
+ANSWER_BYTES_MAX = 1 << 22
+CLOSING = b"connection: close"
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+Address = tuple[int, Any]
+"""A family of sockets, and an address as it takes one."""
+
+
+class Taker(Protocol):
+    """Who has asked, and is told what came of it: one of these, once a request."""
+
+    def take_answer(self, status: int, answer: bytes) -> None:
+        """Take a whole answer, with its head."""
+
+    def take_failure(self, failure: str) -> None:
+        """Take the name of what happened in the place of an answer."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection that is open, with one request on its way at a time."""
+
+    def __init__(self, taker: Taker) -> None:
+        self._taker: Taker | None = taker
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._is_waiting = False
+        self.is_open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be ready to send."""
+        # uvloop's transports have all the methods of this class, but are none of its instances.
+        self._transport = cast(asyncio.Transport, transport)
+        self.is_open = True
+
+    def send(self, request: bytes) -> None:
+        """Send a request, whose answer or failure the taker is told."""
+        assert self._transport is not None
+        self._is_waiting = True
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of an answer; once it is whole, hand it on."""
+        buffer = self._buffer + data if self._buffer else data
+        try:
+            length = measure_answer(buffer)
+            if len(buffer) < length <= ANSWER_BYTES_MAX:
+                self._buffer = buffer
+                return
+            status = read_status(buffer)
+        except ValueError:
+            self._fail(UNREADABLE)
+            return
+        if len(buffer) != length or not self._is_waiting:
+            # More than was asked for: nothing on this connection can be trusted from here on.
+            self._fail(UNREADABLE)
+            return
+        self._buffer = b""
+        self._is_waiting = False
+        if status >= 400 and CLOSING in buffer.lower():
+            self.close()
+        if self._taker is not None:
+            self._taker.take_answer(status, buffer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the taker, if it still waits."""
+        self.is_open = False
+        self._fail(LOST)
+
+    def close(self) -> None:
+        """Hang up, and tell nobody."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def abandon(self) -> None:
+        """Hang up and forget the taker, who has no interest in what still comes."""
+        self._taker = None
+        self.close()
+
+    def _fail(self, failure: str) -> None:
+        taker, is_waiting = self._taker, self._is_waiting
+        self._is_waiting = False
+        self.close()
+        if taker is not None and is_waiting:
+            taker.take_failure(failure)
+
+
+class Link:
+    """A client's way to the server: its connection, opened again whenever it is gone."""
+
+    def __init__(self, address: Address, taker: Taker, connect_timeout_s: float) -> None:
+        self._address = address
+        self._taker = taker
+        self._connect_timeout_s = connect_timeout_s
+        self._connection: Connection | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    def send(self, request: bytes) -> None:
+        """Send a request, over a new connection if there is none."""
+        if self._connection is not None and self._connection.is_open:
+            self._connection.send(request)
+        else:
+            self._opening = asyncio.create_task(self._open_and_send(request))
+
+    async def open(self) -> None:
+        """Open the connection before it is needed. Raises OSError if that cannot be done."""
+        sock = await connect(self._address, self._connect_timeout_s)
+        try:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(lambda: Connection(self._taker), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        self._connection = connection
+
+    def hang_up(self) -> None:
+        """Close the connection and forget what is on its way."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if self._connection is not None:
+            self._connection.abandon()
+            self._connection = None
+
+    async def _open_and_send(self, request: bytes) -> None:
+        try:
+            await self.open()
+        except OSError:
+            self._opening = None
+            self._taker.take_failure(NO_CONNECTION)
+            return
+        self._opening = None
+        assert self._connection is not None
+        self._connection.send(request)
+
+
+async def find_address(host: str, port: int) -> Address:
+    """Return where to connect to. Raises OSError for a name that nobody knows."""
+    loop = asyncio.get_running_loop()
+    family, _, _, _, where = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+    return family, where
+
+
+async def connect(address: Address, timeout_s: float) -> socket.socket:
+    """Return a socket that is connected, and is reset when it is closed.
+
+    A client that hangs up as often as these do would otherwise leave a port behind each time, which
+    is of no use to anybody for a minute, and soon find none that is free.
+    """
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(timeout_s):
+            await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,149 @@
+"""What is kept of every intent: one packed row, written when the intent has come to its end.
+
+This module owns the layout, which is 56 bytes, and the names of the ends that an intent can come
+to. It never judges: what a row means is said in summary.py.
+"""
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .mixes import KINDS
+
+ANSWERED, DROPPED = "answered", "dropped"
+NO_CONNECTION, LOST, TIMEOUT = "no-connection", "lost", "timeout"
+UNREADABLE, GAVE_UP, HUNG_UP, UNFINISHED = "unreadable", "gave-up", "hung-up", "unfinished"
+ENDS = (
+    ANSWERED,
+    DROPPED,
+    NO_CONNECTION,
+    LOST,
+    TIMEOUT,
+    UNREADABLE,
+    GAVE_UP,
+    HUNG_UP,
+    UNFINISHED,
+)
+"""Answered for good; never sent, for want of room; or one of the ways to have no final answer."""
+
+STORED, LIMITED, REUSED = 1, 2, 4
+"""Flags: the answer is an outcome that the server keeps; a 429 was met; the key was not fresh."""
+
+SAMPLE = np.dtype(
+    [
+        ("scheduled_s", "<f8"),
+        ("sent_s", "<f8"),
+        ("answered_s", "<f8"),
+        ("digest", "<u8"),
+        ("number", "<u4"),
+        ("source", "<u4"),
+        ("target", "<u4"),
+        ("amount", "<u4"),
+        ("status", "<u2"),
+        ("tries", "<u2"),
+        ("kind", "u1"),
+        ("end", "u1"),
+        ("problem", "u1"),
+        ("flags", "u1"),
+    ]
+)
+"""Seconds are from the start of the run, and NaN for what did not happen. `number` makes the key,
+`status` is that of the last answer or 0, `problem` an index of the names, of which 0 is none."""
+
+_ROW = struct.Struct("<ddd8sIIIIHHBBBB")
+_KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
+_END_CODES = {end: code for code, end in enumerate(ENDS)}
+_NAN = float("nan")
+_NO_DIGEST = bytes(8)
+_NAMES_MAX = 250
+_TRIES_MAX = 65_535
+OTHER = "other"
+
+Samples = npt.NDArray[np.void]
+
+
+class Sent(NamedTuple):
+    """What was asked for: the key's number, the accounts by their numbers, and the amount."""
+
+    number: int
+    source: int
+    target: int
+    amount: int
+
+
+class Recorder:
+    """The rows of one process, and the names of the problems in them."""
+
+    def __init__(self, started_s: float) -> None:
+        self._started_s = started_s
+        self._rows = bytearray()
+        self._codes = {"": 0}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the problems, at the places that the rows tell."""
+        return list(self._codes)
+
+    def samples(self) -> Samples:
+        """Return all rows so far, shape (intents,)."""
+        return np.frombuffer(bytes(self._rows), SAMPLE)
+
+    def record(
+        self,
+        kind: str,
+        end: str,
+        scheduled_s: float,
+        sent_s: float,
+        answered_s: float,
+        sent: Sent,
+        tries: int,
+        status: int = 0,
+        problem: str = "",
+        digest: bytes = _NO_DIGEST,
+        flags: int = 0,
+    ) -> None:
+        """Keep one intent. Times are those of the clock that the start was read from."""
+        started_s = self._started_s
+        self._rows += _ROW.pack(
+            scheduled_s - started_s,
+            sent_s - started_s,
+            answered_s - started_s,
+            digest,
+            *sent,
+            status,
+            min(tries, _TRIES_MAX),
+            _KIND_CODES[kind],
+            _END_CODES[end],
+            self._code_of(problem),
+            flags,
+        )
+
+    def record_drop(self, scheduled_s: float) -> None:
+        """Keep an arrival that no client took."""
+        nothing = Sent(0, 0, 0, 0)
+        self.record(KINDS[0], DROPPED, scheduled_s, _NAN, _NAN, nothing, 0)
+
+    def _code_of(self, problem: str) -> int:
+        code = self._codes.get(problem)
+        if code is None:
+            # A server that lies may invent a name for every answer.
+            if len(self._codes) >= _NAMES_MAX:
+                problem = OTHER
+            code = self._codes.setdefault(problem, len(self._codes))
+        return code
+
+
+def merge_samples(parts: list[tuple[Samples, list[str]]]) -> tuple[Samples, list[str]]:
+    """Return the rows of all processes by the time of their schedule, and the names they share."""
+    codes = {"": 0}
+    merged = []
+    for samples, names in parts:
+        mapped = np.array([codes.setdefault(name, len(codes)) for name in names], np.uint8)
+        rows = samples.copy()
+        rows["problem"] = mapped[samples["problem"]]
+        merged.append(rows)
+    everything = np.concatenate(merged) if merged else np.zeros(0, SAMPLE)
+    order = np.argsort(everything["scheduled_s"], kind="stable")
+    return everything[order], list(codes)
