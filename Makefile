@@ -36,8 +36,13 @@ test: $(VENV)/tools ## Set up all that the tests need, and run them (ARGS="-k na
 	@sh tests/setup_debian.sh
 	@$(RUN) -m pytest $(ARGS)
 
-bench: $(VENV)/tools ## Measure, and print the figures
-	@$(RUN) -m pytest bench --benchmark-only $(ARGS)
+# Earlier runs are in .benchmarks; each is compared with the one before it. The gate compares within a
+# run (bench/baseline.json), since two runs on a shared machine can differ by any factor.
+bench: $(VENV)/tools ## Measure before and after, print the figures, write build/bench and build/compare
+	@$(RUN) -m pytest bench --benchmark-only --benchmark-autosave \
+		$(if $(wildcard .benchmarks/*/*.json),--benchmark-compare) \
+		--benchmark-histogram=build/bench/histogram $(ARGS)
+	@$(RUN) -m bench compare
 
 lint: $(VENV)/tools ## Check style and types
 	@$(RUN) -m ruff check --output-format concise

@@ -72,6 +72,19 @@ def make_rate(
     return make_figure(name, unit, rates, per_cpu_s=per_cpu_s, goal=goal, note=note)
 
 
+def time_once(
+    work: int,
+    run: Callable[[Prepared], None],
+    prepared: Prepared,
+    read_cpu_s: Callable[[], float] = time.process_time,
+) -> Round:
+    """Run once, by the wall and by the processor."""
+    cpu_s, wall_s = read_cpu_s(), time.perf_counter()
+    run(prepared)
+    wall_s, cpu_s = time.perf_counter() - wall_s, read_cpu_s() - cpu_s
+    return Round(work, wall_s, cpu_s)
+
+
 class Meter:
     """Times what a test runs, through pytest-benchmark, and keeps the figures for the report."""
 
@@ -88,15 +101,16 @@ class Meter:
         rounds: int,
         warmup_rounds: int = 1,
         clean_up: Callable[[Prepared], None] | None = None,
+        read_cpu_s: Callable[[], float] = time.process_time,
     ) -> list[Round]:
-        """Run and time `rounds` rounds, after some that do not count. Only `run` is timed."""
+        """Run and time `rounds` rounds, after some that do not count. Only `run` is timed.
+
+        `read_cpu_s` tells the seconds of processor so far of whatever does the work.
+        """
         timed: list[Round] = []
 
         def run_timed(prepared: Prepared) -> None:
-            wall_s, cpu_s = time.perf_counter(), time.process_time()
-            run(prepared)
-            wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
-            timed.append(Round(work, wall_s, cpu_s))
+            timed.append(time_once(work, run, prepared, read_cpu_s))
 
         self._benchmark.pedantic(  # type: ignore[no-untyped-call]
             run_timed,

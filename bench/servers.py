@@ -36,14 +36,17 @@ class Server:
         self.url = self._read_url()
 
     def _read_url(self) -> str:
-        """Return the address from the line that the server prints when it is ready."""
+        """Return the address from what the server prints when it is ready."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        for word in line.split():
-            if word.startswith("http://"):
-                return word
+        told = ""
+        # One that has recovered says so before it says where it serves.
+        for line in self.process.stdout:
+            told += line
+            for word in line.split():
+                if word.startswith("http://"):
+                    return word
         self.stop()
-        raise RuntimeError(f"a server did not start: {line}{self._log.read_text()}")
+        raise RuntimeError(f"a server did not start: {told}{self._log.read_text()}")
 
     @property
     def cpu_s(self) -> float:

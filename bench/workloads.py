@@ -14,6 +14,9 @@ ASSET = "USD/2"
 FLOOR = -(1 << 40)
 AMOUNT_MAX = 100
 KEY_BYTES = 16
+WORLD = "world"
+FUNDING = 1 << 32
+"""The stream of the transfers that fund the accounts."""
 
 Rows = npt.NDArray[np.void]
 Call = tuple[str, str, int, str]
@@ -24,13 +27,16 @@ Call = tuple[str, str, int, str]
 class Workload:
     """Transfers between accounts that are chosen uniformly, each under a random key.
 
-    Every account may go far below zero: so no money need be brought in first, each rule is checked
-    all the same, and no transfer is refused. A `stream` is a series of transfers of its own, whose
-    keys appear in no other.
+    Unless told otherwise, every account may go far below zero: so no money need be brought in
+    first, each rule is checked all the same, and no transfer is refused. With `funds`, each account
+    is given as much by `world`, which follows the last account and has no floor. A `stream` is a
+    series of transfers of its own, whose keys appear in no other.
     """
 
     accounts: int
     seed: int = 1
+    floor: int = FLOOR
+    funds: int = 0
 
     def names(self) -> list[str]:
         """Return the ids of the accounts, in the order of their slots."""
@@ -38,7 +44,19 @@ class Workload:
 
     def open_accounts(self, engine: Engine) -> None:
         """Open the accounts in an engine that has none, so that slot n is `acct-n`."""
-        engine.open_accounts(self.names(), asset=ASSET, floor=FLOOR)
+        engine.open_accounts(self.names(), asset=ASSET, floor=self.floor)
+        if self.funds:
+            engine.open_account(WORLD, asset=ASSET, floor=None)
+            engine.transfer_batch(self.funding())
+
+    def funding(self) -> Rows:
+        """Return the rows of TRANSFER that bring the money in, shape (accounts,) or (0,)."""
+        batch = np.zeros(self.accounts if self.funds else 0, TRANSFER)
+        keys = self._start(FUNDING).bytes(len(batch) * KEY_BYTES)
+        batch["key"] = np.frombuffer(keys, batch["key"].dtype)
+        batch["from"], batch["to"] = self.accounts, np.arange(len(batch))
+        batch["amount"] = self.funds
+        return batch
 
     def transfers(self, rows: int, stream: int = 0) -> Rows:
         """Return rows of TRANSFER, shape (rows,)."""
@@ -58,6 +76,20 @@ class Workload:
         return [
             (f"acct-{source}", f"acct-{target}", int(amount), key)
             for source, target, amount, key in zip(sources, targets, amounts, keys, strict=True)
+        ]
+
+    def spell(self, rows: Rows) -> list[Call]:
+        """Return rows of TRANSFER as the arguments of single transfers.
+
+        A slot that holds no account becomes the id of an account that does not exist.
+        """
+        names = {self.accounts: WORLD} if self.funds else {}
+        names |= dict(enumerate(self.names()))
+        sources, targets, amounts = (rows[name].tolist() for name in ("from", "to", "amount"))
+        keys = (key.hex() for key in rows["key"].tolist())
+        return [
+            (names.get(source) or f"acct-{source}", names.get(target) or f"acct-{target}", *rest)
+            for source, target, *rest in zip(sources, targets, amounts, keys, strict=True)
         ]
 
     def _start(self, stream: int) -> np.random.Generator:

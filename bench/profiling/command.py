@@ -1,0 +1,165 @@
+"""`python -m bench profile`: runs the profilers one after the other, and keeps what they made.
+
+This module owns the flags, the order, and the names of the files. Where a profiler may not look,
+the others go on.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from subprocess import SubprocessError
+from typing import Any
+
+import click
+
+from ..machine import describe_machine, make_scratch
+from . import runs, summary
+from .flame import Panel, draw_flame
+from .line_profile import NothingSeen
+from .sampling import RATE_HZ, SamplingRefused
+from .stacks import fold, read_stacks
+
+STAGES = ("dict", "kernel", "batches")
+"""From naive to optimised: Python alone, compiled code a transfer at a time, and by thousands."""
+TARGETS = (*STAGES, "server", "flame")
+PANELS_MAX = 3
+
+Echo = Callable[[str], None]
+
+
+def profile_stages(
+    names: Iterable[str], transfers: int | None, output: Path, echo: Echo
+) -> dict[str, summary.Target]:
+    """Run stages plain and under Scalene, tell what that shows, and return it by name."""
+    targets = {}
+    for name in names:
+        speed = runs.time_stage(name, transfers)
+        profile = runs.profile_stage(name, transfers, output / f"{name}.json")
+        targets[name] = summary.Target(name, speed, profile)
+        _tell(echo, summary.describe_target(targets[name]))
+    return targets
+
+
+def profile_server(seconds: float, connections: int, output: Path, echo: Echo) -> summary.Target:
+    """Put load on the server, plain and under Scalene, and tell what that shows."""
+    with make_scratch() as scratch:
+        speed = runs.time_server(scratch, seconds, connections)
+        path = output / "server.json"
+        profile = runs.profile_server(scratch, seconds, connections, path)
+    target = summary.Target("server", speed, profile)
+    _tell(echo, summary.describe_target(target))
+    return target
+
+
+def make_flame(seconds: float, connections: int, output: Path, echo: Echo) -> summary.Flame | None:
+    """Sample the server under load, and keep the graph and its stacks; None where that may not be.
+
+    Both may be shown to others: they hold no path of this machine.
+    """
+    graph, folded = output / "flamegraph.svg", output / "flamegraph.folded"
+    for path in (graph, folded):
+        path.unlink(missing_ok=True)
+    try:
+        with make_scratch() as scratch:
+            samples = runs.sample_server(scratch, seconds, connections)
+    except SamplingRefused as refusal:
+        echo(str(refusal))
+        return None
+    stacks, waits = read_stacks(samples.text)
+    flame = summary.sum_up_stacks(stacks, waits, samples.thread_cpu_s, samples.rate)
+    panels = [
+        Panel(
+            f"thread {one.name}: {one.samples:,} samples,"
+            f" {one.cpu_percent:.0f} % of the processor time",
+            stacks[one.name],
+        )
+        for one in flame.threads[:PANELS_MAX]
+    ]
+    note = (
+        f"{connections} clients of the simulator, one core, {samples.rate:,.0f} transfers/s while"
+        f" sampled at {RATE_HZ} Hz. A box is as wide as its share of its thread's samples,"
+        " under its caller."
+    )
+    title = "POST /transfer, durable: where the server's time goes"
+    graph.write_text(draw_flame(title, [note], panels))
+    folded.write_text("".join(f"{line}\n" for line in fold(stacks)))
+    _tell(echo, summary.describe_flame(flame))
+    return flame
+
+
+def _tell(echo: Echo, lines: Iterable[str]) -> None:
+    for line in (*lines, ""):
+        echo(line)
+
+
+def profile_all(
+    wanted: Sequence[str],
+    transfers: int | None,
+    seconds: float,
+    connections: int,
+    output: Path,
+) -> dict[str, Any]:
+    """Run all that is wanted, tell what each shows, and return it for JSON."""
+    machine = describe_machine()
+    _tell(click.echo, [machine])
+    stages = [name for name in STAGES if name in wanted]
+    targets = profile_stages(stages, transfers, output, click.echo)
+    comparisons = [summary.compare(one, other) for one, other in pairwise(targets.values())]
+    for comparison in comparisons:
+        _tell(click.echo, summary.describe_comparison(comparison))
+    if "server" in wanted:
+        targets["server"] = profile_server(seconds, connections, output, click.echo)
+    flame = make_flame(seconds, connections, output, click.echo) if "flame" in wanted else None
+    return {
+        "machine": machine,
+        "targets": {name: summary.list_target(target) for name, target in targets.items()},
+        "changes": [summary.list_comparison(comparison) for comparison in comparisons],
+        "flame": asdict(flame) if flame else None,
+    }
+
+
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("build/profile"),
+    show_default=True,
+    help="Where the pages, profiles and graph are kept.",
+)
+@click.option(
+    "--only", type=click.Choice(TARGETS), multiple=True, help="Leave out what is not named so."
+)
+@click.option(
+    "--transfers",
+    type=click.IntRange(min=1),
+    help="How many each stage applies; by default ten of its own rounds.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1, max=60),
+    default=8.0,
+    show_default=True,
+    help="How long the server is watched under load, by each profiler.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(min=1),
+    default=runs.CONNECTIONS,
+    show_default=True,
+    help="Clients of the server at a time.",
+)
+def main(
+    output: Path, only: tuple[str, ...], transfers: int | None, seconds: float, connections: int
+) -> None:
+    """Profile the stages and the server, line by line, and draw a flame graph of the server."""
+    wanted = [name for name in TARGETS if name in only or not only]
+    output = output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        report = profile_all(wanted, transfers, seconds, connections, output)
+    except (NothingSeen, RuntimeError, SubprocessError) as error:
+        raise click.ClickException(str(error)) from error
+    (output / "profile.json").write_text(json.dumps(report, indent=1) + "\n")
+    click.echo(f"kept in {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")

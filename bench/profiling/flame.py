@@ -1,0 +1,196 @@
+"""The flame graph: stacks as boxes, each as wide as its share of the time, callers above.
+
+This module owns the picture. Each thread has a panel of its own: on one scale, the threads of the
+engine, which do the most with the least time, would be too thin to be seen. What the boxes mean is
+told by stacks.py.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from xml.etree import ElementTree
+
+from ..charts import INK, MUTED
+from .stacks import Frame, Kind, Stack
+
+COLOURS = {
+    Kind.HANDLERS: "#86b6ee",
+    Kind.ENGINE: "#f3a15f",
+    Kind.LIBRARY: "#cfd9e4",
+    Kind.LOOP: "#a5d8bd",
+    Kind.RUNTIME: "#ece3c4",
+    Kind.SYSTEM: "#eeb4c1",
+}
+
+WIDTH, MARGIN, GAP = 1200.0, 12.0, 16.0
+ROW, LINE = 17.0, 18.0
+CHARACTER, PADDING = 6.7, 4.0
+"""How wide a letter is at the size of the boxes' names, at the most; all in pixels."""
+BOX_MIN, NAME_MIN = 0.4, 26.0
+FONT = "DejaVu Sans, Verdana, Helvetica, sans-serif"
+
+
+@dataclass(slots=True)
+class Node:
+    """A function, called the same way each time it was seen, and what it called."""
+
+    frame: Frame | None = None
+    count: int = 0
+    children: dict[Frame, "Node"] = field(default_factory=dict)
+
+    def add(self, stack: Stack, count: int) -> None:
+        """Count a stack in, from the outside in."""
+        node = self
+        node.count += count
+        for frame in stack:
+            node = node.children.setdefault(frame, Node(frame))
+            node.count += count
+
+    @property
+    def depth(self) -> int:
+        """How many boxes are below each other."""
+        own = self.frame is not None
+        return own + max((child.depth for child in self.children.values()), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One box: where it is, in parts of its panel and in rows, and what it stands for."""
+
+    left: float
+    width: float
+    row: int
+    frame: Frame
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What is shown of one thread."""
+
+    caption: str
+    stacks: Counter[Stack]
+
+
+def build_tree(stacks: Counter[Stack]) -> Node:
+    """Return the stacks as one tree of calls."""
+    root = Node()
+    for stack, count in stacks.items():
+        root.add(stack, count)
+    return root
+
+
+def _name_node(node: Node) -> tuple[str, str]:
+    return (node.frame.name, node.frame.file) if node.frame else ("", "")
+
+
+def place_boxes(node: Node, left: float = 0.0, width: float = 1.0, row: int = 0) -> Iterator[Box]:
+    """Yield the boxes below a node, each as wide as its share; siblings are in order of name."""
+    children = sorted(node.children.values(), key=_name_node)
+    for child in children:
+        assert child.frame is not None
+        part = width * child.count / node.count
+        yield Box(left, part, row, child.frame, child.count)
+        yield from place_boxes(child, left, part, row + 1)
+        left += part
+
+
+def fit_name(name: str, width: float) -> str:
+    """Return as much of a name as a box has room for; what a method belongs to goes first."""
+    room = int((width - PADDING) / CHARACTER)
+    if width < NAME_MIN or room < 3:
+        return ""
+    if len(name) > room:
+        name = name.rpartition(".")[2]
+    return name if len(name) <= room else f"{name[: room - 1]}…"
+
+
+def draw_flame(title: str, notes: Sequence[str], panels: Sequence[Panel]) -> str:
+    """Return the picture as SVG: the first panel over the whole width, the others below it."""
+    first, others = panels[0], panels[1:]
+    top = MARGIN + LINE * (len(notes) + 1) + 2 * LINE
+    height = top + _measure(first)
+    if others:
+        height += GAP + max(_measure(panel) for panel in others)
+    svg = ElementTree.Element(
+        "svg",
+        {
+            "xmlns": "http://www.w3.org/2000/svg",
+            "viewBox": f"0 0 {WIDTH:g} {height + MARGIN:g}",
+            "font-family": FONT,
+            "font-size": "11",
+            "fill": INK,
+        },
+    )
+    ElementTree.SubElement(svg, "title").text = title
+    ElementTree.SubElement(svg, "rect", {"width": "100%", "height": "100%", "fill": "white"})
+    _write(svg, MARGIN, MARGIN + LINE / 2 + 4, title, size="15", weight="bold")
+    for number, note in enumerate(notes, start=1):
+        _write(svg, MARGIN, MARGIN + LINE * (number + 0.5) + 4, note, colour=MUTED)
+    _draw_legend(svg, MARGIN + LINE * (len(notes) + 1) + 6)
+    inner = WIDTH - 2 * MARGIN
+    _draw_panel(svg, first, MARGIN, top, inner)
+    each = (inner - GAP * (len(others) - 1)) / max(len(others), 1)
+    for number, panel in enumerate(others):
+        _draw_panel(svg, panel, MARGIN + number * (each + GAP), top + _measure(first) + GAP, each)
+    ElementTree.indent(svg, " ")
+    return ElementTree.tostring(svg, encoding="unicode") + "\n"
+
+
+def _measure(panel: Panel) -> float:
+    return LINE + ROW * build_tree(panel.stacks).depth
+
+
+def _write(
+    parent: ElementTree.Element,
+    left: float,
+    base: float,
+    text: str,
+    *,
+    size: str = "11",
+    weight: str = "normal",
+    colour: str = INK,
+) -> None:
+    style = {"font-size": size, "font-weight": weight, "fill": colour}
+    place = {"x": f"{left:.1f}", "y": f"{base:.1f}"}
+    ElementTree.SubElement(parent, "text", place | style).text = text
+
+
+def _draw_legend(svg: ElementTree.Element, top: float) -> None:
+    left = MARGIN
+    for kind, colour in COLOURS.items():
+        box = {"x": f"{left:.1f}", "y": f"{top:.1f}", "width": "12", "height": "12"}
+        ElementTree.SubElement(svg, "rect", box | {"fill": colour, "rx": "2"})
+        _write(svg, left + 17, top + 10, kind.value)
+        left += 17 + CHARACTER * len(kind.value) + GAP
+
+
+def _draw_panel(
+    svg: ElementTree.Element, panel: Panel, left: float, top: float, width: float
+) -> None:
+    tree = build_tree(panel.stacks)
+    _write(svg, left, top + 11, panel.caption, weight="bold")
+    for box in place_boxes(tree):
+        if box.width * width >= BOX_MIN:
+            _draw_box(svg, box, left, top + LINE, width, tree.count)
+
+
+def _draw_box(
+    svg: ElementTree.Element, box: Box, left: float, top: float, width: float, total: int
+) -> None:
+    group = ElementTree.SubElement(svg, "g")
+    share = 100 * box.count / total
+    about = f"{box.frame.name} ({box.frame.file}): {share:.1f} % of the thread, {box.count} samples"
+    ElementTree.SubElement(group, "title").text = about
+    x, y, wide = left + box.left * width, top + box.row * ROW, box.width * width
+    shape = {
+        "x": f"{x:.1f}",
+        "y": f"{y:.1f}",
+        "width": f"{max(wide - 0.5, BOX_MIN):.1f}",
+        "height": f"{ROW - 1:g}",
+        "fill": COLOURS[box.frame.kind],
+        "rx": "1.5",
+    }
+    ElementTree.SubElement(group, "rect", shape)
+    if name := fit_name(box.frame.name, wide):
+        _write(group, x + PADDING / 2 + 1, y + 12, name)

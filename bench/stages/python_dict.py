@@ -1,0 +1,128 @@
+"""The pure-Python stage: accounts and keys in dicts, under one lock.
+
+It keeps the rules of the engine, in their order, and is what all other stages are compared with.
+Its keys are kept for ever, and it owns no file: everything is gone with the process.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledgercore import Status
+
+from ..workloads import ASSET, WORLD, Call, Rows, Workload
+from .stage import Runner, Stage
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+Stored = tuple[str, str, int, Status, int]
+"""What is kept under a key: source, target, amount, outcome, and number in the log."""
+
+
+@dataclass(slots=True)
+class Account:
+    """An account. `floor` or `ceiling` None means no limit."""
+
+    asset: str
+    floor: int | None = 0
+    ceiling: int | None = None
+    frozen: bool = False
+    balance: int = 0
+
+
+class DictLedger:
+    """A ledger as one would write it first."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self._keys: dict[str, Stored] = {}
+        self._lock = threading.Lock()
+        self._lsn = 0
+
+    def transfer(self, source: str, target: str, amount: int, key: str) -> Status:
+        """Move `amount` minor units, at most once per key."""
+        if amount <= 0:
+            return Status.AMOUNT_INVALID
+        with self._lock:
+            stored = self._keys.get(key)
+            if stored is not None:
+                is_same = stored[:3] == (source, target, amount)
+                return stored[3] if is_same else Status.KEY_REUSED
+            status = self._post(source, target, amount)
+            self._lsn += 1
+            self._keys[key] = (source, target, amount, status, self._lsn)
+            return status
+
+    def _post(self, source: str, target: str, amount: int) -> Status:
+        """Judge a transfer by the rules, in order of precedence, and move the money."""
+        giver, taker = self.accounts.get(source), self.accounts.get(target)
+        if giver is None:
+            return Status.SOURCE_NOT_FOUND
+        if taker is None:
+            return Status.TARGET_NOT_FOUND
+        if giver is taker:
+            return Status.SAME_ACCOUNT
+        if giver.asset != taker.asset:
+            return Status.ASSET_MISMATCH
+        if giver.frozen:
+            return Status.SOURCE_FROZEN
+        if taker.frozen:
+            return Status.TARGET_FROZEN
+        less, more = giver.balance - amount, taker.balance + amount
+        if giver.floor is not None and less < giver.floor:
+            return Status.INSUFFICIENT_FUNDS
+        if taker.ceiling is not None and more > taker.ceiling:
+            return Status.CEILING_EXCEEDED
+        if less < INT64_MIN or more > INT64_MAX:
+            return Status.BALANCE_OVERFLOW
+        giver.balance, taker.balance = less, more
+        return Status.APPLIED
+
+
+class DictRunner(Runner):
+    """One call a transfer."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self._ledger = DictLedger()
+        self._statuses: list[Status] = []
+        accounts = self._ledger.accounts
+        accounts |= {name: Account(ASSET, workload.floor) for name in workload.names()}
+        if workload.funds:
+            accounts[WORLD] = Account(ASSET, None)
+        self.run(self.prepare(workload.funding()))
+
+    def prepare(self, rows: Rows) -> list[Call]:
+        """Return the arguments of each call."""
+        return self._workload.spell(rows)
+
+    def run(self, prepared: list[Call]) -> None:
+        """Make the calls."""
+        transfer = self._ledger.transfer
+        self._statuses = [transfer(*call) for call in prepared]
+
+    @property
+    def statuses(self) -> list[Status]:
+        """What each call returned."""
+        return self._statuses
+
+    def balances(self) -> dict[str, int]:
+        """Return every account's balance."""
+        return {name: account.balance for name, account in self._ledger.accounts.items()}
+
+
+@contextmanager
+def open_dict(workload: Workload, scratch: Path) -> Iterator[DictRunner]:
+    """Yield the stage, which needs no disk."""
+    yield DictRunner(workload)
+
+
+STAGE = Stage(
+    name="dict",
+    title="Python dicts, one lock",
+    promise="in memory",
+    transfers=60_000,
+    open=open_dict,
+)
