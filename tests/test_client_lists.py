@@ -17,9 +17,7 @@ REFUSED_ITEM = {**ITEM, "id": 8, "status": "refused", "reason": "insufficient-fu
 
 
 def test_many_at_once(kind: str, script: Script) -> None:
-    script.play(
-        scripted.drop, QUEUE_FULL, answer(200, [{**ITEM, "replayed": True}, REFUSED_ITEM])
-    )
+    script.play(scripted.drop, QUEUE_FULL, answer(200, [{**ITEM, "replayed": True}, REFUSED_ITEM]))
     with make_client(kind, script.url) as ledger_client:
         first, second = ledger_client.transfers(INTENTS)
         assert ledger_client.transfers([]) == []
