@@ -122,7 +122,7 @@ $(VENV)/installed: pyproject.toml | $(VENV)/compiled
 
 $(VENV)/tools: pyproject.toml | $(VENV)/installed
 	@echo "installing the tools for development"
-	@$(INSTALL) '.[test,bench,peers,lint]'
+	@$(INSTALL) '.[arrow,test,bench,peers,lint]'
 	@touch $@
 
 .PHONY: help build run test bench lint debug sanitize sanitize-address sanitize-thread clean

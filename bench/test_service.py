@@ -20,7 +20,7 @@ ACCOUNTS = 10_000
 CONNECTIONS = 64
 REQUESTS = 20_000
 ROUNDS = 9
-RATIO_GOAL = 0.75
+RATIO_GOAL = 4.0
 
 
 @pytest.fixture(scope="module")

@@ -25,14 +25,13 @@ from .errors import (
 from .history import JournalEntry, read_journal
 from .opening import OPTION_RANGES, OpenOptions, Options, open_directory, open_in_memory
 from .status import Status
-from .submission import Submission
+from .submission import Outcome, Submission
 from .types import (
     OUTCOME,
     TRANSFER,
     Account,
     Audit,
     KeyState,
-    Outcome,
     Statistics,
     Transfer,
 )

@@ -65,6 +65,7 @@ cdef extern from "record.h" nogil:
 cdef extern from "transfer_json.h" nogil:
     const int LC_KEY_BYTES_MAX
     const uint32_t LC_MEMBER_MEMO, LC_MEMBER_KEY
+    const uint8_t LC_BYTE_ID, LC_BYTE_KEY
 
     ctypedef struct lc_text:
         const char* start
@@ -75,8 +76,18 @@ cdef extern from "transfer_json.h" nogil:
         int64_t amount
         uint32_t members
 
+    bint lc_is_class(lc_text text, uint8_t byte_class)
     const char* lc_skip_space(const char* at, const char* end)
     const char* lc_read_transfer(const char* at, const char* end, lc_transfer_json* found)
+
+
+cdef extern from "http_request.h" nogil:
+    const int LC_REQUEST_OTHER, LC_REQUEST_PARTIAL
+
+    ctypedef struct lc_request:
+        lc_transfer_json transfer
+
+    int lc_read_request(const char* start, const char* end, lc_request* request)
 
 
 cdef extern from "format.h" nogil:

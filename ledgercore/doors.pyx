@@ -33,6 +33,8 @@ cdef class Doors(Pipeline):
         cdef int result = LC_QUEUE_TAKEN
         if submission.data.count == 0:
             self.finish_when_durable(&submission.data)
+        elif self.apply_here(&submission.data, &self.queues[segment]):
+            pass
         else:
             result = lc_queue_push(
                 &self.queues[segment], &submission.data, submission.data.count
@@ -43,6 +45,24 @@ cdef class Doors(Pipeline):
             if result == LC_QUEUE_FULL:
                 raise QueueFull("the queue of the segment is full")
             raise EngineClosed("the engine is closed")
+
+    cdef bint apply_here(self, submission_t* data, lc_queue* queue) except -1:
+        """Do a worker's part in this thread, where that is quick: a small batch that would be the
+        only one of its segment, with room in the ring. It saves two switches between threads."""
+        if data.count > self.here_max or lc_queue_depth(queue) > 0:
+            return False
+        if self.journal is not None and not lc_ring_reserve(&self.ledger.ring, data.count):
+            return False
+        self.enter()
+        with nogil:
+            self.ledger.apply_records(
+                data.records, data.text, data.outcomes, data.count, &data.rest_lsn
+            )
+            data.done = data.count
+            self.settle(data.outcomes, data.count)
+            self.finish_when_durable(data)
+        self.leave(0, True)
+        return True
 
     def barrier(self, Submission submission, lsn):
         """Submit an empty submission that completes once `lsn` (None: the newest) is durable."""

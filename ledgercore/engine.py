@@ -32,14 +32,13 @@ from .ledger import Ledger
 from .opening import Opened, Options
 from .past import Past
 from .replay import count_keys, last_lsn
-from .submission import Submission
+from .submission import Outcome, Submission
 from .types import (
     OUTCOME,
     TRANSFER,
     Account,
     Audit,
     KeyState,
-    Outcome,
     Statistics,
     Transfer,
 )

@@ -15,6 +15,7 @@ cdef class Pipeline:
         lc_queue* queues
         readonly int segments
         uint32_t batch_max
+        public uint32_t here_max  # What `submit` applies itself at most; 0: all is for workers.
         lc_frame* frame
         # Guarded by `state`; `settled` is broadcast when any of it changes.
         pthread_mutex_t state

@@ -8,6 +8,7 @@ class Pipeline:
 
     segments: int
     event_fd: int
+    here_max: int
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ cdef extern from "<pthread.h>" nogil:
     )
 
 cdef enum:
+    HERE_MAX = 512  # To apply so many takes no longer than to wake a worker, or a few times that.
     REST_MS = 50  # After this long without work the journal writes its seal.
     TEXT_BYTES_FULL = (1 << 20) - 2 * 384  # LC_FRAME_TEXT_BYTES_MAX, less what two records may add.
 
@@ -41,6 +42,7 @@ cdef class Pipeline:
         self.ledger = ledger
         self.journal = journal
         self.batch_max = batch_max
+        self.here_max = <uint32_t> min(<uint64_t> HERE_MAX, queue_size)
         self.segments = segments
         self.queues = <lc_queue*> malloc(segments * sizeof(lc_queue))
         self.frame = <lc_frame*> malloc(LC_FRAME_BYTES_MAX + LC_FRAME_ALIGNMENT)

@@ -30,4 +30,7 @@ cdef class Submission:
     cdef int64_t put(
         self, lc_text scope, lc_text source, lc_text target, int64_t amount, lc_text memo
     ) noexcept nogil
+    cdef int64_t put_unscoped(
+        self, lc_text key, lc_text source, lc_text target, int64_t amount
+    ) noexcept nogil
     cdef void forget(self) noexcept nogil

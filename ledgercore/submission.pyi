@@ -1,7 +1,21 @@
 """The types of submission.pyx. The docstrings here are its reference."""
 
 from .ledger import Ledger
-from .types import Outcome
+from .status import Status
+
+class Outcome:
+    """What became of one transfer. `id` is its LSN, 0 where nothing was stored."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def replayed(self) -> bool: ...
+    @property
+    def time_ns(self) -> int: ...
+    def __init__(self, id: int, status: Status, replayed: bool, time_ns: int) -> None: ...
+    def __hash__(self) -> int: ...
 
 class Submission:
     """A micro-batch on its way through one segment, made by `Engine.new_submission`.

@@ -3,7 +3,9 @@
 Its memory grows with what is put in, and stays where it is once it is submitted.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+cimport cython
+from cpython.unicode cimport PyUnicode_GET_LENGTH
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
@@ -13,13 +15,66 @@ from ledgercore.ledger cimport Ledger
 from .arguments import check_amount, check_id, check_memo, check_scope
 from .errors import QueueFull
 from .status import Status
-from .types import Outcome
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    char* PyUnicode_DATA(object text)
+    int64_t PyLong_AsLongLongAndOverflow(object number, int* overflow)
 
 cdef enum:
+    SCOPE_BYTES_MAX = 1 + 255
     RECORDS_MIN = 32
     TEXT_BYTES_MIN = 1024
 
-STATUSES = {int(status): status for status in Status}
+cdef list STATUSES = [None] * (max(Status) + 1)
+for status in Status:
+    STATUSES[status] = status
+
+
+@cython.final
+@cython.freelist(64)
+@cython.no_gc
+cdef class Outcome:
+    """What became of one transfer. See submission.pyi.
+
+    A value like those of types.py; in C, since every single transfer makes one.
+    """
+
+    cdef:
+        readonly uint64_t id
+        readonly object status
+        readonly bint replayed
+        readonly int64_t time_ns
+
+    def __init__(self, uint64_t id, status, bint replayed, int64_t time_ns):
+        self.id = id
+        self.status = status
+        self.replayed = replayed
+        self.time_ns = time_ns
+
+    cdef tuple fields(self):
+        return self.id, self.status, self.replayed, self.time_ns
+
+    def __eq__(self, other):
+        return isinstance(other, Outcome) and self.fields() == (<Outcome> other).fields()
+
+    def __hash__(self):
+        return hash(self.fields())
+
+    def __reduce__(self):
+        return Outcome, self.fields()
+
+    def __repr__(self):
+        return "Outcome(id=%r, status=%r, replayed=%r, time_ns=%r)" % self.fields()
+
+
+cdef Outcome make_outcome(const lc_outcome* outcome):
+    cdef Outcome made = Outcome.__new__(Outcome)
+    made.id = outcome.lsn
+    made.status = STATUSES[outcome.status]
+    made.replayed = outcome.replayed
+    made.time_ns = outcome.time_ns
+    return made
 
 
 cdef class Submission:
@@ -74,15 +129,40 @@ cdef class Submission:
 
     def add(self, client, key, source, target, amount, memo=None):
         """Add a transfer and return its index."""
-        cdef bytes scope = check_scope(key, client), from_id = check_id("source", source)
-        cdef bytes to_id = check_id("target", target), text = check_memo(memo) or b""
-        cdef int64_t number = check_amount(amount)
+        cdef bytes scope, from_id, to_id, text
+        cdef int64_t index = -1, number = 0
+        cdef lc_text key_text, source_text, target_text
         if self.data.owner != NULL or self.data.count >= self.count_max:
             raise QueueFull("the submission is full")
-        number = self.put(view(scope), view(from_id), view(to_id), number, view(text))
-        if number < 0:
+        # What is plain is read here; for all else arguments.py says whether it is right.
+        if (
+            client == "" and memo is None and read_amount(amount, &number)
+            and read_text(key, LC_BYTE_KEY, LC_KEY_BYTES_MAX, &key_text)
+            and read_text(source, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &source_text)
+            and read_text(target, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &target_text)
+        ):
+            index = self.put_unscoped(key_text, source_text, target_text, number)
+        else:
+            scope, from_id = check_scope(key, client), check_id("source", source)
+            to_id, number = check_id("target", target), check_amount(amount)
+            text = check_memo(memo) or b""
+            index = self.put(view(scope), view(from_id), view(to_id), number, view(text))
+        if index < 0:
             raise MemoryError()
-        return number
+        return index
+
+    cdef int64_t put_unscoped(
+        self, lc_text key, lc_text source, lc_text target, int64_t amount
+    ) noexcept nogil:
+        """Add a transfer without a memo whose key has the scope of no client."""
+        cdef char bytes_of_scope[SCOPE_BYTES_MAX]
+        cdef lc_text scope, memo
+        bytes_of_scope[0] = 0
+        memcpy(bytes_of_scope + 1, key.start, key.length)
+        scope.start = memo.start = bytes_of_scope
+        scope.length = 1 + key.length
+        memo.length = 0
+        return self.put(scope, source, target, amount, memo)
 
     cdef int64_t put(
         self, lc_text scope, lc_text source, lc_text target, int64_t amount, lc_text memo
@@ -120,10 +200,7 @@ cdef class Submission:
     def outcome(self, uint32_t index):
         if index >= self.data.count:
             raise IndexError(index)
-        cdef lc_outcome* outcome = &self.data.outcomes[index]
-        return Outcome(
-            outcome.lsn, STATUSES[outcome.status], bool(outcome.replayed), outcome.time_ns
-        )
+        return make_outcome(&self.data.outcomes[index])
 
     def asset(self, uint32_t index):
         if index >= self.data.count:
@@ -136,6 +213,28 @@ cdef class Submission:
         if record.source >= self.ledger.account_count:
             return None
         return self.ledger.asset_names[self.ledger.account[record.source].asset]
+
+
+cdef inline bint read_text(
+    object text, uint8_t byte_class, Py_ssize_t length_max, lc_text* found
+) noexcept:
+    """Whether this is a plain string of one class of bytes; `found` points into it."""
+    if type(text) is not str or not PyUnicode_IS_COMPACT_ASCII(text):
+        return False
+    if not 0 < PyUnicode_GET_LENGTH(text) <= length_max:
+        return False
+    found.start = PyUnicode_DATA(text)
+    found.length = <uint32_t> PyUnicode_GET_LENGTH(text)
+    return lc_is_class(found[0], byte_class)
+
+
+cdef inline bint read_amount(object amount, int64_t* number) except -1:
+    """Whether this is a plain amount."""
+    cdef int overflow = 0
+    if type(amount) is not int:
+        return False
+    number[0] = PyLong_AsLongLongAndOverflow(amount, &overflow)
+    return overflow == 0 and number[0] > 0
 
 
 cdef inline lc_text view(bytes text) noexcept:

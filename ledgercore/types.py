@@ -35,16 +35,6 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one transfer. `id` is its LSN, 0 where nothing was stored."""
-
-    id: int
-    status: Status
-    replayed: bool
-    time_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class Transfer:
     """A transfer as the journal holds it, applied or refused.
 

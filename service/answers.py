@@ -1,70 +1,30 @@
 """The answers that tell what the ledger said, and nothing but what they are made of.
 
-This module owns how outcomes, accounts and audits are written. The answer to a transfer is a
-function of the request and its stored outcome, never of present state, so that a replay has the
-bytes of the first answer.
+This module owns how accounts, audits and transfers of the past are written; the body of the answer
+to a transfer is reply.pyx's.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 from sanic.response import HTTPResponse
 
-from ledgercore import Account, Audit, KeyState, Outcome, Statistics, Status, Transfer
+from ledgercore import Account, Audit, KeyState, Statistics, Status, Submission, Transfer
 
 from .addresses import encode_cursor
-from .problems import CONTENT_TYPE, STATUS_KINDS, Problem
-from .requests import TransferRequest
+from .problems import STATUS_KINDS
+from .reply import JSON_TYPE, REPLAYED, encode_body, list_headers
 from .wire import format_time
 
-JSON_TYPE = "application/json"
-_JSON_HEADER = (b"content-type", JSON_TYPE.encode())
-_PROBLEM_HEADER = (b"content-type", CONTENT_TYPE.encode())
-_REPLAYED_HEADER = (b"idempotent-replayed", b"true")
+_HEADERS = {status: list_headers(status) for status in Status}
+_REPLAYED_HEADER = (REPLAYED.encode(), b"true")
 
 REASONS = {status: status.name.lower().replace("_", "-") for status in Status}
 """The name of each status as clients see it."""
 
-# Where an account did not exist at the time, it may exist by the time of a replay, and the asset
-# with it. So the answers to these outcomes never name one.
-_WITHOUT_ASSET = frozenset((Status.SOURCE_NOT_FOUND, Status.TARGET_NOT_FOUND))
-
 _RENAMED = {"source": "from", "target": "to"}
 _encode = msgspec.json.Encoder().encode
-
-
-class AppliedBody(msgspec.Struct, gc=False, rename=_RENAMED):
-    """What is told of a transfer when it is applied."""
-
-    id: int
-    status: str
-    source: str
-    target: str
-    amount: int
-    asset: str | None
-    created_at: str
-
-
-class RefusedBody(msgspec.Struct, gc=False, rename=_RENAMED):
-    """What is told of a transfer when it is refused: a problem, and the transfer as well.
-
-    RFC 9457 keeps `status` for the number of HTTP, so the transfer's own is `outcome` here.
-    """
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    id: int
-    outcome: str
-    reason: str
-    source: str
-    target: str
-    amount: int
-    asset: str | UnsetType
-    created_at: str
 
 
 class TransferBody(msgspec.Struct, gc=False, rename=_RENAMED, omit_defaults=True):
@@ -112,52 +72,17 @@ def answer_json(
 # -- transfers -------------------------------------------------------------------------------
 
 
-def answer_transfer(request: TransferRequest, outcome: Outcome, asset: str | None) -> HTTPResponse:
-    """Return the answer to a transfer, first or replayed."""
-    if outcome.status is Status.APPLIED:
-        return _answer_applied(request, outcome, asset)
-    if outcome.status.is_outcome:
-        return _answer_refused(request, outcome, asset)
-    kind = STATUS_KINDS[outcome.status]
-    raise Problem(kind, f"{kind.title}. Nothing was stored, and nothing has changed.")
-
-
-def _answer_applied(request: TransferRequest, outcome: Outcome, asset: str | None) -> HTTPResponse:
-    body = AppliedBody(
-        outcome.id,
-        "applied",
-        request.source,
-        request.target,
-        request.amount,
-        asset,
-        format_time(outcome.time_ns),
-    )
-    headers = [_JSON_HEADER, (b"location", b"/transfers/%d" % outcome.id)]
+def answer_transfer(submission: Submission, index: int) -> HTTPResponse:
+    """Return the answer to a transfer of a submission that has completed, first or replayed."""
+    outcome = submission.outcome(index)
+    status = outcome.status
+    headers = list(_HEADERS[status])
+    if status is Status.APPLIED:
+        headers.append((b"location", b"/transfers/%d" % outcome.id))
     if outcome.replayed:
         headers.append(_REPLAYED_HEADER)
-    return PreparedResponse(_encode(body), 201, headers)
-
-
-def _answer_refused(request: TransferRequest, outcome: Outcome, asset: str | None) -> HTTPResponse:
-    kind = STATUS_KINDS[outcome.status]
-    body = RefusedBody(
-        kind.type,
-        kind.title,
-        kind.http_status,
-        f"{kind.title}: {request.amount} from {request.source} to {request.target}.",
-        outcome.id,
-        "refused",
-        REASONS[outcome.status],
-        request.source,
-        request.target,
-        request.amount,
-        UNSET if asset is None or outcome.status in _WITHOUT_ASSET else asset,
-        format_time(outcome.time_ns),
-    )
-    headers = [_PROBLEM_HEADER]
-    if outcome.replayed:
-        headers.append(_REPLAYED_HEADER)
-    return PreparedResponse(_encode(body), kind.http_status, headers)
+    body = encode_body(submission, index)
+    return PreparedResponse(body, STATUS_KINDS[status].http_status, headers)
 
 
 def describe_transfer(transfer: Transfer) -> TransferBody:

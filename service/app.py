@@ -13,6 +13,7 @@ from sanic import Sanic
 from sanic.config import Config
 
 from .handlers import install_handlers
+from .heads import StrictRequest
 from .lifecycle import Lifecycle
 from .routes import ledger_routes
 from .settings import Settings
@@ -73,7 +74,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     # Sanic's command hands its own arguments to a factory that takes any.
     if not isinstance(settings, Settings):
         settings = Settings.from_environment()
-    app = LedgerApp(_name_app(), log_config=_LOG)
+    app = LedgerApp(_name_app(), log_config=_LOG, request_class=StrictRequest)
     app.config.update(_SERVER)
     app.blueprint(ledger_routes)
     install_handlers(app)

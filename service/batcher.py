@@ -7,16 +7,18 @@ leaves at the end of that turn. It never judges a transfer, and never keeps one.
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeAlias
 
-from ledgercore import Engine, EngineFailed, LedgerError, Outcome, Submission
+from ledgercore import Engine, EngineFailed, LedgerError, Submission
 
 from .problems import OUTCOME_UNKNOWN, Problem
+from .protocol import Connection, Desk, deliver
 from .requests import TransferRequest
 
 CLIENT = ""
 """The scope of all keys until requests carry credentials."""
 
-Waiter = asyncio.Future[Submission]
+Waiter: TypeAlias = asyncio.Future[Submission] | Connection
 
 
 class Batcher:
@@ -32,7 +34,7 @@ class Batcher:
         self._engine = engine
         self._loop = loop
         self._on_failure = on_failure
-        self._open: dict[int, Submission] = {}
+        self.desks = [Desk(segment) for segment in range(engine.segments)]
         self._waiters: dict[Submission, list[Waiter]] = {}
         self._barrier_waiters: list[Waiter] = []
         self._is_flush_due = False
@@ -43,29 +45,40 @@ class Batcher:
         """Stop watching the engine. To be called before the engine is closed."""
         self._loop.remove_reader(self._engine.fileno())
 
-    async def transfer(self, request: TransferRequest) -> tuple[Outcome, str | None]:
-        """Return what became of a transfer and the asset it moved, once that is durable.
+    def place(self, segment: int) -> Desk:
+        """Return the desk of a segment with a submission open on it.
+
+        Who puts a row in appends its waiter, and submits what is full.
+        """
+        desk = self.desks[segment]
+        if desk.submission is None:
+            desk.submission, desk.waiters = self._engine.new_submission(), []
+            self._waiters[desk.submission] = desk.waiters
+            self._schedule_flush()
+        return desk
+
+    async def transfer(self, request: TransferRequest) -> tuple[Submission, int]:
+        """Return the submission and the index of a transfer in it, once that is durable.
 
         Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the problem
         `outcome-unknown` where the journal failed under it.
         """
-        segment = self._engine.segment_of(request.source)
-        submission = self._open.get(segment)
-        if submission is None:
-            submission = self._open_submission(segment)
+        desk = self.place(self._engine.segment_of(request.source))
+        submission = desk.submission
+        assert submission is not None
         index = submission.add(
             CLIENT, request.key, request.source, request.target, request.amount, request.memo
         )
-        waiter: Waiter = self._loop.create_future()
-        self._waiters[submission].append(waiter)
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
+        desk.waiters.append(waiter)
         if submission.is_full:
-            self._submit(segment)
+            self.submit(desk)
         await waiter
-        return submission.outcome(index), submission.asset(index)
+        return submission, index
 
     async def apply(self, submission: Submission) -> None:
         """Return once a submission of one request is applied and durable. Raises as `transfer`."""
-        waiter: Waiter = self._loop.create_future()
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
         self._waiters[submission] = [waiter]
         try:
             self._engine.submit(submission, submission.segment_hash % self._engine.segments)
@@ -75,7 +88,7 @@ class Batcher:
 
     async def barrier(self, lsn: int | None = None) -> None:
         """Return once `lsn`, or without it all that is applied now, is durable."""
-        waiter: Waiter = self._loop.create_future()
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
         if lsn is None:
             # One barrier serves all reads of a turn: it is made at the end of the turn.
             self._barrier_waiters.append(waiter)
@@ -93,13 +106,6 @@ class Batcher:
 
     # -- to the engine ------------------------------------------------------------------------
 
-    def _open_submission(self, segment: int) -> Submission:
-        submission = self._engine.new_submission()
-        self._open[segment] = submission
-        self._waiters[submission] = []
-        self._schedule_flush()
-        return submission
-
     def _schedule_flush(self) -> None:
         if not self._is_flush_due:
             self._is_flush_due = True
@@ -107,15 +113,18 @@ class Batcher:
 
     def _flush(self) -> None:
         self._is_flush_due = False
-        for segment in tuple(self._open):
-            self._submit(segment)
+        for desk in self.desks:
+            if desk.submission is not None:
+                self.submit(desk)
         if self._barrier_waiters:
             self._submit_barrier()
 
-    def _submit(self, segment: int) -> None:
-        submission = self._open.pop(segment)
+    def submit(self, desk: Desk) -> None:
+        """Hand over what is open on a desk."""
+        submission, desk.submission = desk.submission, None
+        assert submission is not None
         try:
-            self._engine.submit(submission, segment)
+            self._engine.submit(submission, desk.segment)
         except LedgerError as error:
             self._refuse(self._waiters.pop(submission), error)
 
@@ -143,10 +152,7 @@ class Batcher:
             if submission.failed:
                 self._abandon(submission, waiters)
                 continue
-            for waiter in waiters:
-                # A waiter that is done was cancelled: its client hung up. Its transfer stands.
-                if not waiter.done():
-                    waiter.set_result(submission)
+            deliver(submission, waiters)
         if self._idle is not None and not self._waiters and not self._idle.done():
             self._idle.set_result(None)
 

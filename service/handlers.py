@@ -12,6 +12,7 @@ from typing import Any
 
 from sanic import Request, Sanic
 from sanic import exceptions as web
+from sanic.headers import format_http1_response
 from sanic.http import Http
 from sanic.response import HTTPResponse
 
@@ -35,6 +36,8 @@ from .requests import make_error
 AnyRequest = Request[Any, Any]
 
 logger = logging.getLogger("ledgercore")
+
+_BUG = "The fault is in the server, and in its log."
 
 LEDGER_KINDS: dict[type[LedgerError], tuple[Kind, str]] = {
     AccountNotFound: (problems.ACCOUNT_NOT_FOUND, "No account has this id."),
@@ -97,6 +100,24 @@ def _answer_ledger_error(request: AnyRequest, error: LedgerError) -> HTTPRespons
     return answer_problem(Problem(*kind)) if kind else _answer_bug(request, error)
 
 
+def encode_error(error: Exception) -> tuple[bytes, bool]:
+    """Return the whole answer that an error is, and whether it is the last of its connection.
+
+    For requests that never were one of Sanic's; the bytes are those that Sanic would send.
+    """
+    if isinstance(error, Problem):
+        problem = error
+    else:
+        kind = LEDGER_KINDS.get(type(error)) if isinstance(error, LedgerError) else None
+        problem = Problem(*(kind or (problems.INTERNAL_ERROR, _BUG)))
+    is_last = problem.kind is problems.SHUTTING_DOWN
+    response = answer_problem(problem)
+    response.headers["content-length"] = len(response.body or b"")
+    response.headers["connection"] = "close" if is_last else "keep-alive"
+    head = format_http1_response(response.status, response.processed_headers)
+    return head + (response.body or b""), is_last
+
+
 def _answer_web_error(request: AnyRequest, error: web.SanicException) -> HTTPResponse:
     if isinstance(error, web.MethodNotAllowed):
         return _answer_method(request)
@@ -130,6 +151,4 @@ def _answer_nobody(request: AnyRequest, error: asyncio.CancelledError) -> HTTPRe
 
 def _answer_bug(request: AnyRequest, error: Exception) -> HTTPResponse:
     logger.error("%s %s failed", request.method, request.path, exc_info=error)
-    return answer_problem(
-        Problem(problems.INTERNAL_ERROR, "The fault is in the server, and in its log.")
-    )
+    return answer_problem(Problem(problems.INTERNAL_ERROR, _BUG))

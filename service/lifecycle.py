@@ -65,6 +65,8 @@ class Lifecycle:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.state = State.OPENING
+        self.is_ready = False
+        """Whether requests may come in; an attribute, for every request looks at it."""
         self.failure: str | None = None
         self.is_stop_wanted = False
         self.on_ready: Callable[[Engine], None] = _ignore
@@ -153,7 +155,7 @@ class Lifecycle:
             # Recovery cannot be interrupted, but it ends, and what it has opened must be closed.
             await self._opening
         if self.state is not State.FAILED:
-            self.state = State.STOPPING
+            self._enter(State.STOPPING)
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await self._drain()
@@ -172,8 +174,12 @@ class Lifecycle:
         """Store and tell why this server cannot go on. Only the first reason counts."""
         if self.failure is None:
             self.failure = reason
-            self.state = State.FAILED
+            self._enter(State.FAILED)
             logger.error("%s", reason, exc_info=bug)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.is_ready = state is State.READY
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
@@ -189,7 +195,7 @@ class Lifecycle:
             self._engine = engine
             self._batcher = Batcher(engine, loop, self._note_failure)
             if not self._is_stopping.is_set():
-                self.state = State.READY
+                self._enter(State.READY)
                 self.on_ready(engine)
 
     async def _drain(self) -> None:

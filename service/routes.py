@@ -13,7 +13,7 @@ from sanic.response import HTTPResponse
 
 from ledgercore import Account, AccountNotFound, Engine
 
-from . import answers, bulk
+from . import answers, arrow, bulk
 from .addresses import (
     read_page,
     read_path_account,
@@ -60,8 +60,8 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
     headers = request.headers
     check_content_type(headers.getall("content-type", ()))
     transfer = read_transfer(request.body, headers.getall("idempotency-key", ()))
-    outcome, asset = await batcher.transfer(transfer)
-    return answers.answer_transfer(transfer, outcome, asset)
+    submission, index = await batcher.transfer(transfer)
+    return answers.answer_transfer(submission, index)
 
 
 @ledger_routes.post("/transfers", stream=True)
@@ -69,14 +69,19 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
     """Move money many times, in the order of the body, and answer when all of it is durable."""
     lifecycle = lifecycle_of(request)
     engine, batcher = lifecycle.engine, lifecycle.batcher
-    check_content_type(request.headers.getall("content-type", ()))
+    content_types = request.headers.getall("content-type", ())
+    is_arrow = arrow.is_arrow(content_types)
+    if not is_arrow:
+        check_content_type(content_types)
+    fill = arrow.fill_submission if is_arrow else bulk.fill_submission
+    answer = arrow.answer_transfers if is_arrow else bulk.answer_transfers
     bulk.check_headers(request.headers.getall("idempotency-key", []))
     with lifecycle.bodies.reading() as take:
         body = await bulk.read_body(request, take)
-        submission = await lifecycle.call(bulk.fill_submission, engine, body)
+        submission = await lifecycle.call(fill, engine, body)
         del body
         await batcher.apply(submission)
-    return bulk.answer_transfers(submission)
+    return answer(submission)
 
 
 @_get("/transfers/<transfer_id:str>")

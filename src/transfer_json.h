@@ -56,6 +56,14 @@ static const uint8_t lc_byte_classes[256] = {
     [0x80 ... 0xff] = LC_BYTE_MEMO,
 };
 
+static inline bool lc_is_class(lc_text text, uint8_t byte_class)
+{
+    for (uint32_t i = 0; i < text.length; i++)
+        if (!(lc_byte_classes[(uint8_t)text.start[i]] & byte_class))
+            return false;
+    return true;
+}
+
 static inline const char *lc_skip_space(const char *at, const char *end)
 {
     while (at < end && lc_byte_classes[(uint8_t)*at] & LC_BYTE_SPACE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ledgercore import EngineClosed, EngineFailed, Outcome, QueueFull, Status
+from ledgercore import EngineClosed, EngineFailed, QueueFull
 from service import problems
 from service.batcher import Batcher
 from service.problems import Problem
@@ -33,17 +33,12 @@ class ScriptedSubmission:
         self.rows.append(row)
         return len(self.rows) - 1
 
-    def outcome(self, index: int) -> Outcome:
-        return Outcome(index + 1, Status.APPLIED, False, 0)
-
-    def asset(self, index: int) -> str:
-        return "USD/2"
-
 
 class ScriptedEngine:
     """An engine that takes or refuses as it is told, and completes when it is told."""
 
     batch_max = 4
+    segments = 2
 
     def __init__(self) -> None:
         self.taken: list[tuple[int, ScriptedSubmission]] = []
@@ -134,8 +129,7 @@ async def test_one_turn_is_one_batch(batcher: Batcher, engine: ScriptedEngine) -
     assert submission.rows[0] == ("", "k-0", "ab", "bob", 250, None)
     engine.complete(submission)
     answers = await asyncio.gather(*tasks)
-    assert [outcome.id for outcome, _ in answers] == [1, 2, 3]
-    assert {asset for _, asset in answers} == {"USD/2"}
+    assert answers == [(submission, 0), (submission, 1), (submission, 2)]
 
 
 async def test_nothing_is_answered_before_it_is_complete(
@@ -144,10 +138,11 @@ async def test_nothing_is_answered_before_it_is_complete(
     first, second = await start(
         batcher.transfer(request_of(1, "a")), batcher.transfer(request_of(2, "ab"))
     )
-    engine.complete(engine.taken[1][1])
+    taken = dict(engine.taken)
+    engine.complete(taken[0])
     await second
     assert not first.done()
-    engine.complete(engine.taken[0][1])
+    engine.complete(taken[1])
     await first
 
 
@@ -180,8 +175,7 @@ async def test_client_that_hangs_up_changes_nothing(
     ((_, submission),) = engine.taken
     assert len(submission) == 2
     engine.complete(submission)
-    outcome, _ = await staying
-    assert outcome.id == 2
+    assert await staying == (submission, 1)
     assert leaving.cancelled()
 
 

@@ -1,13 +1,13 @@
 """The measurements measure what they say: sound workloads, an honest load, a plain yardstick."""
 
 import asyncio
+import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
-import msgspec
 import numpy as np
 import pytest
 
@@ -19,7 +19,8 @@ from bench.plain import ANSWER
 from bench.report import format_report
 from bench.servers import PLAIN, Server, run_load_process
 from bench.workloads import Workload
-from service.answers import AppliedBody
+from service.reply import encode_body
+from tests.histories import wait_readable
 
 WORKLOAD = Workload(accounts=50, seed=7)
 REQUESTS = 200
@@ -67,8 +68,17 @@ def test_the_yardstick_answers_as_much_as_the_service(plain: Server) -> None:
     response = httpx.post(f"{plain.url}/transfer", json={"from": "a", "to": "b", "amount": 1})
     assert (response.status_code, response.content) == (201, ANSWER)
     assert response.headers["content-type"] == "application/json"
-    body = msgspec.json.decode(ANSWER, type=AppliedBody)
-    assert msgspec.json.encode(body) == ANSWER
+    with ledgercore.open(durability="memory") as engine:
+        engine.open_accounts(["acct-1234", "acct-5678"], asset="USD/2", floor=-100)
+        submission = engine.new_submission()
+        submission.add("", "k", "acct-1234", "acct-5678", 50)
+        engine.submit(submission)
+        wait_readable(engine)
+        assert engine.completed() == [submission]
+    real, yardstick = json.loads(encode_body(submission, 0)), json.loads(ANSWER)
+    assert list(real) == list(yardstick)
+    assert real | {"id": 1_000_000, "created_at": yardstick["created_at"]} == yardstick
+    assert len(real["created_at"]) == len(yardstick["created_at"])
     assert httpx.post(f"{plain.url}/transfer", content=b"{").status_code == 400
 
 

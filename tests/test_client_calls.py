@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgercore import Status
-from service import answers
 from service import client_calls as calls
-from service.answers import REASONS
+from service.answers import REASONS, answer_transfer
 from service.client_calls import Answer, UnreadableAnswer, read_problem
 from service.client_types import TransferIntent
 from service.problems import MALFORMED, STATUS_KINDS, encode_problem
 from service.requests import read_account, read_account_changes, read_transfer
+from tests.statuses import ASKED, ask, open_for_statuses
 
 INTENT = TransferIntent("a", "b", 5, key="k-1")
 MOVED = {
@@ -95,17 +95,18 @@ def test_applied_and_replayed() -> None:
 
 
 def test_every_refusal_of_the_server_is_read() -> None:
-    for status in Status:
-        if not status.is_outcome or status is Status.APPLIED:
-            continue
-        request = read_transfer(calls.post_transfer(INTENT).body)
-        outcome = answers.Outcome(8, status, False, 0)
-        response = answers.answer_transfer(request, outcome, "USD/2")
-        assert response.body is not None
-        result = calls.post_transfer(INTENT).read(Answer(response.status, {}, response.body))
-        assert (result.status, result.reason) == ("refused", REASONS[status])
-        assert (result.id, result.detail is None) == (8, False)
-        assert (result.asset is None) == (STATUS_KINDS[status].http_status == 404)
+    with open_for_statuses() as ledger:
+        for status, (source, target, amount) in ASKED.items():
+            if not status.is_outcome or status is Status.APPLIED:
+                continue
+            call = calls.post_transfer(TransferIntent(source, target, amount, key="k"))
+            submission = ask(ledger, status, f"key-{status}")
+            response = answer_transfer(submission, 0)
+            assert response.body is not None
+            result = call.read(Answer(response.status, {}, response.body))
+            assert (result.status, result.reason) == ("refused", REASONS[status])
+            assert result.id == submission.outcome(0).id and result.detail
+            assert (result.asset is None) == (STATUS_KINDS[status].http_status == 404)
 
 
 @pytest.mark.parametrize(

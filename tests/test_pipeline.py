@@ -31,6 +31,7 @@ class Stage:
         for id, floor in (("world", None), ("alice", 0)):
             open_account(self.ledger, id.encode(), b"USD/2", floor, None, False)
         self.doors = Doors(self.ledger, None, 2, QUEUE_SIZE, BATCH_MAX)
+        self.doors.here_max = 0  # Let the workers do all of it.
         self.threads: list[threading.Thread] = []
 
     def batch(self, count: int, key: str = "key") -> Submission:
@@ -83,6 +84,22 @@ def test_what_is_queued_waits_for_a_worker(stage: Stage) -> None:
     # Within a segment, the order of the queue is the order of the ids.
     assert [first.outcome(0).id, first.outcome(4).id, second.outcome(0).id] == [6, 10, 11]
     assert stage.doors.queue_depth == 0 and list(balances(stage.ledger)) == [-15, 15]
+
+
+def test_a_small_batch_of_an_idle_segment_needs_no_worker(stage: Stage) -> None:
+    stage.doors.here_max = 8
+    small, large = stage.batch(8, "a"), stage.batch(9, "b")
+    stage.doors.submit(small, 0)
+    assert stage.readable() and stage.doors.completed() == [small]
+    assert small.outcome(7).status is Status.APPLIED and list(balances(stage.ledger)) == [-8, 8]
+    stage.doors.submit(large, 0)
+    behind, other = stage.batch(1, "c"), stage.batch(1, "d")
+    stage.doors.submit(behind, 0)
+    stage.doors.submit(other, 1)
+    # What comes behind a batch that waits, waits as well; the other segment is idle.
+    assert stage.doors.completed() == [other] and stage.doors.queue_depth == 10
+    assert {*stage.finish()} == {large, behind}
+    assert list(balances(stage.ledger)) == [-19, 19]
 
 
 def test_a_full_queue_takes_nothing(stage: Stage) -> None:

@@ -17,7 +17,7 @@ from bench.workloads import Rows, Workload
 from ledgercore import Status
 
 SEQUENTIAL = ["numpy", "kernel", "batches", "journal"]
-CONCURRENT = ["threads", "http-plain", "http-batched"]
+CONCURRENT = ["threads", "http-plain", "http-batched", "http-native", "http-bulk"]
 
 POOR = Workload(accounts=20, seed=7, floor=-50, funds=300)
 RICH = Workload(accounts=20, seed=7, floor=0, funds=1_000_000)
@@ -150,7 +150,8 @@ def test_concurrent_transfers_end_alike(
 
 def test_every_stage_is_compared() -> None:
     assert list(STAGES) == [
-        "dict", "numpy", "kernel", "batches", "threads", "journal", "http-plain", "http-batched",
+        "dict", "numpy", "kernel", "batches", "threads", "journal",
+        "http-plain", "http-batched", "http-native", "http-bulk",
     ]  # fmt: skip
     assert {"dict", *SEQUENTIAL, *CONCURRENT} == set(STAGES)
     assert all(name == stage.name for name, stage in STAGES.items())

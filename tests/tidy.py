@@ -136,7 +136,7 @@ def seam_is_kept(source: Source, seam: set[str]) -> Iterator[str]:
     """Above the engine, only what its `__init__` names is used; natively, a little more."""
     if source.layer not in ("service", "bench"):
         return
-    native = NATIVE_SEAM if source.suffix == ".pyx" else set()
+    native = NATIVE_SEAM if source.suffix in (".pyx", ".pxd") else set()
     for module, names in source.imports:
         if module == "ledgercore":
             yield from (f"takes {name} from ledgercore" for name in names if name not in seam)

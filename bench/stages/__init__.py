@@ -8,6 +8,8 @@ here.
 from . import (
     batches,
     http_batched,
+    http_bulk,
+    http_native,
     http_plain,
     journal,
     kernel,
@@ -30,6 +32,8 @@ STAGES: dict[str, Stage] = {
         journal,
         http_plain,
         http_batched,
+        http_native,
+        http_bulk,
     )
 }
 """Every stage by its name, in the order in which they are to be read."""

@@ -68,13 +68,15 @@ class SenderProcess:
 
 
 class HttpRunner(Runner):
-    """One request a transfer."""
+    """One request a transfer. `headers` are sent with each, whole lines."""
+
+    headers = ""
 
     def __init__(
         self, workload: Workload, server: Server, sender: SenderProcess, scratch: Path
     ) -> None:
         self.url = server.url
-        self._workload = workload
+        self.workload = workload
         self._server = server
         self._sender = sender
         self._requests = scratch / "requests"
@@ -83,18 +85,23 @@ class HttpRunner(Runner):
 
     def prepare(self, rows: Rows) -> Path:
         """Give the requests to the clients, and let them connect."""
+        self._requests.write_bytes(msgspec.msgpack.encode(self.write_requests(rows)))
+        self._sender.order(f"load {self._requests}")
+        return self._requests
+
+    def write_requests(self, rows: Rows) -> list[bytes]:
+        """Return the requests that ask for transfers."""
         host = urlsplit(self.url).netloc
         requests = []
-        for source, target, amount, key in self._workload.spell(rows):
+        for source, target, amount, key in self.workload.spell(rows):
             body = f'{{"from":"{source}","to":"{target}","amount":{amount}}}'
             head = (
                 f"POST /transfer HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-                f"Idempotency-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+                f"{self.headers}Idempotency-Key: {key}\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n"
             )
             requests.append((head + body).encode())
-        self._requests.write_bytes(msgspec.msgpack.encode(requests))
-        self._sender.order(f"load {self._requests}")
-        return self._requests
+        return requests
 
     def run(self, prepared: Path) -> None:
         """Let the clients send the requests that were prepared last."""
@@ -106,7 +113,11 @@ class HttpRunner(Runner):
         """What the clients were answered."""
         self._sender.order(f"keep {self._answers}")
         answers = msgspec.msgpack.decode(self._answers.read_bytes(), type=list[tuple[int, bytes]])
-        return [read_status(*answer) for answer in answers]
+        return [status for answer in answers for status in self.read_statuses(*answer)]
+
+    def read_statuses(self, http_status: int, body: bytes) -> list[Status]:
+        """Return what one answer tells."""
+        return [read_status(http_status, body)]
 
     @abstractmethod
     def balances(self) -> dict[str, int]:

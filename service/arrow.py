@@ -1,0 +1,217 @@
+"""Many transfers in one request, as a table: `application/vnd.apache.arrow.stream`.
+
+This module owns what `POST /transfers` takes and says in that format, for clients that hold their
+transfers in numpy, pandas or Polars. Order, keys and outcomes are those of bulk.py, and so is what
+a value may be; what is malformed refuses the request before anything is applied. It decodes
+nothing itself: pyarrow does, and where that is not installed the format is not known.
+
+The columns of a request, in any order, in up to 4096 batches, not compressed:
+
+    key     string, large_string or a dictionary of either, or string_view: the idempotency key
+    from    as `key`, or uint32: the number of an account, counted from 0 as GET /accounts lists
+            them, which is the order of their opening and never changes
+    to      as `from`
+    amount  int64, minor units
+    memo    as `key`; this one may be absent, and null where there is none
+
+The columns of the answer, a row for each of the request's, in one batch:
+
+    id        uint64, null where nothing was stored
+    status    string: `applied`, or the reason, such as `insufficient-funds`
+    replayed  bool: whether it was stored before
+"""
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from sanic.response import HTTPResponse
+
+from ledgercore import Engine, Status, Submission
+
+from .answers import PreparedResponse
+from .batcher import CLIENT
+from .bulk import ITEMS_MAX
+from .columns import COLUMN_NAMES, ColumnFault, add_columns, check_stream, encode_outcomes
+from .problems import PAYLOAD_TOO_LARGE, STATUS_KINDS, UNSUPPORTED_MEDIA_TYPE, Problem
+from .requests import KEY_FIELD, TRANSFER_CHECKS, Fault, make_error, refuse, refuse_body
+
+try:
+    # Not one of the smaller libraries: fed with damaged streams, nanoarrow 0.9 and arro3 0.9 end
+    # the process, and pyarrow never did.
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.ipc  # type: ignore[import-untyped]
+except ImportError:
+    pyarrow = None
+
+MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+REASON_LENGTH_MAX = 200
+
+_HEADERS = [(b"content-type", MEDIA_TYPE.encode())]
+_CHECKS = {name: TRANSFER_CHECKS[KEY_FIELD if name == "key" else name] for name in COLUMN_NAMES}
+_TEXT = "string, large_string or a dictionary of either, or string_view"
+_TYPES = {
+    "key": _TEXT,
+    "from": f"{_TEXT}, or uint32",
+    "to": f"{_TEXT}, or uint32",
+    "amount": "int64",
+    "memo": _TEXT,
+}
+_FAULTS: dict[str, Fault] = {
+    "missing": ("missing", "The column is missing."),
+    "unknown": ("unknown", "There is no such column."),
+    "duplicate": ("duplicate", "The column appears twice."),
+    "null": ("null", "The value is missing."),
+    "out-of-range": ("out-of-range", "There is no account or entry of this number."),
+    "broken": ("broken", "The value is not inside of its column."),
+}
+
+
+def _make_names() -> list[bytes]:
+    """Return what each status is called, by its number."""
+    names = [b""] * (max(Status) + 1)
+    for status in Status:
+        names[status] = STATUS_KINDS[status].name.encode()
+    names[Status.APPLIED] = b"applied"
+    return names
+
+
+_NAMES = _make_names()
+
+
+def _make_schema() -> Any:
+    """Return the schema of the answer."""
+    return pyarrow.schema(
+        [
+            pyarrow.field("id", pyarrow.uint64()),
+            pyarrow.field("status", pyarrow.string(), nullable=False),
+            pyarrow.field("replayed", pyarrow.bool_(), nullable=False),
+        ]
+    )
+
+
+_SCHEMA = pyarrow and _make_schema()
+
+
+def is_arrow(content_types: Sequence[str]) -> bool:
+    """Whether a body says that it is of this format; refused where the format is not known."""
+    if len(content_types) != 1:
+        return False
+    if content_types[0].partition(";")[0].strip().lower() != MEDIA_TYPE:
+        return False
+    if pyarrow is None:
+        detail = "This server reads no Arrow, since pyarrow is not installed there. Send JSON."
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, detail)
+    return True
+
+
+# -- the body --------------------------------------------------------------------------------
+
+
+def fill_submission(engine: Engine, body: bytes) -> Submission:
+    """Return a submission of all transfers of a body; raises the problem that names a fault."""
+    items_max = min(ITEMS_MAX, engine.options.queue_size)
+    _check_frame(body, items_max)
+    submission = engine.new_submission(items_max)
+    try:
+        add_columns(submission, _open_stream(body), CLIENT.encode())
+    except ColumnFault as fault:
+        _refuse_column(fault)
+    except MemoryError:
+        raise
+    except (pyarrow.ArrowException, ValueError, OSError) as error:
+        _refuse_stream(str(error))
+    return submission
+
+
+def _check_frame(body: bytes, items_max: int) -> None:
+    """Refuse what would cost too much to decode."""
+    try:
+        rows = check_stream(body)
+    except NotImplementedError:
+        refuse_body("compressed", "The Arrow stream is compressed, which is not taken.")
+    except ValueError as error:
+        _refuse_stream(str(error))
+    if rows > items_max:
+        raise Problem(PAYLOAD_TOO_LARGE, f"The body has more than {items_max} transfers.")
+
+
+def _open_stream(body: bytes) -> Any:
+    options = pyarrow.ipc.IpcReadOptions(use_threads=False)
+    table = pyarrow.ipc.open_stream(body, options=options).read_all()
+    # The sizes of buffers alone, for add_columns checks each cell that it reads.
+    table.validate()
+    return _flatten_views(table) if pyarrow.string_view() in table.schema.types else table
+
+
+def _flatten_views(table: Any) -> Any:
+    """Return a table with its string_view columns, which Polars writes, as large_string."""
+    table.validate(full=True)
+    return table.cast(
+        pyarrow.schema(
+            [
+                field.with_type(pyarrow.large_string())
+                if field.type == pyarrow.string_view()
+                else field
+                for field in table.schema
+            ]
+        )
+    )
+
+
+def _refuse_stream(reason: str) -> NoReturn:
+    # The decoder may repeat what the client has sent.
+    printable = "".join(filter(str.isprintable, reason))[:REASON_LENGTH_MAX]
+    refuse_body("not-arrow", f"The body is no Arrow stream that can be read: {printable}.")
+
+
+def _refuse_column(fault: ColumnFault) -> NoReturn:
+    if fault.code == "type":
+        told: Fault = "type", f"The column is to be {_TYPES[fault.column]}."
+    else:
+        told = _FAULTS.get(fault.code) or _judge(fault.column, fault.value)
+    error = make_error(fault.column, *told)
+    if fault.row is not None:
+        error["pointer"] = f"/{fault.row}{error['pointer']}"
+    refuse([error])
+
+
+def _judge(column: str, value: bytes | int | None) -> Fault:
+    """Tell what is wrong with a value, in the words in which JSON would be told."""
+    if isinstance(value, bytes):
+        try:
+            fault = _CHECKS[column](value.decode())
+        except UnicodeDecodeError:
+            return "not-utf8", "The value is not UTF-8."
+    else:
+        fault = _CHECKS[column](value)
+    assert fault is not None, "the native way refuses what the grammar takes"
+    return fault
+
+
+# -- the answer ------------------------------------------------------------------------------
+
+
+def answer_transfers(submission: Submission) -> HTTPResponse:
+    """Return what became of each transfer, in their order."""
+    return PreparedResponse(encode_table(submission), 200, _HEADERS)
+
+
+def encode_table(submission: Submission) -> bytes:
+    """Return the table of the answer as an Arrow IPC stream."""
+    count = len(submission)
+    validity, ids, offsets, text, replayed = encode_outcomes(submission, _NAMES)
+    columns = [
+        _make_column(_SCHEMA.types[0], count, [validity, ids]),
+        _make_column(_SCHEMA.types[1], count, [None, offsets, text]),
+        _make_column(_SCHEMA.types[2], count, [None, replayed]),
+    ]
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, _SCHEMA) as writer:
+        writer.write_batch(pyarrow.record_batch(columns, schema=_SCHEMA))
+    answer: bytes = sink.getvalue().to_pybytes()
+    return answer
+
+
+def _make_column(kind: Any, count: int, buffers: list[bytes | None]) -> Any:
+    memory = [None if buffer is None else pyarrow.py_buffer(buffer) for buffer in buffers]
+    return pyarrow.Array.from_buffers(kind, count, memory)

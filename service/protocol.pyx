@@ -1,0 +1,300 @@
+"""The native way of POST /transfer: from the bytes of a connection to a row of a batch, and back.
+
+This module owns what a connection does with bytes before Sanic sees them. A request that is plain
+(src/http_request.h) is put into the open submission without a Python object for it; everything else
+goes to Sanic untouched, from its first byte. It never judges a request, and never says what is
+wrong with one. Both ways admit through the same Batcher and answer through the same reply.pyx.
+
+Answers keep the order of their requests. A connection has rows in one submission at a time, so
+that they come back together; what arrives meanwhile is held. Bytes go to Sanic only when no answer
+is due, and come back here only when Sanic is through with all that it was given.
+"""
+
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
+
+from ledgercore._c cimport *
+from ledgercore.submission cimport Submission
+from service.reply cimport make_reply
+
+from time import monotonic
+
+from sanic.http.constants import Stage
+from sanic.server.protocols.http_protocol import HttpProtocol
+
+from .handlers import encode_error
+from .heads import StrictHttp
+
+IDLE = Stage.IDLE
+
+cdef enum:
+    SCOPE_BYTES_MAX = 1 + 255
+    HELD_BYTES_MAX = 65536  # What a connection may send ahead while its answers are due.
+
+PARTIAL_S = 1.0
+"""How long the rest of a request may take before Sanic's own clocks take over."""
+
+
+cdef class Desk:
+    """What is open for one segment in this turn of the loop: a submission, and who waits for each
+    of its rows. Both ways put their rows in here; the Batcher opens and submits it."""
+
+    cdef:
+        readonly int segment
+        public object submission
+        public list waiters
+
+    def __init__(self, int segment):
+        self.segment = segment
+        self.waiters = []
+
+
+cdef class Connection:
+    """The native half of one connection. Used in the event loop only."""
+
+    cdef:
+        object protocol
+        object transport
+        object lifecycle
+        object batcher
+        list desks
+        object timer
+        Submission flight  # where the rows are whose answers are due
+        uint32_t due
+        list answers
+        bytes held
+        bint is_lost, is_paused, is_closing, was_active, is_write_paused
+        bint is_with_sanic  # Sanic was given bytes, and was not yet seen to be through with them.
+
+    def __cinit__(self, protocol, transport, lifecycle):
+        self.protocol = protocol
+        self.transport = transport
+        self.lifecycle = lifecycle
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    cdef int receive(self, bytes data) except -1:
+        """Take what has arrived."""
+        self.was_active = True
+        if self.held is not None:
+            data = self.held + data
+            self.held = None
+        if self.is_write_paused:
+            self.hold(data)
+        elif self.is_native():
+            self.read(data)
+        elif self.flight is None:
+            self.give(data)
+        else:
+            self.hold(data)
+        return 0
+
+    cdef bint is_native(self) except -1:
+        """Whether bytes may be read here: Sanic is through, and the ledger takes requests."""
+        if self.is_with_sanic:
+            http = self.protocol.http
+            self.is_with_sanic = not (
+                http is not None and http.stage is IDLE and http.keep_alive
+                and not http.request_body and not self.protocol.recv_buffer
+            )
+        return not self.is_with_sanic and self.lifecycle.is_ready
+
+    cdef int read(self, bytes data) except -1:
+        """Admit the plain requests that the data begins with, and hold or give what follows."""
+        cdef const char* at = data
+        cdef const char* end = at + len(data)
+        cdef lc_request request
+        cdef int length = LC_REQUEST_PARTIAL
+        while at < end:
+            length = lc_read_request(at, end, &request)
+            if length <= 0 or not self.admit(&request):
+                break
+            at += length
+        if at == end:
+            return 0
+        rest = data if at == <const char*> data else at[:end - at]
+        if self.flight is not None:
+            self.hold(rest)
+        elif length == LC_REQUEST_PARTIAL:
+            self.hold(rest)
+            if self.timer is None:
+                self.timer = self.protocol.loop.call_later(PARTIAL_S, self.give_up)
+        else:
+            self.give(rest)
+        return 0
+
+    cdef bint admit(self, lc_request* request) except -1:
+        """Put a request into the open submission of its segment; False where it has to wait."""
+        cdef char scope_bytes[SCOPE_BYTES_MAX]
+        cdef lc_text scope
+        cdef lc_transfer_json* wanted = &request.transfer
+        cdef Submission submission
+        cdef Desk desk
+        if self.desks is None:
+            self.batcher = self.lifecycle.batcher
+            self.desks = self.batcher.desks
+        desk = self.find_desk(wanted.source)
+        if desk.submission is None:
+            self.batcher.place(desk.segment)
+        submission = desk.submission
+        if self.flight is not None and self.flight is not submission:
+            return False
+        scope_bytes[0] = 0  # The scope of all keys is the empty client until requests name one.
+        memcpy(scope_bytes + 1, wanted.key.start, wanted.key.length)
+        scope.start = scope_bytes
+        scope.length = 1 + wanted.key.length
+        if submission.put(scope, wanted.source, wanted.target, wanted.amount, wanted.memo) < 0:
+            raise MemoryError()
+        desk.waiters.append(self)
+        self.flight = submission
+        self.due += 1
+        if submission.data.count >= submission.count_max:
+            self.batcher.submit(desk)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        return True
+
+    cdef Desk find_desk(self, lc_text source):
+        if len(self.desks) == 1:
+            return self.desks[0]
+        engine = self.lifecycle.engine
+        return self.desks[engine.segment_of(source.start[:source.length].decode())]
+
+    cdef int hold(self, bytes data) except -1:
+        """Keep bytes until the answers before them are written."""
+        self.held = data
+        if len(data) > HELD_BYTES_MAX and not self.is_paused:
+            self.is_paused = True
+            self.transport.pause_reading()
+        return 0
+
+    cdef int give(self, bytes data) except -1:
+        """Let Sanic have bytes, and all that follow until it is through with them."""
+        self.is_with_sanic = True
+        HttpProtocol.data_received(self.protocol, data)
+        return 0
+
+    cdef int release(self) except -1:
+        """Read on, with what was held."""
+        cdef bytes data = self.held
+        if self.is_paused:
+            self.is_paused = False
+            self.transport.resume_reading()
+        if data is not None:
+            self.held = None
+            self.receive(data)
+        return 0
+
+    def give_up(self):
+        """Let Sanic wait for the rest of a request."""
+        cdef bytes data = self.held
+        self.timer = None
+        if data is not None and self.flight is None and not self.is_lost:
+            self.held = None
+            self.give(data)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    cdef int answer(self, bytes reply) except -1:
+        """Take the answer that is due next; the last of them writes all."""
+        self.due -= 1
+        if self.due > 0 or self.answers is not None:
+            if self.answers is None:
+                self.answers = []
+            self.answers.append(reply)
+            if self.due > 0:
+                return 0
+            reply = b"".join(self.answers)
+            self.answers = None
+        self.flight = None
+        # To write to what is closed would raise, in the middle of telling all the others.
+        if self.is_lost or self.transport.is_closing():
+            return 0
+        self.transport.write(reply)
+        if self.is_closing:
+            self.transport.close()
+        elif (self.held is not None or self.is_paused) and not self.is_write_paused:
+            self.release()
+        return 0
+
+    def done(self):
+        """Whether nobody waits any more; here as a future has it."""
+        return False
+
+    def set_exception(self, error):
+        """Answer with the problem that an error is; here as a future has it."""
+        reply, is_last = encode_error(error)
+        self.is_closing = self.is_closing or is_last
+        self.answer(reply)
+
+
+def deliver(submission, list waiters):
+    """Tell every waiter that a submission has completed: futures, and connections by row."""
+    cdef Py_ssize_t i
+    cdef Connection connection
+    for i in range(len(waiters)):
+        waiter = waiters[i]
+        if type(waiter) is Connection:
+            connection = waiter
+            if connection.is_lost:
+                continue
+            connection.answer(make_reply(submission, i))
+        # A future that is done was cancelled: its client hung up. Its transfer stands.
+        elif not waiter.done():
+            waiter.set_result(submission)
+
+
+class LedgerProtocol(HttpProtocol):
+    """Sanic's protocol of a connection, with a native way beside it."""
+
+    __slots__ = ("native",)
+
+    HTTP_CLASS = StrictHttp
+
+    def connection_made(self, transport):
+        """Begin a connection."""
+        HttpProtocol.connection_made(self, transport)
+        self.native = Connection(self, transport, self.app.ctx.lifecycle)
+
+    def data_received(self, data):
+        """Take what has arrived."""
+        (<Connection> self.native).receive(data)
+
+    def connection_lost(self, exc):
+        """End a connection; what it has admitted stands."""
+        cdef Connection native = self.native
+        native.is_lost = True
+        native.held = None
+        if native.timer is not None:
+            native.timer.cancel()
+        HttpProtocol.connection_lost(self, exc)
+
+    def pause_writing(self):
+        """Read nothing more from a client that does not read."""
+        (<Connection> self.native).is_write_paused = True
+        HttpProtocol.pause_writing(self)
+
+    def resume_writing(self):
+        """Read on."""
+        cdef Connection native = self.native
+        native.is_write_paused = False
+        HttpProtocol.resume_writing(self)
+        if native.flight is None and not native.is_lost:
+            native.release()
+
+    def close_if_idle(self):
+        """Close now, or once the answers that are due are written; whether it is closed."""
+        cdef Connection native = self.native
+        if native.due > 0:
+            native.is_closing = True
+            return False
+        return HttpProtocol.close_if_idle(self)
+
+    def check_timeouts(self):
+        """Count what went the native way as activity, for the clock that closes idle ones."""
+        cdef Connection native = self.native
+        if native.was_active or native.due > 0:
+            native.was_active = False
+            self._time = monotonic()
+        HttpProtocol.check_timeouts(self)

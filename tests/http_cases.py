@@ -1,0 +1,272 @@
+"""Requests on the edge of HTTP/1.1, as data: the bytes, and what may become of them.
+
+Each case is one POST /transfer, or something that looks nearly like one, under the key NAME. Where
+it could hide a second request, that one is there, under the key smuggled-NAME, and must never run.
+The rules are those of RFC 9112; where that leaves a choice, ours is the strict one, and
+a comment says so.
+"""
+
+from tests.http_making import SMUGGLED, WHOLE, L, chunk, chunked, expect, post, refuse, sized, take
+
+# -- Content-Length (RFC 9112, 6.2 and 6.3) --------------------------------------------------------
+
+for _name, _values in {
+    "cl-dup-diff": (b"%d" % L, b"5"),
+    "cl-dup-diff-rev": (b"5", b"%d" % L),
+    "cl-dup-same": (b"%d" % L, b"%d" % L),  # One might merge the two.
+    "cl-list-diff": (b"5, %d" % L,),
+    "cl-list-same": (b"%d, %d" % (L, L),),  # One might merge the two.
+    "cl-plus": (b"+%d" % L,),
+    "cl-minus": (b"-%d" % L,),
+    "cl-minus-zero": (b"-0",),
+    "cl-hex": (b"0x%x" % L,),
+    "cl-underscore": (b"4_2",),
+    "cl-space-within": (b"4 2",),
+    "cl-fraction": (b"%d.0" % L,),
+    "cl-exponent": (b"42e0",),
+    "cl-empty": (b"",),
+    "cl-unicode-digits": ("４２".encode(),),
+    "cl-arabic-digits": ("٤٢".encode(),),
+    "cl-vertical-tab": (b"\x0b%d" % L,),
+    "cl-form-feed": (b"\x0c%d" % L,),
+    "cl-form-feed-after": (b"%d\x0c" % L,),
+    "cl-nbsp": ("\u00a0".encode() + b"%d" % L,),
+    "cl-nbsp-after": (b"%d" % L + "\u00a0".encode(),),
+    "cl-nbsp-latin-1": (b"\xa0%d" % L,),
+    "cl-next-line": ("\u0085".encode() + b"%d" % L,),
+}.items():
+    refuse(_name, sized(*(b"Content-Length: " + value for value in _values)))
+
+for _name, _number in {
+    "cl-2^32+L": b"%d" % ((1 << 32) + L),
+    "cl-2^64+L": b"%d" % ((1 << 64) + L),
+    "cl-400-digits": b"9" * 400,
+    "cl-5000-digits": b"9" * 5000,
+}.items():
+    refuse(_name, sized(b"Content-Length: " + _number), 413, 400)
+
+take("cl-leading-zeros", sized(b"Content-Length: 000%d" % L))
+take("cl-tab-before", sized(b"Content-Length:\t%d" % L))
+take("cl-space-after", sized(b"Content-Length: %d \t" % L))
+take("cl-no-space", sized(b"Content-Length:%d" % L))
+take("cl-case", sized(b"cOnTeNt-LeNgTh: %d" % L))
+expect("cl-zero", post(body=b""), 400, closes=False)
+# A length of 0 would do as well, but what follows might be meant as the body.
+refuse("post-no-length", sized(body=b""))
+refuse("post-no-length-body", sized())
+refuse("patch-no-length", sized(start=b"PATCH /accounts/acct-0 HTTP/1.1", body=b""))
+
+# -- Transfer-Encoding (RFC 9112, 6.1 and 6.3) -----------------------------------------------------
+
+_LENGTH = b"Content-Length: %d" % len(WHOLE)
+_SHORT = b"Content-Length: %d" % len(chunk())
+_TE = b"Transfer-Encoding: chunked"
+for _name, _lines in {
+    "te+cl": (_TE, _LENGTH),
+    "cl+te": (_LENGTH, _TE),
+    "te+cl-short": (_TE, _SHORT),
+    "cl+te-short": (_SHORT, _TE),
+    "te-twice": (_TE, _TE),
+    "te-twice-other": (_TE, b"Transfer-Encoding: identity"),
+    "te-gzip-chunked": (b"Transfer-Encoding: gzip, chunked",),
+    "te-chunked-gzip": (b"Transfer-Encoding: chunked, gzip",),
+    "te-chunked-chunked": (b"Transfer-Encoding: chunked, chunked",),
+    "te-identity": (b"Transfer-Encoding: identity",),
+    "te-unknown": (b"Transfer-Encoding: xchunked",),
+    "te-empty": (b"Transfer-Encoding:",),
+    "te-quoted": (b'Transfer-Encoding: "chunked"',),
+    "te-parameter": (b"Transfer-Encoding: chunked;a=b",),
+    "te-vertical-tab": (b"Transfer-Encoding: \x0bchunked",),
+    "te-form-feed-after": (b"Transfer-Encoding: chunked\x0c",),
+    "te-nbsp": (b"Transfer-Encoding: \xc2\xa0chunked",),
+    "te-underscore+cl": (b"Transfer-Encoding : chunked", _LENGTH),
+    "te-space-before-colon": (b"Transfer-Encoding : chunked",),
+    "te-tab-before-colon": (b"Transfer-Encoding\t: chunked",),
+    "te-fold": (b"Transfer-Encoding:\r\n chunked",),
+    "te-behind-fold": (b"X: a\r\n Transfer-Encoding: chunked",),
+    "te-behind-bare-lf": (b"X: a\nTransfer-Encoding: chunked",),
+    "te-behind-bare-cr": (b"X: a\rTransfer-Encoding: chunked",),
+}.items():
+    refuse(_name, sized(*_lines, body=WHOLE))
+_OLD = b"POST /transfer HTTP/1.0"
+refuse("te-http10", chunked(WHOLE, start=_OLD))
+refuse("te-http10-keep-alive", chunked(WHOLE, b"Connection: keep-alive", start=_OLD))
+# Names of codings have no case; Sanic's reader takes them for other ones, and refuses.
+expect("te-case", chunked(WHOLE, coding=b"Chunked"), 201, 400, closes=None)
+expect("te-space-after", chunked(WHOLE, coding=b"chunked "), 201, 400, closes=None)
+take("te-chunked", chunked(WHOLE))
+take("te-tab", sized(b"transfer-encoding:\tchunked", body=WHOLE))
+
+# -- header lines (RFC 9112, 2.2, 5.1, 5.2; RFC 9110, 5.5, 5.6.2) ----------------------------------
+
+for _name, _line in {
+    "space-before-colon": b"X : a",
+    "tab-before-colon": b"X\t: a",
+    "fold": b"X: a\r\n b",
+    "fold-tab": b"X: a\r\n\tb",
+    "fold-with-colon": b"X: a\r\n b: c",
+    "fold-empty": b"X: a\r\n ",
+    "bare-lf": b"X: a\nY: b",
+    "bare-lf-in-value": b"X: a\nb",
+    "bare-lf-before-crlf": b"X: a\n",
+    "bare-cr-in-value": b"X: a\rb",
+    "bare-cr-before-crlf": b"X: a\r",
+    "bare-cr-in-name": b"X\rY: a",
+    "nul-in-value": b"X: a\0b",
+    "nul-in-name": b"X\0Y: a",
+    "control-in-value": b"X: a\x01b",
+    "escape-in-value": b"X: \x1b[2J",
+    "delete-in-value": b"X: a\x7fb",
+    "name-empty": b": a",
+    "name-of-space": b" : a",
+    "name-with-parentheses": b"X(A): a",
+    "name-with-quotes": b'"X": a',
+    "name-with-slash": b"X/Y: a",
+    "name-not-ascii": "Ü: a".encode(),
+    "name-with-space": b"X Y: a",
+    "name-no-colon": b"X",
+    "name-no-colon-fold": b" X",
+    "nel-in-name": b"X\xc2\x85: a",
+}.items():
+    refuse(_name, post(_line))
+for _name, _line in {
+    "cl-space-before-colon": b"Content-Length : %d" % L,
+    "cl-tab-before-colon": b"Content-Length\t: %d" % L,
+    "cl-fold": b"Content-Length:\r\n %d" % L,
+    "cl-behind-fold": b"X: a\r\n Content-Length: %d" % L,
+    "cl-behind-bare-lf": b"X: a\nContent-Length: %d" % L,
+    "cl-behind-bare-cr": b"X: a\rContent-Length: %d" % L,
+}.items():
+    refuse(_name, sized(_line))
+    refuse(f"{_name}-get", sized(_line, start=b"GET /healthz HTTP/1.1"))
+refuse("space-before-first-header", post(host=b" Host: x\r\n"))
+refuse("fold-before-first-header", post(host=b" X: a\r\nHost: x\r\n"))
+refuse("bare-lf-everywhere", post().replace(b"\r\n", b"\n"))
+refuse("bare-lf-at-the-end", post().replace(b"\r\n\r\n", b"\n\n"))
+refuse("bare-lf-as-empty-line", post().replace(b"\r\n\r\n", b"\r\n\n"))
+refuse("bare-lf-after-request-line", post().replace(b"HTTP/1.1\r\n", b"HTTP/1.1\n"))
+refuse("bare-cr-everywhere", post().replace(b"\r\n", b"\r"))
+refuse("cr-cr-lf", post().replace(b"\r\n\r\n", b"\r\r\n\r\n"))
+take("value-with-tab", post(b"X: a\tb"))
+take("value-empty", post(b"X:"))
+take("value-of-spaces", post(b"X:   "))
+# Text beyond ASCII is obsolete in values (RFC 9110, 5.5), and may be refused.
+refuse("value-latin-1", post(b"X: \xfc"))
+refuse("value-utf-8", post("X: ü".encode()))
+take("name-with-underscore", post(b"X_Y: a"))
+take("name-of-token-signs", post(b"!#$%&'*+-.^_`|~0: a"))
+
+# -- Host (RFC 9112, 3.2) --------------------------------------------------------------------------
+
+for _name, _host in {
+    "host-missing": b"",
+    "host-twice": b"Host: x\r\nHost: y\r\n",
+    "host-twice-same": b"Host: x\r\nHost: x\r\n",
+    "host-twice-apart": b"Host: x\r\nX: a\r\nhost: x\r\n",
+    "host-empty": b"Host:\r\n",
+    "host-list": b"Host: x, y\r\n",
+    "host-space": b"Host: a b\r\n",
+    "host-path": b"Host: a/c\r\n",
+    "host-user": b"Host: a@d\r\n",
+    "host-all": b"Host: a b/c@d\r\n",
+    "host-two-ports": b"Host: a:1:2\r\n",
+    "host-port-alone": b"Host: :80\r\n",
+    "host-port-no-number": b"Host: a:b\r\n",
+    "host-bracket": b"Host: [::1\r\n",
+    "host-bare-ipv6": b"Host: ::1\r\n",
+    "host-query": b"Host: a?b\r\n",
+    "host-not-ascii": "Host: ü\r\n".encode(),
+}.items():
+    refuse(_name, post(host=_host))
+take("host-port", post(host=b"Host: localhost:8000\r\n"))
+take("host-ipv6", post(host=b"Host: [::1]:8000\r\n"))
+take("host-ipv4", post(host=b"Host: 127.0.0.1\r\n"))
+take("host-last", post(b"hOsT: x", host=b""))
+take("host-missing-http10", post(host=b"", start=_OLD), closes=True)
+refuse("host-twice-http10", post(host=b"Host: x\r\nHost: y\r\n", start=_OLD))
+
+# -- the request line (RFC 9112, 3) ----------------------------------------------------------------
+
+for _name, _line in {
+    "version-1.2": b"POST /transfer HTTP/1.2",
+    "version-2.0": b"POST /transfer HTTP/2.0",
+    "version-1.10": b"POST /transfer HTTP/1.10",
+    "version-1": b"POST /transfer HTTP/1",
+    "version-lower": b"POST /transfer http/1.1",
+    "version-0.9": b"POST /transfer",
+    "version-other": b"POST /transfer HTTPS/1.1",
+    "version-not-ascii": "POST /transfer HTTP/1.１".encode(),
+    "line-two-spaces": b"POST  /transfer HTTP/1.1",
+    "line-two-spaces-behind": b"POST /transfer  HTTP/1.1",
+    "line-tab": b"POST\t/transfer HTTP/1.1",
+    "line-space-at-the-end": b"POST /transfer HTTP/1.1 ",
+    "line-space-at-the-start": b" POST /transfer HTTP/1.1",
+    "line-space-in-target": b"POST /trans fer HTTP/1.1",
+    "line-tab-in-target": b"POST /trans\tfer HTTP/1.1",
+    "line-nul-in-target": b"POST /transfer\0 HTTP/1.1",
+    "line-no-target": b"POST HTTP/1.1",
+    "method-bad-token": b"PO(ST /transfer HTTP/1.1",
+    "method-not-ascii": "PÖST /transfer HTTP/1.1".encode(),
+    "method-with-colon": b"POST: /transfer HTTP/1.1",
+    "target-fragment": b"POST /transfer#x HTTP/1.1",
+    "target-query-fragment": b"POST /transfer?a#x HTTP/1.1",
+    "target-not-ascii": "POST /tränsfer HTTP/1.1".encode(),
+    "target-latin-1": b"POST /transfer\xa0 HTTP/1.1",
+}.items():
+    refuse(_name, post(start=_line))
+refuse("h2-preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+refuse("tls-hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)))
+for _name, _line in {
+    "method-lower": b"post /transfer HTTP/1.1",
+    "method-unknown": b"BREW /transfer HTTP/1.1",
+    "target-star": b"POST * HTTP/1.1",
+    "target-authority": b"CONNECT localhost:8000 HTTP/1.1",
+    "target-parent": b"POST /a/../transfer HTTP/1.1",
+    "target-slashes": b"POST //transfer HTTP/1.1",
+    "target-no-slash": b"POST transfer HTTP/1.1",
+}.items():
+    expect(_name, post(start=_line), 400, 404, 405, 501, closes=None)
+take("target-query", post(start=b"POST /transfer?x=1 HTTP/1.1"))
+take("target-absolute", post(start=b"POST http://x/transfer HTTP/1.1"))
+take("target-absolute-other-host", post(start=b"POST http://y:8/transfer HTTP/1.1"))
+# Whether %74 is a t is the router's to say; both ways must say the same (test_differential.py).
+expect("target-percent", post(start=b"POST /%74ransfer HTTP/1.1"), 201, 404, closes=None)
+expect("target-9-kb", post(start=b"POST /%s HTTP/1.1" % (b"x" * 9216)), 413, 414, closes=True)
+expect("header-9-kb", post(b"X: " + b"x" * 9216), 413, 431, closes=True)
+expect("headers-2000", post(*[b"X: a"] * 2000), 413, 431, closes=True)
+# A server may skip one empty line before a request.
+expect("leading-crlf", b"\r\n" + post(), 201, 400, closes=None)
+
+# -- what changes the connection -------------------------------------------------------------------
+
+take("expect-continue", post(b"Expect: 100-continue"))
+take("expect-continue-case", post(b"Expect: 100-Continue"))
+take("expect-continue-chunked", chunked(WHOLE, b"Expect: 100-continue"))
+expect("expect-other", post(b"Expect: 200-ok") + SMUGGLED, 417, closes=True)
+for _name, _value in {
+    "close": b"close",
+    "close-case": b"Close",
+    "close-list": b"foo, Close",
+}.items():
+    take(f"connection-{_name}", post(b"Connection: " + _value) + SMUGGLED, closes=True)
+take("connection-keep-alive", post(b"Connection: keep-alive"))
+take("connection-keep-alive-case", post(b"connection: Keep-Alive"))
+take("connection-other", post(b"Connection: x-hop", b"X-Hop: a"), closes=None)
+take("http10", post(start=_OLD) + SMUGGLED, closes=True)
+take("http10-keep-alive", post(b"Connection: keep-alive", start=_OLD), closes=None)
+take("upgrade-h2c", post(b"Upgrade: h2c", b"Connection: Upgrade"), closes=None)
+take("upgrade-websocket", post(b"Upgrade: websocket", b"Connection: Upgrade"), closes=None)
+
+# -- what the application says of heads ------------------------------------------------------------
+
+expect("key-twice", post(b"Idempotency-Key: other"), 400, closes=False)
+expect("key-empty", post().replace(b"NAME", b""), 400, closes=False)
+expect("key-too-long", post().replace(b"NAME", b"k" * 256), 400, closes=False)
+expect("key-missing", post().replace(b"Idempotency-Key: NAME\r\n", b""), 400, closes=False)
+refuse("key-not-ascii", post().replace(b"NAME", "ü".encode()))
+_JSON = b"Content-Type: application/json"
+expect("type-twice", post(_JSON, _JSON), 400, closes=False)
+expect("type-other", post(b"Content-Type: text/plain"), 415, closes=False)
+take("type-json", post(_JSON))
+take("type-charset", post(_JSON + b"; charset=utf-8"))
+take("plain", post())

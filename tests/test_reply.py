@@ -1,0 +1,134 @@
+"""The answer to a transfer: stable bytes, and nothing that depends on the present."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import ledgercore
+from ledgercore import Status
+from service.answers import answer_transfer
+from service.problems import STATUS_KINDS
+from service.reply import encode_body, encode_reply, list_headers
+from tests.histories import wait_readable
+from tests.statuses import ASKED, ask, open_for_statuses
+
+
+@pytest.fixture
+def ledger() -> Iterator[ledgercore.Engine]:
+    with open_for_statuses() as engine:
+        yield engine
+
+
+def headers_of(response: Any) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in response.processed_headers}
+
+
+def test_every_status_has_its_request() -> None:
+    # A zero key and an amount of none cannot be asked for over HTTP; a full table is its own test.
+    apart = {Status.KEY_MISSING, Status.AMOUNT_INVALID, Status.KEYS_FULL}
+    assert ASKED.keys() | apart == set(Status)
+
+
+def test_applied(ledger: ledgercore.Engine) -> None:
+    submission = ask(ledger, Status.APPLIED, "k")
+    body = encode_body(submission, 0)
+    created_at = json.loads(body)["created_at"]
+    number = submission.outcome(0).id
+    assert body == (
+        b'{"id":%d,"status":"applied","from":"world","to":"alice","amount":250,"asset":"USD/2",'
+        b'"created_at":"%b"}' % (number, created_at.encode())
+    )
+    assert encode_reply(submission, 0) == (
+        b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\nlocation: /transfers/%d\r\n"
+        b"content-length: %d\r\nconnection: keep-alive\r\n\r\n%b" % (number, len(body), body)
+    )
+    response = answer_transfer(submission, 0)
+    assert (response.status, response.body) == (201, body)
+    assert headers_of(response) == {
+        "content-type": "application/json",
+        "location": f"/transfers/{number}",
+    }
+
+
+@pytest.mark.parametrize(
+    "status", [status for status in ASKED if status.is_outcome and status is not Status.APPLIED]
+)
+def test_refused(ledger: ledgercore.Engine, status: Status) -> None:
+    submission = ask(ledger, status, "k")
+    kind = STATUS_KINDS[status]
+    source, target, amount = ASKED[status]
+    body = json.loads(encode_body(submission, 0))
+    assert body.pop("created_at").endswith("Z")
+    names_asset = status not in (Status.SOURCE_NOT_FOUND, Status.TARGET_NOT_FOUND)
+    assert body == {
+        "type": f"urn:ledgercore:problem:{kind.name}",
+        "title": kind.title,
+        "status": kind.http_status,
+        "detail": f"{kind.title}: {amount} from {source} to {target}.",
+        "id": submission.outcome(0).id,
+        "outcome": "refused",
+        "reason": status.name.lower().replace("_", "-"),
+        "from": source,
+        "to": target,
+        "amount": amount,
+    } | ({"asset": "USD/2"} if names_asset else {})
+    response = answer_transfer(submission, 0)
+    assert response.status == kind.http_status
+    assert headers_of(response) == {"content-type": "application/problem+json"}
+
+
+@pytest.mark.parametrize("status", [status for status in ASKED if status.is_outcome])
+def test_replay_has_the_same_bytes(ledger: ledgercore.Engine, status: Status) -> None:
+    first, replay = ask(ledger, status, "k"), ask(ledger, status, "k")
+    assert not first.outcome(0).replayed and replay.outcome(0).replayed
+    assert encode_body(first, 0) == encode_body(replay, 0)
+    assert headers_of(answer_transfer(replay, 0)) == headers_of(answer_transfer(first, 0)) | {
+        "idempotent-replayed": "true"
+    }
+    with_it = encode_reply(replay, 0)
+    assert with_it.replace(b"idempotent-replayed: true\r\n", b"") == encode_reply(first, 0)
+
+
+@pytest.mark.parametrize("status", [Status.SOURCE_NOT_FOUND, Status.TARGET_NOT_FOUND])
+def test_account_opened_since_does_not_change_the_bytes(
+    ledger: ledgercore.Engine, status: Status
+) -> None:
+    before = ask(ledger, status, "k")
+    source, target, _ = ASKED[status]
+    ledger.open_account(source if status is Status.SOURCE_NOT_FOUND else target, asset="USD/2")
+    assert encode_body(ask(ledger, status, "k"), 0) == encode_body(before, 0)
+
+
+def test_what_is_not_stored_is_a_problem(ledger: ledgercore.Engine) -> None:
+    submission = ask(ledger, Status.KEY_REUSED, "k")
+    body = json.loads(encode_body(submission, 0))
+    assert (body["status"], body["type"]) == (422, "urn:ledgercore:problem:idempotency-key-reused")
+    assert body.keys() == {"type", "title", "status", "detail"}
+    assert encode_reply(submission, 0).startswith(
+        b"HTTP/1.1 422 Unprocessable Entity\r\ncontent-type: application/problem+json\r\n"
+        b"content-length: "
+    )
+
+
+def test_a_full_table_asks_to_come_again() -> None:
+    assert dict(list_headers(Status.KEYS_FULL)) == {
+        b"content-type": b"application/problem+json",
+        b"retry-after": b"1",
+    }
+
+
+def test_rows_of_a_submission_are_told_apart(ledger: ledgercore.Engine) -> None:
+    submission = ledger.new_submission()
+    for number in range(3):
+        submission.add("", f"k-{number}", f"nobody-{number}", "alice", number + 1, "a memo")
+    ledger.submit(submission)
+    wait_readable(ledger)
+    ledger.completed()
+    told = [json.loads(encode_body(submission, index)) for index in range(3)]
+    assert [one["from"] for one in told] == ["nobody-0", "nobody-1", "nobody-2"]
+    assert [one["amount"] for one in told] == [1, 2, 3]
+    for encode in (encode_body, encode_reply):
+        with pytest.raises(IndexError):
+            encode(submission, 3)
