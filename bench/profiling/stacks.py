@@ -20,7 +20,7 @@ class Kind(Enum):
     """Whose code a frame is. The value is what a legend calls it."""
 
     HANDLERS = "service and ledgercore, Python"
-    ENGINE = "ledgercore, Cython and C"
+    ENGINE = "service and ledgercore, Cython and C"
     LIBRARY = "Sanic and other Python"
     LOOP = "uvloop and libuv"
     RUNTIME = "CPython and compiled libraries"
@@ -119,7 +119,7 @@ def find_kind(name: str, path: str) -> Kind:
         # Sanic makes a few functions at its start; their "file" is the name of the function.
         is_ours = file.startswith(("service/", "ledgercore/"))
         return Kind.HANDLERS if is_ours else Kind.LIBRARY
-    if file.startswith(("ledgercore/", "src/")):
+    if file.startswith(("ledgercore/", "service/", "src/")):
         return Kind.ENGINE
     if "uvloop" in path or "libuv" in path:
         return Kind.LOOP

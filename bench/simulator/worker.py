@@ -59,6 +59,7 @@ class Worker:
         crew.recorder = Recorder(order.at_s)
         loop = self._make_loop(crew, clients)
         await sleep_until(order.at_s)
+        self._tell_progress(crew)  # What was used before is not the load's.
         async with self._keep_ticking(loop, crew):
             order = await self._run(loop)
         self._tell_progress(crew)
