@@ -13,9 +13,10 @@ ifeq ($(origin CC),default)
 CC = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC"))')
 endif
 
-# A core test needs the engine alone: it imports nothing of the layers above.
+# A core test needs the engine alone: it imports nothing of the layers above, and no helper that does.
+ABOVE = service|bench|httpx|sanic|\.simulator|tests\.(clients|local|serving|simulator)
 CORE = $(filter-out %/test_tidy.py %/test_packaging.py, $(shell \
-	grep -LE '^ *(from|import) (service|bench|httpx|sanic)' tests/test_*.py))
+	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))
 
 # These are for setup.py; set for the plain build, they would end in the extension that is served.
 unexport LEDGERCORE_DEBUG LEDGERCORE_SANITIZE LEDGERCORE_PREBUILT
