@@ -15,7 +15,8 @@ endif
 
 # A core test needs the engine alone: it imports nothing of the layers above, and no helper that does.
 ABOVE = service|bench|httpx|sanic|\.simulator|tests\.(clients|local|serving|simulator)
-CORE = $(filter-out %/test_tidy.py %/test_packaging.py, $(shell \
+# test_fuzz.py brings sanitizers of its own, and two in one process do not get along.
+CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_fuzz.py, $(shell \
 	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))
 
 # These are for setup.py; set for the plain build, they would end in the extension that is served.
