@@ -16,6 +16,7 @@ SANITIZERS = ("", "address", "thread", "undefined", "address,undefined")
 
 # The last three quieten what Cython's generated code is full of, and nobody here can mend.
 FLAGS = ["-std=gnu11", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra"]
+FLAGS += ["-Werror=implicit-function-declaration"]
 FLAGS += ["-Wno-unused-function", "-Wno-unused-parameter", "-Wno-cast-function-type"]
 CHECKED = ["-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-DLC_DEBUG=1"]
 

@@ -31,6 +31,6 @@ cdef class Submission:
         self, lc_text scope, lc_text source, lc_text target, int64_t amount, lc_text memo
     ) noexcept nogil
     cdef int64_t put_unscoped(
-        self, lc_text key, lc_text source, lc_text target, int64_t amount
+        self, lc_text key, lc_text source, lc_text target, int64_t amount, lc_text memo
     ) noexcept nogil
     cdef void forget(self) noexcept nogil

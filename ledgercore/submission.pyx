@@ -131,7 +131,8 @@ cdef class Submission:
         """Add a transfer and return its index."""
         cdef bytes scope, from_id, to_id, text
         cdef int64_t index = -1, number = 0
-        cdef lc_text key_text, source_text, target_text
+        cdef lc_text key_text, source_text, target_text, no_memo
+        no_memo.start, no_memo.length = b"", 0
         if self.data.owner != NULL or self.data.count >= self.count_max:
             raise QueueFull("the submission is full")
         # What is plain is read here; for all else arguments.py says whether it is right.
@@ -141,7 +142,7 @@ cdef class Submission:
             and read_text(source, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &source_text)
             and read_text(target, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &target_text)
         ):
-            index = self.put_unscoped(key_text, source_text, target_text, number)
+            index = self.put_unscoped(key_text, source_text, target_text, number, no_memo)
         else:
             scope, from_id = check_scope(key, client), check_id("source", source)
             to_id, number = check_id("target", target), check_amount(amount)
@@ -152,16 +153,15 @@ cdef class Submission:
         return index
 
     cdef int64_t put_unscoped(
-        self, lc_text key, lc_text source, lc_text target, int64_t amount
+        self, lc_text key, lc_text source, lc_text target, int64_t amount, lc_text memo
     ) noexcept nogil:
-        """Add a transfer without a memo whose key has the scope of no client."""
+        """Do as `put` for a key that has the scope of no client."""
         cdef char bytes_of_scope[SCOPE_BYTES_MAX]
-        cdef lc_text scope, memo
+        cdef lc_text scope
         bytes_of_scope[0] = 0
         memcpy(bytes_of_scope + 1, key.start, key.length)
-        scope.start = memo.start = bytes_of_scope
+        scope.start = bytes_of_scope
         scope.length = 1 + key.length
-        memo.length = 0
         return self.put(scope, source, target, amount, memo)
 
     cdef int64_t put(

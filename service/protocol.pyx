@@ -11,7 +11,6 @@ is due, and come back here only when Sanic is through with all that it was given
 """
 
 from libc.stdint cimport uint32_t
-from libc.string cimport memcpy
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
@@ -28,7 +27,6 @@ from .heads import StrictHttp
 IDLE = Stage.IDLE
 
 cdef enum:
-    SCOPE_BYTES_MAX = 1 + 255
     HELD_BYTES_MAX = 65536  # What a connection may send ahead while its answers are due.
 
 PARTIAL_S = 1.0
@@ -125,8 +123,6 @@ cdef class Connection:
 
     cdef bint admit(self, lc_request* request) except -1:
         """Put a request into the open submission of its segment; False where it has to wait."""
-        cdef char scope_bytes[SCOPE_BYTES_MAX]
-        cdef lc_text scope
         cdef lc_transfer_json* wanted = &request.transfer
         cdef Submission submission
         cdef Desk desk
@@ -139,11 +135,10 @@ cdef class Connection:
         submission = desk.submission
         if self.flight is not None and self.flight is not submission:
             return False
-        scope_bytes[0] = 0  # The scope of all keys is the empty client until requests name one.
-        memcpy(scope_bytes + 1, wanted.key.start, wanted.key.length)
-        scope.start = scope_bytes
-        scope.length = 1 + wanted.key.length
-        if submission.put(scope, wanted.source, wanted.target, wanted.amount, wanted.memo) < 0:
+        # The scope of all keys is that of no client until requests name one.
+        if submission.put_unscoped(
+            wanted.key, wanted.source, wanted.target, wanted.amount, wanted.memo
+        ) < 0:
             raise MemoryError()
         desk.waiters.append(self)
         self.flight = submission

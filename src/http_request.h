@@ -78,11 +78,6 @@ static inline enum lc_header lc_find_header(lc_text name)
     return LC_HEADER_UNKNOWN;
 }
 
-static inline bool lc_is_visible(char byte)
-{
-    return byte > ' ' && byte < 0x7f;
-}
-
 static inline bool lc_is_digit(char byte)
 {
     return byte >= '0' && byte <= '9';
@@ -118,16 +113,6 @@ static inline bool lc_read_length(lc_text value, uint32_t *length)
     return *length <= LC_BODY_BYTES_MAX;
 }
 
-static inline bool lc_is_bare_key(lc_text value)
-{
-    if (value.length == 0 || value.length > LC_KEY_BYTES_MAX || value.start[0] == '"')
-        return false;
-    for (uint32_t i = 0; i < value.length; i++)
-        if (!lc_is_visible(value.start[i]))
-            return false;
-    return true;
-}
-
 static inline bool lc_take_header(lc_text name, lc_text value, lc_request *request)
 {
     enum lc_header header = lc_find_header(name);
@@ -144,7 +129,7 @@ static inline bool lc_take_header(lc_text name, lc_text value, lc_request *reque
                || lc_equals(value, "application/json; charset=utf-8", 31);
     case LC_HEADER_KEY:
         request->key = value;
-        return lc_is_bare_key(value);
+        return lc_is_key(value) && value.start[0] != '"';
     case LC_HEADER_CONNECTION:
         return lc_equals(value, "keep-alive", 10);
     case LC_HEADER_IGNORED:

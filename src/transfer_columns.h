@@ -124,26 +124,12 @@ static inline enum lc_cell lc_read_cell(const lc_column *column, int64_t row, lc
     }
 }
 
-static inline bool lc_is_of(lc_text text, uint8_t byte_class, uint32_t length_max)
-{
-    if (text.length == 0 || text.length > length_max)
-        return false;
-    uint8_t common = byte_class;
-    for (uint32_t i = 0; i < text.length; i++)
-        common &= lc_byte_classes[(uint8_t)text.start[i]];
-    return common != 0;
-}
-
 /* Whether a text is what a member may be. An empty memo is none. */
 static inline bool lc_is_member(lc_text text, enum lc_member member)
 {
     switch (member) {
     case LC_MEMBER_KEY:
-        /* A quote and a backslash are in a key; only JSON has to write them otherwise. */
-        for (uint32_t i = 0; i < text.length; i++)
-            if (text.start[i] <= ' ' || text.start[i] >= 0x7f)
-                return false;
-        return text.length > 0 && text.length <= LC_KEY_BYTES_MAX;
+        return lc_is_key(text);
     case LC_MEMBER_MEMO:
         if (text.length > LC_MEMO_BYTES_MAX)
             return false;
@@ -152,7 +138,8 @@ static inline bool lc_is_member(lc_text text, enum lc_member member)
                 return false;
         return lc_is_memo(text);
     default:
-        return lc_is_of(text, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX);
+        return text.length > 0 && text.length <= LC_ACCOUNT_ID_BYTES_MAX
+               && lc_is_class(text, LC_BYTE_ID);
     }
 }
 

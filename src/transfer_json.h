@@ -56,12 +56,28 @@ static const uint8_t lc_byte_classes[256] = {
     [0x80 ... 0xff] = LC_BYTE_MEMO,
 };
 
+/* Whether all bytes of a text are of one class. Without a branch for each, since they nearly always
+ * are. */
 static inline bool lc_is_class(lc_text text, uint8_t byte_class)
 {
+    uint8_t common = byte_class;
     for (uint32_t i = 0; i < text.length; i++)
-        if (!(lc_byte_classes[(uint8_t)text.start[i]] & byte_class))
+        common &= lc_byte_classes[(uint8_t)text.start[i]];
+    return common != 0;
+}
+
+static inline bool lc_is_visible(char byte)
+{
+    return byte > ' ' && byte < 0x7f;
+}
+
+/* A key as it is. A quote and a backslash may be in one; only JSON has to write them otherwise. */
+static inline bool lc_is_key(lc_text text)
+{
+    for (uint32_t i = 0; i < text.length; i++)
+        if (!lc_is_visible(text.start[i]))
             return false;
-    return true;
+    return text.length > 0 && text.length <= LC_KEY_BYTES_MAX;
 }
 
 static inline const char *lc_skip_space(const char *at, const char *end)

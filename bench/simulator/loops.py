@@ -7,6 +7,7 @@ coordinated omission). How a client asks is not known here.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from .clients import CLOCK, Client, Crew
 from .patterns import Floats, Pattern
 
 
-class Loop:
+class Loop(ABC):
     """What both loops have: clients, an end, and the moment when it is reached."""
 
     def __init__(self, crew: Crew, clients: Sequence[Client]) -> None:
@@ -25,17 +26,17 @@ class Loop:
         crew.release = self.take_free
 
     @property
+    @abstractmethod
     def is_over(self) -> bool:
         """Whether nothing is offered any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def begin(self, started_s: float) -> None:
         """Start offering; the run has begun at this time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_free(self, client: Client) -> None:
         """Take back a client that has come to the end of an intent."""
-        raise NotImplementedError
 
     def tick(self, now_s: float) -> None:
         """Give up tries that have taken too long."""
