@@ -30,7 +30,10 @@ POLL_INTERVAL_S = 0.05
 ACCOUNTS = 1_000
 CONNECTIONS = 64
 SETTLING_S = 0.5
-"""How long a load runs before anything is looked at, and how long it goes on afterwards."""
+"""How long a load runs before anything is looked at, and how long it goes on afterwards.
+
+These sleeps wait for no condition: they are how long a measurement lasts.
+"""
 
 SAMPLER_START_S = 2.0
 """How much longer a load runs under py-spy, which reads the symbols of all libraries first."""
