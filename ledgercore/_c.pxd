@@ -136,6 +136,7 @@ cdef extern from "index.h" nogil:
         const lc_index* index, const lc_account* accounts, const char* ids,
         uint64_t hash, const char* id, size_t length
     )
+    void lc_index_prefetch(const lc_index* index, uint64_t hash)
     void lc_index_insert(lc_index* index, uint64_t hash, uint32_t slot)
 
 

@@ -44,6 +44,8 @@ cdef class Ledger:
     cdef int64_t now(self) noexcept nogil
     cdef uint64_t hash_id(self, const char* id, size_t length) noexcept nogil
     cdef uint32_t find(self, const char* id, size_t length) noexcept nogil
+    cdef uint32_t find_hashed(self, uint64_t hash, const char* id, size_t length) noexcept nogil
+    cdef uint64_t prefetch_id(self, const char* id, size_t length) noexcept nogil
     cdef bint is_open(self, uint32_t slot) noexcept nogil
     cdef uint8_t judge(
         self, const lc_record* transfer, int64_t* source_after, int64_t* target_after

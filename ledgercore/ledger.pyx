@@ -17,9 +17,9 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from ledgercore._c cimport *
 
-import numpy as np
-
 cimport cython
+
+import numpy as np
 
 from .memory import plan_key_levels, reserve
 
@@ -60,10 +60,8 @@ cdef inline void start_transfer(
 ) noexcept nogil:
     memset(transfer, 0, sizeof(lc_record))
     transfer.kind = LC_TRANSFER
-    transfer.key[0] = row.key[0]
-    transfer.key[1] = row.key[1]
-    transfer.source = row.source
-    transfer.target = row.target
+    transfer.key[0], transfer.key[1] = row.key[0], row.key[1]
+    transfer.source, transfer.target = row.source, row.target
     transfer.amount = row.amount
     transfer.time_ns = time_ns
 
@@ -160,9 +158,17 @@ cdef class Ledger:
         return lc_siphash(self.hash_key, id, length).low
 
     cdef uint32_t find(self, const char* id, size_t length) noexcept nogil:
-        cdef uint64_t hash = self.hash_id(id, length)
+        return self.find_hashed(self.hash_id(id, length), id, length)
+
+    cdef uint32_t find_hashed(self, uint64_t hash, const char* id, size_t length) noexcept nogil:
         cdef lc_index* index = &self.indexes[load_32(&self.index_level)]
         return lc_index_find(index, self.account, self.ids, hash, id, length)
+
+    cdef uint64_t prefetch_id(self, const char* id, size_t length) noexcept nogil:
+        """Return the hash of an id; its bucket is on the way into the cache."""
+        cdef uint64_t hash = self.hash_id(id, length)
+        lc_index_prefetch(&self.indexes[load_32(&self.index_level)], hash)
+        return hash
 
     cdef inline bint is_open(self, uint32_t slot) noexcept nogil:
         return slot < self.accounts_max and load_flags(&self.account[slot].flags) & LC_OPEN
@@ -245,8 +251,7 @@ cdef class Ledger:
         return transfer.source != source or transfer.target != target
 
     cdef inline uint64_t party(self, uint32_t slot, const char* id, size_t length) noexcept nogil:
-        """What stands for one side of a transfer in its payload's digest: the hash of the id,
-        whether or not an account of that id exists by now."""
+        """One side of a transfer in its payload's digest: by its id, which may exist by now."""
         if length > 0:
             return self.hash_id(id, length)
         return self.account[slot].id_hash if self.is_open(slot) else lc_mix(slot)
@@ -330,8 +335,7 @@ cdef class Ledger:
         self, const lc_record* transfer, uint64_t digest, uint64_t hash, lc_key_stripe* stripe
     ) noexcept nogil:
         cdef lc_key_entry entry
-        entry.key[0] = transfer.key[0]
-        entry.key[1] = transfer.key[1]
+        entry.key[0], entry.key[1] = transfer.key[0], transfer.key[1]
         entry.lsn_status = (
             <uint64_t> self.keys.ttl_current << 56 | transfer.lsn << 8 | transfer.status
         )

@@ -42,9 +42,10 @@ cdef class Pipeline:
     cdef void work(self, lc_queue* queue) noexcept nogil
     cdef int apply_whole(self, submission_t* submission) noexcept nogil
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil
-    cdef void finish(self, submission_t* submission) noexcept nogil
+    cdef void tell(self) noexcept nogil
+    cdef bint finish(self, submission_t* submission) noexcept nogil
     cdef void let_wait(self, submission_t* submission) noexcept nogil
-    cdef void finish_awaiting(self) noexcept nogil
+    cdef bint finish_awaiting(self) noexcept nogil
     cdef void write_groups(self) noexcept nogil
     cdef char* text_buffer(self) noexcept nogil
     cdef bint wait_published(self, uint64_t lsn, int* error) noexcept nogil

@@ -121,8 +121,9 @@ cdef class Pipeline:
     cdef void wake_journal(self) noexcept nogil:
         pthread_mutex_lock(&self.wake)
         self.has_news = True
-        pthread_cond_signal(&self.published)
         pthread_mutex_unlock(&self.wake)
+        # Only now: who is woken on this core takes it at once, and would wait for the mutex.
+        pthread_cond_signal(&self.published)
 
     cdef int wait_durable(self, uint64_t lsn) noexcept nogil:
         """Wait until `lsn` is durable; returns an errno if the journal fails before."""
@@ -177,6 +178,7 @@ cdef class Pipeline:
         return error
 
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil:
+        cdef bint is_first = False
         pthread_mutex_lock(&self.state)
         if (
             self.journal is None or self.error != 0 or submission.failed
@@ -184,21 +186,29 @@ cdef class Pipeline:
         ):
             if submission.rest_lsn > self.durable and self.error != 0:
                 submission.failed = True
-            self.finish(submission)
+            is_first = self.finish(submission)
         else:
             self.let_wait(submission)
         pthread_mutex_unlock(&self.state)
+        if is_first:
+            self.tell()
 
-    cdef void finish(self, submission_t* submission) noexcept nogil:
-        """Hand a submission to `completed`; the eventfd is written when the list was empty."""
+    cdef void tell(self) noexcept nogil:
+        """Wake who calls `completed`. Without a lock held, since that takes one at once."""
         cdef uint64_t one = 1
-        if self.finished == NULL:
-            write(self.event_fd, &one, sizeof(one))
+        write(self.event_fd, &one, sizeof(one))
+
+    cdef bint finish(self, submission_t* submission) noexcept nogil:
+        """Hand a submission to `completed`; whether the list was empty, so that `tell` is due."""
+        cdef bint is_first = self.finished == NULL
         submission.next = self.finished
         self.finished = submission
+        return is_first
 
-    cdef void finish_awaiting(self) noexcept nogil:
-        """Finish what was waiting for the present `durable` (or for nothing any more), in order."""
+    cdef bint finish_awaiting(self) noexcept nogil:
+        """Finish what was waiting for the present `durable` (or for nothing any more), in order;
+        whether `tell` is due."""
+        cdef bint is_first = False
         cdef submission_t* submission = self.awaiting
         cdef submission_t* following
         self.awaiting = self.awaiting_last = NULL
@@ -206,10 +216,11 @@ cdef class Pipeline:
             following = submission.next
             if submission.rest_lsn <= self.durable or self.error != 0:
                 submission.failed = submission.rest_lsn > self.durable
-                self.finish(submission)
+                is_first = self.finish(submission) or is_first
             else:
                 self.let_wait(submission)
             submission = following
+        return is_first
 
     cdef void let_wait(self, submission_t* submission) noexcept nogil:
         """Append a submission to those that wait to be durable."""
@@ -288,16 +299,17 @@ cdef class Pipeline:
         pthread_mutex_lock(&self.state)
         self.durable = lsn
         self.groups += 1
-        self.finish_awaiting()
-        pthread_cond_broadcast(&self.settled)
+        cdef bint is_first = self.finish_awaiting()
         pthread_mutex_unlock(&self.state)
+        pthread_cond_broadcast(&self.settled)
+        if is_first:
+            self.tell()
 
     cdef void fail(self, int error) noexcept nogil:
         """Acknowledge nothing any more, for good. The eventfd tells, even where nobody waits."""
-        cdef uint64_t one = 1
         pthread_mutex_lock(&self.state)
         self.error = error
         self.finish_awaiting()
-        write(self.event_fd, &one, sizeof(one))
-        pthread_cond_broadcast(&self.settled)
         pthread_mutex_unlock(&self.state)
+        pthread_cond_broadcast(&self.settled)
+        self.tell()

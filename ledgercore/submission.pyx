@@ -179,17 +179,20 @@ cdef class Submission:
         record.key[1] = key.high
         record.amount = amount
         record.text_offset = self.data.text_used
-        record.source = self.ledger.find(source.start, source.length)
+        # Both ids are hashed before either is looked up, so that the misses of memory overlap.
+        cdef uint64_t source_hash = self.ledger.prefetch_id(source.start, source.length)
+        cdef uint64_t target_hash = self.ledger.prefetch_id(target.start, target.length)
+        record.source = self.ledger.find_hashed(source_hash, source.start, source.length)
         if record.source == LC_SLOT_NONE:
             record.first_length = source.length
             self.add_text(record, source.start, source.length)
-        record.target = self.ledger.find(target.start, target.length)
+        record.target = self.ledger.find_hashed(target_hash, target.start, target.length)
         if record.target == LC_SLOT_NONE:
             record.second_length = target.length
             self.add_text(record, target.start, target.length)
         self.add_text(record, memo.start, memo.length)
         if self.data.count == 0:
-            self.data.segment_hash = self.ledger.hash_id(source.start, source.length)
+            self.data.segment_hash = source_hash
         self.data.count += 1
         return self.data.count - 1
 

@@ -153,6 +153,9 @@ class Batcher:
                 self._abandon(submission, waiters)
                 continue
             deliver(submission, waiters)
+        # The engine wakes the loop when it fails, whether or not somebody waits.
+        if self._engine.failure is not None:
+            self._on_failure()
         if self._idle is not None and not self._waiters and not self._idle.done():
             self._idle.set_result(None)
 

@@ -30,7 +30,8 @@ GRACE_S = 0.5
 """How long the port waits for the ledger, so that a small one is ready when the port opens."""
 DRAIN_S = 10.0
 """How long a stopping server waits for the engine to answer what is under way."""
-WATCH_INTERVAL_S = 0.25
+START_INTERVAL_S = 0.05
+"""How long between two looks whether the server serves yet."""
 THREADS = 4
 CALLS_MAX = 256
 """How many blocking calls may be under way; what goes beyond is refused at once."""
@@ -74,6 +75,7 @@ class Lifecycle:
         self._batcher: Batcher | None = None
         self._opening: asyncio.Task[None] | None = None
         self._is_stopping = threading.Event()
+        self._app: App | None = None
         self._watching: asyncio.TimerHandle | None = None
         self._threads = ThreadPoolExecutor(THREADS, "ledgercore-blocking")
         self._calls: set[asyncio.Future[Any]] = set()
@@ -132,19 +134,17 @@ class Lifecycle:
         await asyncio.wait([self._opening], timeout=GRACE_S)
 
     def watch(self, app: App) -> None:
-        """Stop the app when that is wanted or the engine has failed; until then, look again.
+        """Stop the app as soon as it serves, if that was wanted meanwhile or the ledger has failed.
 
-        The engine tells of a failure by the work that fails with it, so this is for an idle server.
-        An app is stopped from here alone, and not before it serves: until then it would forget.
+        Before it serves it would forget. Once it does, the loop itself heeds signals, and `fail`
+        stops it, so that a server without work never wakes up.
         """
-        if self._engine is not None and self._engine.failure is not None:
-            self.fail(self._engine.failure)
-        is_over = self.is_stop_wanted or self.state is State.FAILED
-        if is_over and app.state.is_running:
+        self._app = app
+        if not app.state.is_running:
+            loop = asyncio.get_running_loop()
+            self._watching = loop.call_later(START_INTERVAL_S, self.watch, app)
+        elif self.is_stop_wanted or self.state is State.FAILED:
             app.stop()
-            return
-        loop = asyncio.get_running_loop()
-        self._watching = loop.call_later(WATCH_INTERVAL_S, self.watch, app)
 
     async def stop(self, app: App) -> None:
         """Take no more requests, and finish those that are under way."""
@@ -176,6 +176,9 @@ class Lifecycle:
             self.failure = reason
             self._enter(State.FAILED)
             logger.error("%s", reason, exc_info=bug)
+            if self._app is not None and self._app.state.is_running:
+                # Once those who wait in this turn of the loop have been told.
+                asyncio.get_running_loop().call_soon(self._app.stop)
 
     def _enter(self, state: State) -> None:
         self.state = state

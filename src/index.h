@@ -37,6 +37,12 @@ static inline uint32_t lc_index_find(const lc_index *index, const lc_account *ac
     }
 }
 
+/* Ask for the memory that lc_index_find reads first. */
+static inline void lc_index_prefetch(const lc_index *index, uint64_t hash)
+{
+    __builtin_prefetch(&index->buckets[hash & index->mask]);
+}
+
 /* Publish an account that is not in the index yet. The caller has seen to it that there is room. */
 static inline void lc_index_insert(lc_index *index, uint64_t hash, uint32_t slot)
 {

@@ -44,6 +44,7 @@ class ScriptedEngine:
         self.taken: list[tuple[int, ScriptedSubmission]] = []
         self.barriers: list[tuple[int | None, ScriptedSubmission]] = []
         self.error: Exception | None = None
+        self.failure: str | None = None
         self._done: list[ScriptedSubmission] = []
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK)
 
@@ -222,6 +223,17 @@ async def test_failed_engine_takes_nothing(
     (task,) = await start(batcher.transfer(request_of(1)))
     with pytest.raises(EngineFailed):
         await task
+    assert failures == ["failed"]
+
+
+async def test_failure_of_an_idle_engine_is_told(
+    batcher: Batcher, engine: ScriptedEngine, failures: list[str]
+) -> None:
+    engine.failure = "no space"
+    os.eventfd_write(engine.fileno(), 1)
+    async with asyncio.timeout(30):
+        while not failures:
+            await turn()
     assert failures == ["failed"]
 
 

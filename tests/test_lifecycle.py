@@ -97,13 +97,12 @@ async def test_app_is_not_stopped_before_it_serves(settings: Settings) -> None:
     await lifecycle.close(app)
 
 
-async def test_idle_server_sees_its_engine_fail(settings: Settings) -> None:
+async def test_failure_stops_an_app_that_serves(settings: Settings) -> None:
     lifecycle, app = Lifecycle(settings), App()
-    lifecycle.state = State.READY
-    engine: Any = SimpleNamespace(failure=None, close=lambda: None)
-    lifecycle._engine = engine
     lifecycle.watch(app)
-    engine.failure = "no space"
+    assert lifecycle._watching is None  # An idle server does not wake up to look.
+    lifecycle.fail("no space")
+    assert not app.stopped.is_set()  # Who waits in this turn is told first.
     await asyncio.wait_for(app.stopped.wait(), 30)
     assert lifecycle.failure == "no space"
     assert refusal_of(lifecycle) is problems.JOURNAL_FAILED
