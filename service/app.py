@@ -15,6 +15,7 @@ from sanic.config import Config
 from .handlers import install_handlers
 from .heads import StrictRequest
 from .lifecycle import Lifecycle
+from .protocol import LedgerProtocol
 from .routes import ledger_routes
 from .settings import Settings
 
@@ -55,14 +56,19 @@ _count_app = count(1)
 
 
 class LedgerApp(Sanic[Config, SimpleNamespace]):
-    """An app that forgets no order to stop.
+    """An app with the protocol of this service, that forgets no order to stop."""
 
-    A signal may come when the port is open already and the loop is still starting. Sanic stops that
-    start, which has come to its end anyway, and then serves on for ever.
-    """
+    def prepare(self, *arguments: Any, **options: Any) -> None:
+        """Get ready to serve; by LedgerProtocol, whatever command begins it."""
+        options["protocol"] = options.get("protocol") or LedgerProtocol
+        super().prepare(*arguments, **options)
 
     def stop(self, terminate: bool = True, unregister: bool = False) -> None:
-        """Stop serving, now or as soon as it has begun."""
+        """Stop serving, now or as soon as it has begun.
+
+        A signal may come when the port is open already and the loop is still starting. Sanic stops
+        that start, which has come to its end anyway, and then serves on for ever.
+        """
         if self.state.is_running:
             super().stop(terminate, unregister)
         else:

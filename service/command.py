@@ -20,7 +20,6 @@ from ledgercore import Engine
 from .administration import admin
 from .app import LedgerApp, create_app
 from .lifecycle import Lifecycle
-from .protocol import LedgerProtocol
 from .settings import InvalidSetting, Settings, environment_name
 
 BACKLOG = 1024
@@ -102,9 +101,7 @@ def serve(insecure_remote: bool, **texts: str) -> None:
     lifecycle: Lifecycle = app.ctx.lifecycle
     lifecycle.on_ready = lambda engine: _announce(engine, settings, listener)
     _heed_signals(app)
-    app.run(
-        sock=listener, backlog=BACKLOG, protocol=LedgerProtocol, single_process=True, motd=False
-    )
+    app.run(sock=listener, backlog=BACKLOG, single_process=True, motd=False)
     sys.exit(0 if lifecycle.failure is None else 1)
 
 

@@ -40,7 +40,7 @@ class OrdinaryProtocol(HttpProtocol):
 
 
 PROTOCOLS = {"native": LedgerProtocol, "ordinary": OrdinaryProtocol, "sanic": HttpProtocol}
-"""The ways in which a request may be served; `sanic` is that of Sanic's own command."""
+"""The ways in which a request may be served; `sanic` is that of Sanic itself."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,14 @@ def wait_until(
     return result
 
 
+def try_get(url: str) -> httpx.Response | None:
+    """Return what a server answers; None where nobody does."""
+    try:
+        return httpx.get(url)
+    except httpx.TransportError:
+        return None
+
+
 def make_environment(**settings: str) -> dict[str, str]:
     """Return the environment of a server, in which nothing is set that the test has not set."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith("LEDGERCORE_")}

@@ -1,5 +1,10 @@
 """The app as a factory, for Sanic's own command and test client."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -9,6 +14,8 @@ from sanic import Sanic
 from service import lifecycle
 from service.app import create_app
 from service.settings import InvalidSetting, Settings
+from tests.local import RawConnection
+from tests.support import DEADLINE_S, make_environment, try_get, wait_until
 
 
 def test_settings_are_given(tmp_path: Path) -> None:
@@ -38,6 +45,34 @@ def test_apps_of_one_process_have_names_of_their_own() -> None:
 def test_making_an_app_opens_nothing(tmp_path: Path) -> None:
     create_app(Settings(data=str(tmp_path / "ledger")))
     assert not (tmp_path / "ledger").exists()
+
+
+def test_sanics_own_command_serves_by_our_protocol(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "sanic", "service.app:create_app", "--factory"]
+    environment = make_environment(LEDGERCORE_DATA=str(tmp_path / "ledger"))
+    with subprocess.Popen(
+        [*command, f"--port={port}", "--workers=1"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: try_get(f"{url}/readyz"), "the server to be ready")
+            # Sanic's own protocol takes this size of a chunk; ours, and all others, do not.
+            head = b"POST /transfer HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            with RawConnection(("127.0.0.1", port)) as connection:
+                connection.send(head + b"0x2\r\n{}\r\n0\r\n\r\n")
+                answer = connection.read_answer()
+                assert answer is not None and answer.status == 400
+                assert connection.read_to_end() == b""
+        finally:
+            # The manager of Sanic's workers heeds no signal until they have told that they are up.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=DEADLINE_S)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

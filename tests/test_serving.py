@@ -19,15 +19,9 @@ from tests.support import (
     open_accounts,
     post_transfer,
     run_command,
+    try_get,
     wait_until,
 )
-
-
-def try_get(url: str) -> httpx.Response | None:
-    try:
-        return httpx.get(url)
-    except httpx.TransportError:
-        return None
 
 
 def send_raw(url: str, key: str, source: str, target: str, amount: int) -> socket.socket:
