@@ -88,8 +88,12 @@ class Server:
     @property
     def url(self) -> str:
         """The address of the server; waits until it serves."""
+        # A server that has recovered tells that first, in a line of its own.
         wait_until(
-            lambda: self.stdout.endswith("\n") or self.process.poll() is not None,
+            lambda: (
+                ("http://" in self.stdout and self.stdout.endswith("\n"))
+                or self.process.poll() is not None
+            ),
             "the server to be ready",
         )
         assert self.process.poll() is None, self.stderr
