@@ -90,6 +90,7 @@ class KeyRing:
         try:
             state = find_state(self._path)
             if state is not None and state == self._state:
+                self._warning = ""
                 return
             file = None if state is None else read_file(self._path)
         except KeyFileError as error:
@@ -131,9 +132,11 @@ class KeyRing:
         self._generation += 1
 
     def _keep(self, error: KeyFileError) -> None:
-        """Go on with the last good keys; with none at all if there were none."""
-        # What is wrong may be a mode, which no state shows, so that the next look reads again.
-        self._state = None
+        """Go on with the last good keys; with none at all if there were none.
+
+        Their state stays too, so that every look reads again until the file is sound: what is wrong
+        may be its mode, which is no part of a state.
+        """
         if not self._is_closed:
             self._is_closed = True
             self._generation += 1
@@ -141,6 +144,7 @@ class KeyRing:
 
     def _lose(self) -> None:
         """Let nobody in: the file is gone, and to let everybody in would be worse."""
+        # The same file may come back, in the same state, and has to be read then.
         self._state = None
         if self._keys:
             self._keys = {}

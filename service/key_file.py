@@ -253,7 +253,6 @@ def _write_keys(path: Path, credentials: Sequence[Credential]) -> None:
     beside.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(beside, flags, FILE_MODE), "wb") as file:
-        os.fchmod(file.fileno(), FILE_MODE)
         _give_to_owner(file.fileno(), path.parent)
         file.write(msgspec.json.format(text, indent=1) + b"\n")
         file.flush()

@@ -162,6 +162,33 @@ def test_without_its_file_it_lets_nobody_in(
     assert ring.authenticate(again.token) == again.credential
 
 
+def test_a_file_that_comes_back_is_read_again(path: Path, clock: Clock, look: Look) -> None:
+    new = create_key(path, "shop", Scope.READ)
+    ring = KeyRing(path, clock)
+    elsewhere = path.rename(path.with_suffix(".away"))
+    look(ring)
+    check_closed(ring, new)
+    elsewhere.rename(path)
+    look(ring)
+    assert ring.authenticate(new.token) == new.credential
+
+
+def test_a_warning_that_is_over_is_given_again(
+    path: Path, clock: Clock, look: Look, caplog: pytest.LogCaptureFixture
+) -> None:
+    create_key(path, "shop", Scope.READ)
+    ring = KeyRing(path, clock)
+    for _ in range(2):
+        sound = path.rename(path.with_suffix(".sound"))
+        path.write_bytes(b"{")
+        path.chmod(0o600)
+        look(ring)
+        look(ring)
+        sound.replace(path)
+        look(ring)
+    assert len(caplog.records) == 2
+
+
 def test_without_any_key_it_lets_nobody_in(path: Path, clock: Clock, look: Look) -> None:
     new = create_key(path, "shop", Scope.READ)
     ring = KeyRing(path, clock)
