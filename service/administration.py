@@ -1,7 +1,8 @@
 """The commands `ledgercore admin ...`: looking after a data directory that nobody serves.
 
 This module owns what these commands print and how they exit. It never reads a file of the
-directory itself, and never works beside a running server: the engine's lock sees to that.
+directory itself, and never works beside a running server: the engine's lock sees to that. Only
+the group `keys`, which is a module of its own, has another file and another lock.
 """
 
 import sys
@@ -14,6 +15,8 @@ import click
 
 import ledgercore
 from ledgercore import Account, Engine, Inspection, LedgerError, Verification
+
+from .command_keys import keys
 
 PAGE = 1000
 
@@ -56,7 +59,10 @@ def report_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, R
 
 @click.group()
 def admin() -> None:
-    """Look after a data directory. All of this is offline: no server may hold the directory."""
+    """Look after a data directory. All but `keys` is offline: no server may hold the directory."""
+
+
+admin.add_command(keys)
 
 
 # -- the journal -----------------------------------------------------------------------------
