@@ -18,7 +18,8 @@ cdef extern from "status.h" nogil:
     const uint8_t LC_APPLIED, LC_SOURCE_NOT_FOUND, LC_TARGET_NOT_FOUND, LC_SAME_ACCOUNT
     const uint8_t LC_ASSET_MISMATCH, LC_SOURCE_FROZEN, LC_TARGET_FROZEN, LC_INSUFFICIENT_FUNDS
     const uint8_t LC_CEILING_EXCEEDED, LC_BALANCE_OVERFLOW, LC_OUTCOME_END
-    const uint8_t LC_KEY_MISSING, LC_AMOUNT_INVALID, LC_KEY_REUSED, LC_KEYS_FULL, LC_STATUS_END
+    const uint8_t LC_KEY_MISSING, LC_AMOUNT_INVALID, LC_KEY_REUSED, LC_KEYS_FULL
+    const uint8_t LC_DEADLINE_PASSED, LC_STATUS_END
     const char* lc_status_name(int status)
 
 
@@ -86,6 +87,8 @@ cdef extern from "http_request.h" nogil:
 
     ctypedef struct lc_request:
         lc_transfer_json transfer
+        lc_text token
+        uint32_t timeout_ms
 
     int lc_read_request(const char* start, const char* end, lc_request* request)
 

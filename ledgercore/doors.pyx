@@ -55,9 +55,7 @@ cdef class Doors(Pipeline):
             return False
         self.enter()
         with nogil:
-            self.ledger.apply_records(
-                data.records, data.text, data.outcomes, data.count, &data.rest_lsn
-            )
+            self.apply_part(data, 0, data.count)
             data.done = data.count
             self.settle(data.outcomes, data.count)
             self.finish_when_durable(data)

@@ -40,6 +40,9 @@ cdef class Pipeline:
     cdef void wake_journal(self) noexcept nogil
     cdef int wait_durable(self, uint64_t lsn) noexcept nogil
     cdef void work(self, lc_queue* queue) noexcept nogil
+    cdef void apply_part(
+        self, submission_t* submission, uint32_t first, uint32_t count
+    ) noexcept nogil
     cdef int apply_whole(self, submission_t* submission) noexcept nogil
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil
     cdef void tell(self) noexcept nogil

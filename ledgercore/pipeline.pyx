@@ -11,8 +11,8 @@ There is one order of locks here: a queue's mutex, `wake` and `state` are never 
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memmove
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+from libc.string cimport memmove, memset
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport write
 
 from ledgercore._c cimport *
@@ -31,6 +31,18 @@ cdef enum:
     HERE_MAX = 512  # To apply so many takes no longer than to wake a worker, or a few times that.
     REST_MS = 50  # After this long without work the journal writes its seal.
     TEXT_BYTES_FULL = (1 << 20) - 2 * 384  # LC_FRAME_TEXT_BYTES_MAX, less what two records may add.
+
+
+cdef inline int64_t monotonic_ns() noexcept nogil:
+    cdef timespec clock
+    clock_gettime(CLOCK_MONOTONIC, &clock)
+    return clock.tv_sec * 1000000000 + clock.tv_nsec
+
+
+cdef inline bint is_late(
+    const submission_t* submission, uint32_t row, int64_t now_ns
+) noexcept nogil:
+    return 0 < submission.deadlines[row] <= now_ns
 
 
 cdef class Pipeline:
@@ -169,13 +181,38 @@ cdef class Pipeline:
             count = min(self.batch_max, submission.count - submission.done)
             error = self.reserve(count)
             if error == 0:
-                self.ledger.apply_records(
-                    submission.records + submission.done, submission.text,
-                    submission.outcomes + submission.done, count, &submission.rest_lsn
-                )
+                self.apply_part(submission, submission.done, count)
                 self.settle(submission.outcomes + submission.done, count)
                 submission.done += count
         return error
+
+    cdef void apply_part(
+        self, submission_t* submission, uint32_t first, uint32_t count
+    ) noexcept nogil:
+        """Apply rows in their order, but for those whose deadline has passed."""
+        cdef uint32_t next, end = first + count
+        cdef int64_t now_ns
+        if submission.deadlines == NULL:
+            self.ledger.apply_records(
+                submission.records + first, submission.text, submission.outcomes + first, count,
+                &submission.rest_lsn
+            )
+            return
+        now_ns = monotonic_ns()
+        while first < end:
+            next = first
+            while next < end and not is_late(submission, next, now_ns):
+                next += 1
+            if next > first:
+                self.ledger.apply_records(
+                    submission.records + first, submission.text, submission.outcomes + first,
+                    next - first, &submission.rest_lsn
+                )
+            while next < end and is_late(submission, next, now_ns):
+                memset(&submission.outcomes[next], 0, sizeof(lc_outcome))
+                submission.outcomes[next].status = LC_DEADLINE_PASSED
+                next += 1
+            first = next
 
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil:
         cdef bint is_first = False

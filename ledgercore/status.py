@@ -44,6 +44,8 @@ class Status(IntEnum):
     """The key already belongs to a transfer with another payload, which is untouched."""
     KEYS_FULL = 67
     """The key table is full, and it never forgets early."""
+    DEADLINE_PASSED = 68
+    """Its deadline passed before the kernel took it, so it never will."""
 
     @property
     def is_outcome(self) -> bool:

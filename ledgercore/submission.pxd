@@ -10,6 +10,7 @@ cdef struct submission_t:
     lc_record* records
     lc_outcome* outcomes
     char* text
+    int64_t* deadlines  # of each row, by CLOCK_MONOTONIC in ns, 0 for none; NULL: none has one
     uint32_t count, capacity, text_used, text_capacity
     uint32_t done  # how many of them have been applied
     uint64_t segment_hash  # of the source of the first
@@ -30,7 +31,9 @@ cdef class Submission:
     cdef int64_t put(
         self, lc_text scope, lc_text source, lc_text target, int64_t amount, lc_text memo
     ) noexcept nogil
-    cdef int64_t put_unscoped(
-        self, lc_text key, lc_text source, lc_text target, int64_t amount, lc_text memo
+    cdef int64_t put_for(
+        self, lc_text client, lc_text key, lc_text source, lc_text target, int64_t amount,
+        lc_text memo
     ) noexcept nogil
+    cdef int set_deadline(self, uint32_t index, int64_t deadline_ns) noexcept nogil
     cdef void forget(self) noexcept nogil

@@ -46,6 +46,13 @@ class Submission:
         256 bytes of UTF-8. Raises InvalidArgument, or QueueFull if the submission is full.
         """
 
+    def limit_time(self, deadline_ns: int, index: int | None = None) -> None:
+        """Have the transfer at `index`, or all so far, applied before a time or not at all.
+
+        By time.monotonic_ns(). What the kernel has not taken by then it never takes, and its
+        status is DEADLINE_PASSED: nothing is stored. 0 takes a deadline away.
+        """
+
     def outcome(self, index: int) -> Outcome: ...
     def asset(self, index: int) -> str | None:
         """The asset of the transfer, None where an account of it did not exist."""

@@ -6,7 +6,7 @@ Its memory grows with what is put in, and stays where it is once it is submitted
 cimport cython
 from cpython.unicode cimport PyUnicode_GET_LENGTH
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from ledgercore._c cimport *
@@ -22,7 +22,7 @@ cdef extern from "Python.h":
     int64_t PyLong_AsLongLongAndOverflow(object number, int* overflow)
 
 cdef enum:
-    SCOPE_BYTES_MAX = 1 + 255
+    SCOPE_BYTES_MAX = 255 + 1 + 255
     RECORDS_MIN = 32
     TEXT_BYTES_MIN = 1024
 
@@ -88,6 +88,7 @@ cdef class Submission:
         free(self.data.records)
         free(self.data.outcomes)
         free(self.data.text)
+        free(self.data.deadlines)
 
     def __len__(self):
         return self.data.count
@@ -114,6 +115,9 @@ cdef class Submission:
                 return -1
             if grow(<void**> &data.outcomes, capacity * sizeof(lc_outcome)) < 0:
                 return -1
+            if data.deadlines != NULL:
+                if grow(<void**> &data.deadlines, capacity * sizeof(int64_t)) < 0:
+                    return -1
             data.capacity = capacity
         if data.text_used + text_bytes > data.text_capacity:
             capacity = max(data.text_capacity * 2, <uint32_t> TEXT_BYTES_MIN, text_bytes)
@@ -131,8 +135,8 @@ cdef class Submission:
         """Add a transfer and return its index."""
         cdef bytes scope, from_id, to_id, text
         cdef int64_t index = -1, number = 0
-        cdef lc_text key_text, source_text, target_text, no_memo
-        no_memo.start, no_memo.length = b"", 0
+        cdef lc_text key_text, source_text, target_text, nothing
+        nothing.start, nothing.length = b"", 0
         if self.data.owner != NULL or self.data.count >= self.count_max:
             raise QueueFull("the submission is full")
         # What is plain is read here; for all else arguments.py says whether it is right.
@@ -142,7 +146,7 @@ cdef class Submission:
             and read_text(source, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &source_text)
             and read_text(target, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &target_text)
         ):
-            index = self.put_unscoped(key_text, source_text, target_text, number, no_memo)
+            index = self.put_for(nothing, key_text, source_text, target_text, number, nothing)
         else:
             scope, from_id = check_scope(key, client), check_id("source", source)
             to_id, number = check_id("target", target), check_amount(amount)
@@ -152,17 +156,39 @@ cdef class Submission:
             raise MemoryError()
         return index
 
-    cdef int64_t put_unscoped(
-        self, lc_text key, lc_text source, lc_text target, int64_t amount, lc_text memo
+    cdef int64_t put_for(
+        self, lc_text client, lc_text key, lc_text source, lc_text target, int64_t amount,
+        lc_text memo
     ) noexcept nogil:
-        """Do as `put` for a key that has the scope of no client."""
+        """Do as `put` for a client of at most 255 bytes, of length 0 for none, and its key."""
         cdef char bytes_of_scope[SCOPE_BYTES_MAX]
         cdef lc_text scope
-        bytes_of_scope[0] = 0
-        memcpy(bytes_of_scope + 1, key.start, key.length)
+        memcpy(bytes_of_scope, client.start, client.length)
+        bytes_of_scope[client.length] = 0
+        memcpy(bytes_of_scope + client.length + 1, key.start, key.length)
         scope.start = bytes_of_scope
-        scope.length = 1 + key.length
+        scope.length = client.length + 1 + key.length
         return self.put(scope, source, target, amount, memo)
+
+    cdef int set_deadline(self, uint32_t index, int64_t deadline_ns) noexcept nogil:
+        """Let a row be applied before a time or not at all; -1 where there is no memory."""
+        cdef submission_t* data = &self.data
+        if data.deadlines == NULL:
+            data.deadlines = <int64_t*> calloc(data.capacity, sizeof(int64_t))
+            if data.deadlines == NULL:
+                return -1
+        data.deadlines[index] = deadline_ns
+        return 0
+
+    def limit_time(self, int64_t deadline_ns, index=None):
+        if self.data.owner != NULL:
+            raise ValueError("the submission was submitted before")
+        if index is not None and not 0 <= index < self.data.count:
+            raise IndexError(index)
+        cdef uint32_t row, first = 0 if index is None else index
+        for row in range(first, self.data.count if index is None else first + 1):
+            if self.set_deadline(row, deadline_ns) < 0:
+                raise MemoryError()
 
     cdef int64_t put(
         self, lc_text scope, lc_text source, lc_text target, int64_t amount, lc_text memo
@@ -191,6 +217,8 @@ cdef class Submission:
             record.second_length = target.length
             self.add_text(record, target.start, target.length)
         self.add_text(record, memo.start, memo.length)
+        if self.data.deadlines != NULL:
+            self.data.deadlines[self.data.count] = 0
         if self.data.count == 0:
             self.data.segment_hash = source_hash
         self.data.count += 1

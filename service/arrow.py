@@ -29,7 +29,6 @@ from sanic.response import HTTPResponse
 from ledgercore import Engine, Status, Submission
 
 from .answers import PreparedResponse
-from .batcher import CLIENT
 from .bulk import ITEMS_MAX
 from .columns import COLUMN_NAMES, ColumnFault, add_columns, check_stream, encode_outcomes
 from .problems import PAYLOAD_TOO_LARGE, STATUS_KINDS, UNSUPPORTED_MEDIA_TYPE, Problem
@@ -107,13 +106,13 @@ def is_arrow(content_types: Sequence[str]) -> bool:
 # -- the body --------------------------------------------------------------------------------
 
 
-def fill_submission(engine: Engine, body: bytes) -> Submission:
+def fill_submission(engine: Engine, body: bytes, client: str) -> Submission:
     """Return a submission of all transfers of a body; raises the problem that names a fault."""
     items_max = min(ITEMS_MAX, engine.options.queue_size)
     _check_frame(body, items_max)
     submission = engine.new_submission(items_max)
     try:
-        add_columns(submission, _open_stream(body), CLIENT.encode())
+        add_columns(submission, _open_stream(body), client.encode())
     except ColumnFault as fault:
         _refuse_column(fault)
     except MemoryError:

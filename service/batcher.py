@@ -11,12 +11,10 @@ from typing import TypeAlias
 
 from ledgercore import Engine, EngineFailed, LedgerError, Submission
 
+from .admission import Admission, Client
 from .problems import OUTCOME_UNKNOWN, Problem
-from .protocol import Connection, Desk, deliver
+from .protocol import Connection, Desk, deliver, give_back
 from .requests import TransferRequest
-
-CLIENT = ""
-"""The scope of all keys until requests carry credentials."""
 
 Waiter: TypeAlias = asyncio.Future[Submission] | Connection
 
@@ -29,9 +27,14 @@ class Batcher:
     """
 
     def __init__(
-        self, engine: Engine, loop: asyncio.AbstractEventLoop, on_failure: Callable[[], None]
+        self,
+        engine: Engine,
+        admission: Admission,
+        loop: asyncio.AbstractEventLoop,
+        on_failure: Callable[[], None],
     ) -> None:
         self._engine = engine
+        self._admission = admission
         self._loop = loop
         self._on_failure = on_failure
         self.desks = [Desk(segment) for segment in range(engine.segments)]
@@ -57,34 +60,47 @@ class Batcher:
             self._schedule_flush()
         return desk
 
-    async def transfer(self, request: TransferRequest) -> tuple[Submission, int]:
+    async def transfer(
+        self, client: Client, request: TransferRequest, deadline_ns: int = 0
+    ) -> tuple[Submission, int]:
         """Return the submission and the index of a transfer in it, once that is durable.
 
-        Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the problem
+        Its money was charged to the client, and is given back where it has not moved. Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the problem
         `outcome-unknown` where the journal failed under it.
         """
         desk = self.place(self._engine.segment_of(request.source))
         submission = desk.submission
         assert submission is not None
         index = submission.add(
-            CLIENT, request.key, request.source, request.target, request.amount, request.memo
+            client.name, request.key, request.source, request.target, request.amount, request.memo
         )
+        if deadline_ns > 0:
+            submission.limit_time(deadline_ns, index)
         waiter: asyncio.Future[Submission] = self._loop.create_future()
         desk.waiters.append(waiter)
         if submission.is_full:
             self.submit(desk)
-        await waiter
+        try:
+            await waiter
+        except LedgerError:
+            self._admission.give_back_money(client, submission, index)
+            raise
+        self._admission.settle(client, submission, index)
         return submission, index
 
-    async def apply(self, submission: Submission) -> None:
+    async def apply(self, client: Client, submission: Submission, deadline_ns: int = 0) -> None:
         """Return once a submission of one request is applied and durable. Raises as `transfer`."""
+        if deadline_ns > 0:
+            submission.limit_time(deadline_ns)
         waiter: asyncio.Future[Submission] = self._loop.create_future()
         self._waiters[submission] = [waiter]
         try:
             self._engine.submit(submission, submission.segment_hash % self._engine.segments)
         except LedgerError as error:
+            self._admission.give_back_money(client, submission)
             self._refuse(self._waiters.pop(submission), error)
         await waiter
+        self._admission.settle(client, submission)
 
     async def barrier(self, lsn: int | None = None) -> None:
         """Return once `lsn`, or without it all that is applied now, is durable."""
@@ -126,6 +142,7 @@ class Batcher:
         try:
             self._engine.submit(submission, desk.segment)
         except LedgerError as error:
+            give_back(submission, self._waiters[submission])
             self._refuse(self._waiters.pop(submission), error)
 
     def _submit_barrier(self) -> None:

@@ -16,7 +16,6 @@ from sanic.response import HTTPResponse
 from ledgercore import Engine, Status, Submission
 
 from .answers import PreparedResponse
-from .batcher import CLIENT
 from .problems import PAYLOAD_TOO_LARGE, QUEUE_FULL, STATUS_KINDS, ErrorItem, Problem
 from .requests import (
     ERRORS_MAX,
@@ -99,14 +98,14 @@ async def read_body(request: Request[Any, Any], take: Callable[[int], None]) -> 
     return bytes(body)
 
 
-def fill_submission(engine: Engine, body: bytes) -> Submission:
+def fill_submission(engine: Engine, body: bytes, client: str) -> Submission:
     """Return a submission of all transfers of a body; raises the problem that names the faults."""
     items_max = min(ITEMS_MAX, engine.options.queue_size)
     submission = engine.new_submission(items_max)
-    if not add_transfers(submission, body, CLIENT.encode()):
+    if not add_transfers(submission, body, client.encode()):
         for wanted in read_transfers(body, items_max):
             submission.add(
-                CLIENT, wanted.key, wanted.source, wanted.target, wanted.amount, wanted.memo
+                client, wanted.key, wanted.source, wanted.target, wanted.amount, wanted.memo
             )
     return submission
 

@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -19,6 +20,7 @@ from ledgercore import Engine
 
 from .administration import admin
 from .app import LedgerApp, create_app
+from .credentials import KeyFileError, KeyRing
 from .lifecycle import Lifecycle
 from .settings import InvalidSetting, Settings, environment_name
 
@@ -75,14 +77,18 @@ main.add_command(admin)
 @_setting("key_ttl_s", "Seconds that a key is remembered at least.")
 @_setting("segment_bytes", "Size of a journal file.")
 @_setting("snapshot_every", "Journal files between two snapshots; 0 makes none.")
-@click.option(
-    "--insecure-remote",
-    is_flag=True,
-    envvar=environment_name("insecure_remote"),
-    show_envvar=True,
-    help="Listen on an address that others can reach, though nobody is asked who they are.",
-)
-def serve(insecure_remote: bool, **texts: str) -> None:
+@_setting("keys_file", "File of the API keys.  [default: DIR/api-keys.json]", metavar="FILE")
+@_setting("client_rate", "Requests a second that each client may send; 0 is any number.")
+@_setting("client_burst", "How many of them may come at once; 0 is those of one second.")
+@_setting("client_quota", "Minor units that each client may move in a window; 0 is any sum.")
+@_setting("quota_window_s", "Seconds of such a window.")
+@_setting("global_rate", "Requests a second of all clients together; 0 is any number.")
+@_setting("global_burst", "How many of them may come at once; 0 is those of one second.")
+@_setting("request_deadline_ms", "Milliseconds within which a transfer is taken, or never; 0: any.")
+@_setting("connections_max", "Connections that may be open; more are closed at once.")
+@_setting("tls_cert", "Certificate chain to serve TLS with, PEM.", metavar="FILE")
+@_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
+def serve(**texts: str) -> None:
     """Serve a ledger over HTTP.
 
     Prints one line when it is ready. Stops on SIGTERM or SIGINT: answers what is under way, and
@@ -90,18 +96,19 @@ def serve(insecure_remote: bool, **texts: str) -> None:
     when a setting is wrong.
     """
     settings = _read_settings(texts)
-    if not (insecure_remote or _is_loopback(settings.host)):
-        raise SettingRefused(
-            "host",
-            f"{settings.host} can be reached by others, and this version asks nobody who they are;"
-            " --insecure-remote allows it",
-        )
+    _check_keys(settings)
     listener = _listen(settings)
     app = create_app(settings)
     lifecycle: Lifecycle = app.ctx.lifecycle
-    lifecycle.on_ready = lambda engine: _announce(engine, settings, listener)
+    lifecycle.on_ready = lambda engine: _announce(lifecycle, engine, listener)
     _heed_signals(app)
-    app.run(sock=listener, backlog=BACKLOG, single_process=True, motd=False)
+    app.run(
+        sock=listener,
+        backlog=BACKLOG,
+        single_process=True,
+        motd=False,
+        ssl=_read_certificate(settings),
+    )
     sys.exit(0 if lifecycle.failure is None else 1)
 
 
@@ -110,6 +117,31 @@ def _read_settings(texts: dict[str, str]) -> Settings:
         return Settings.from_texts(texts)
     except InvalidSetting as error:
         raise SettingRefused(error.name, error.message) from None
+
+
+def _read_certificate(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingRefused("tls_cert", f"cannot be used: {error}") from None
+    return context
+
+
+def _check_keys(settings: Settings) -> None:
+    """Let nobody serve others without keys."""
+    try:
+        keys = KeyRing(settings.keys_path)
+    except KeyFileError as error:
+        raise click.ClickException(str(error)) from None
+    if keys.is_empty and not _is_loopback(settings.host):
+        raise SettingRefused(
+            "host",
+            f"{settings.host} can be reached by others, and there are no API keys to tell them"
+            " apart by; `ledgercore admin keys create` makes one",
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -155,7 +187,8 @@ def _heed_signals(app: LedgerApp) -> None:
     app.register_listener(heed, "after_server_start")
 
 
-def _announce(engine: Engine, settings: Settings, listener: socket.socket) -> None:
+def _announce(lifecycle: Lifecycle, engine: Engine, listener: socket.socket) -> None:
+    settings = lifecycle.settings
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
     note = "" if settings.is_durable else " (no journal: nothing survives this process)"
@@ -166,8 +199,11 @@ def _announce(engine: Engine, settings: Settings, listener: socket.socket) -> No
             f"ledgercore: recovered {numbers.recovered_records} records in"
             f" {numbers.recovery_seconds:.3f} s ({speed:,.0f} a second)"
         )
+    if lifecycle.admission.is_open:
+        click.echo("ledgercore: no API keys: everybody on this machine may do everything")
+    scheme = "https" if settings.tls_cert else "http"
     click.echo(
-        f"ledgercore: serving http://{address}:{port} data={settings.data}"
+        f"ledgercore: serving {scheme}://{address}:{port} data={settings.data}"
         f" durability={settings.durability}{note} accounts={len(engine.balances)}"
     )
     sys.stdout.flush()

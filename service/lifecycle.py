@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import Enum
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from sanic import Sanic
@@ -20,11 +21,16 @@ from sanic import Sanic
 import ledgercore
 from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError, QueueFull
 
+from .admission import Admission
 from .batcher import Batcher
 from .bulk import BodyBudget
+from .credentials import KeyFileError, KeyRing
 from .demo import create_demo
+from .limits import Limiter
+from .nonces import NonceMemory
 from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
 from .settings import Settings
+from .signatures import SignatureCheck
 
 GRACE_S = 0.5
 """How long the port waits for the ledger, so that a small one is ready when the port opens."""
@@ -32,6 +38,7 @@ DRAIN_S = 10.0
 """How long a stopping server waits for the engine to answer what is under way."""
 START_INTERVAL_S = 0.05
 """How long between two looks whether the server serves yet."""
+NONCES_NAME = "nonces"
 THREADS = 4
 CALLS_MAX = 256
 """How many blocking calls may be under way; what goes beyond is refused at once."""
@@ -73,6 +80,8 @@ class Lifecycle:
         self.on_ready: Callable[[Engine], None] = _ignore
         self._engine: Engine | None = None
         self._batcher: Batcher | None = None
+        self._admission: Admission | None = None
+        self._nonces: NonceMemory | None = None
         self._opening: asyncio.Task[None] | None = None
         self._is_stopping = threading.Event()
         self._app: App | None = None
@@ -90,6 +99,13 @@ class Lifecycle:
         if self.state is not State.READY or self._batcher is None:
             self._refuse()
         return self._batcher
+
+    @property
+    def admission(self) -> Admission:
+        """Who may come in. Raises as `batcher`."""
+        if self.state is not State.READY or self._admission is None:
+            self._refuse()
+        return self._admission
 
     @property
     def engine(self) -> Engine:
@@ -168,6 +184,8 @@ class Lifecycle:
         engine, self._engine = self._engine, None
         if engine is not None:
             await self._close_engine(engine)
+        if self._nonces is not None:
+            self._nonces.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def fail(self, reason: str, bug: Exception | None = None) -> None:
@@ -190,13 +208,15 @@ class Lifecycle:
             engine = await loop.run_in_executor(
                 self._threads, open_ledger, self.settings, self._is_stopping.is_set
             )
-        except LedgerError as error:
+            self._engine = engine
+            self._nonces = await loop.run_in_executor(self._threads, open_nonces, self.settings)
+            self._admission = make_admission(self.settings, self._nonces)
+        except (LedgerError, KeyFileError) as error:
             self.fail(str(error))
         except Exception as error:
             self.fail("the ledger cannot be opened", error)
         else:
-            self._engine = engine
-            self._batcher = Batcher(engine, loop, self._note_failure)
+            self._batcher = Batcher(engine, self._admission, loop, self._note_failure)
             if not self._is_stopping.is_set():
                 self._enter(State.READY)
                 self.on_ready(engine)
@@ -230,6 +250,26 @@ def open_ledger(settings: Settings, is_stopped: Callable[[], bool] = lambda: Fal
         engine.close()
         raise
     return engine
+
+
+def open_nonces(settings: Settings) -> NonceMemory:
+    """Open the nonces that were seen, in the directory of the ledger if there is one. Blocks."""
+    path = Path(settings.data, NONCES_NAME) if settings.is_durable else None
+    return NonceMemory(path)
+
+
+def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:
+    """Return the admission that the settings describe. Raises KeyFileError."""
+    limiter = Limiter(
+        settings.client_rate,
+        settings.client_burst,
+        settings.global_rate,
+        settings.global_burst,
+        settings.client_quota,
+        settings.quota_window_s,
+    )
+    keys, signatures = KeyRing(settings.keys_path), SignatureCheck(nonces)
+    return Admission(keys, signatures, limiter, settings.request_deadline_ms)
 
 
 def _ignore(engine: Engine) -> None:

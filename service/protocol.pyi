@@ -32,6 +32,10 @@ def deliver(
     submission: Submission, waiters: list[asyncio.Future[Submission] | Connection]
 ) -> None: ...
 
+def give_back(
+    submission: Submission, waiters: list[asyncio.Future[Submission] | Connection]
+) -> None: ...
+
 class LedgerProtocol(HttpProtocol):
     """Sanic's protocol of a connection, with a native way beside it."""
 

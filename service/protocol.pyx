@@ -10,10 +10,13 @@ that they come back together; what arrives meanwhile is held. Bytes go to Sanic 
 is due, and come back here only when Sanic is through with all that it was given.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
+from service.admission cimport Admission, Client, read_clock
+from service.limits cimport ADMITTED
 from service.reply cimport make_reply
 
 from time import monotonic
@@ -27,7 +30,14 @@ from .heads import StrictHttp
 IDLE = Stage.IDLE
 
 cdef enum:
+    # What becomes of a plain request.
+    TAKEN
+    WAITS
+    ORDINARY
+
+cdef enum:
     HELD_BYTES_MAX = 65536  # What a connection may send ahead while its answers are due.
+    DUE_MAX = 256  # How many of its requests may be on their way at once.
 
 PARTIAL_S = 1.0
 """How long the rest of a request may take before Sanic's own clocks take over."""
@@ -59,6 +69,11 @@ cdef class Connection:
         object timer
         Submission flight  # where the rows are whose answers are due
         uint32_t due
+        Admission admission
+        Client client  # who sent the last request, and with which token
+        bytes token
+        uint64_t generation
+        int64_t now_ns  # when what is being read arrived
         list answers
         bytes held
         bint is_lost, is_paused, is_closing, was_active, is_write_paused
@@ -68,6 +83,7 @@ cdef class Connection:
         self.protocol = protocol
         self.transport = transport
         self.lifecycle = lifecycle
+        self.token = b""
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -103,9 +119,15 @@ cdef class Connection:
         cdef const char* end = at + len(data)
         cdef lc_request request
         cdef int length = LC_REQUEST_PARTIAL
+        if self.admission is None:
+            self.admission = self.lifecycle.admission
+            self.batcher = self.lifecycle.batcher
+            self.desks = self.batcher.desks
+        self.now_ns = read_clock()
+        self.admission.look(self.now_ns)
         while at < end:
             length = lc_read_request(at, end, &request)
-            if length <= 0 or not self.admit(&request):
+            if length <= 0 or self.admit(&request) != TAKEN:
                 break
             at += length
         if at == end:
@@ -121,34 +143,71 @@ cdef class Connection:
             self.give(rest)
         return 0
 
-    cdef bint admit(self, lc_request* request) except -1:
-        """Put a request into the open submission of its segment; False where it has to wait."""
+    cdef int admit(self, lc_request* request) except -1:
+        """Put a request into the open submission of its segment, or refuse it, if it is TAKEN.
+
+        It WAITS for the answers that are due where it cannot be among them.
+        """
         cdef lc_transfer_json* wanted = &request.transfer
         cdef Submission submission
+        cdef int verdict
         cdef Desk desk
-        if self.desks is None:
-            self.batcher = self.lifecycle.batcher
-            self.desks = self.batcher.desks
+        if not self.knows(request.token):
+            if self.flight is not None:
+                return WAITS  # The answers that are due are those of one client.
+            self.meet(request.token)
+        if self.client is None or not self.client.is_plain:
+            return ORDINARY
         desk = self.find_desk(wanted.source)
         if desk.submission is None:
             self.batcher.place(desk.segment)
         submission = desk.submission
-        if self.flight is not None and self.flight is not submission:
-            return False
-        # The scope of all keys is that of no client until requests name one.
-        if submission.put_unscoped(
-            wanted.key, wanted.source, wanted.target, wanted.amount, wanted.memo
-        ) < 0:
+        if self.flight is not None and (self.flight is not submission or self.due >= DUE_MAX):
+            return WAITS
+        verdict = self.admission.charge(self.client, self.now_ns, 1, wanted.amount)
+        if verdict != ADMITTED:
+            if self.flight is not None:
+                return WAITS
+            self.transport.write(self.admission.refuse(self.client, self.now_ns, verdict))
+            return TAKEN
+        self.put(desk, submission, request)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        return TAKEN
+
+    cdef bint knows(self, lc_text token) noexcept:
+        """Whether the last request came from the same client, as far as the token tells."""
+        return (
+            self.generation == self.admission.generation
+            and <size_t> len(self.token) == token.length
+            and memcmp(<const char*> self.token, token.start, token.length) == 0
+        )
+
+    cdef int meet(self, lc_text token) except -1:
+        """Find out who sends from here on."""
+        self.client = self.admission.find(token)
+        self.token = token.start[:token.length]
+        self.generation = self.admission.generation
+        return 0
+
+    cdef int put(self, Desk desk, Submission submission, lc_request* request) except -1:
+        cdef lc_transfer_json* wanted = &request.transfer
+        cdef int64_t deadline_ns
+        cdef int64_t row = submission.put_for(
+            self.client.text(), wanted.key, wanted.source, wanted.target, wanted.amount, wanted.memo
+        )
+        if row < 0:
+            raise MemoryError()
+        deadline_ns = self.admission.find_deadline(self.now_ns, request.timeout_ms)
+        if deadline_ns > 0 and submission.set_deadline(<uint32_t> row, deadline_ns) < 0:
             raise MemoryError()
         desk.waiters.append(self)
         self.flight = submission
         self.due += 1
         if submission.data.count >= submission.count_max:
             self.batcher.submit(desk)
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        return True
+        return 0
 
     cdef Desk find_desk(self, lc_text source):
         if len(self.desks) == 1:
@@ -232,12 +291,23 @@ def deliver(submission, list waiters):
         waiter = waiters[i]
         if type(waiter) is Connection:
             connection = waiter
+            connection.admission.refund(connection.client, submission, i)
             if connection.is_lost:
                 continue
             connection.answer(make_reply(submission, i))
         # A future that is done was cancelled: its client hung up. Its transfer stands.
         elif not waiter.done():
             waiter.set_result(submission)
+
+
+def give_back(Submission submission, list waiters):
+    """Give back the money of the rows of connections, of a submission that was not taken."""
+    cdef Py_ssize_t i
+    cdef Connection connection
+    for i in range(len(waiters)):
+        if type(waiters[i]) is Connection:
+            connection = waiters[i]
+            connection.admission.give_back(connection.client, submission, i)
 
 
 class LedgerProtocol(HttpProtocol):

@@ -14,6 +14,7 @@ from sanic.response import HTTPResponse
 from ledgercore import Account, AccountNotFound, Engine
 
 from . import answers, arrow, bulk
+from .authorization import admission_of, check_signature, client_of, guard, read_timeout
 from .addresses import (
     read_page,
     read_path_account,
@@ -21,7 +22,7 @@ from .addresses import (
     read_switch,
     read_transfer_id,
 )
-from .batcher import CLIENT
+from .credentials import Scope
 from .lifecycle import Lifecycle
 from .problems import TRANSFER_NOT_FOUND, Problem
 from .requests import (
@@ -54,21 +55,30 @@ def lifecycle_of(request: AnyRequest) -> Lifecycle:
 
 
 @ledger_routes.post("/transfer")
+@guard(Scope.TRANSFER, is_charged=False)
 async def post_transfer(request: AnyRequest) -> HTTPResponse:
     """Move money, once per key, and answer when that is durable."""
-    batcher = request.app.ctx.lifecycle.batcher
-    headers = request.headers
-    check_content_type(headers.getall("content-type", ()))
-    transfer = read_transfer(request.body, headers.getall("idempotency-key", ()))
-    submission, index = await batcher.transfer(transfer)
+    batcher, admission = request.app.ctx.lifecycle.batcher, admission_of(request)
+    client, headers = client_of(request), request.headers
+    try:
+        check_content_type(headers.getall("content-type", ()))
+        transfer = read_transfer(request.body, headers.getall("idempotency-key", ()))
+        deadline_ns = admission.deadline(read_timeout(request))
+    except Problem:
+        admission.take(client, 1)  # Nonsense counts, and comes before what is wrong with it.
+        raise
+    admission.take(client, 1, transfer.amount)
+    submission, index = await batcher.transfer(client, transfer, deadline_ns)
     return answers.answer_transfer(submission, index)
 
 
-@ledger_routes.post("/transfers", stream=True)
+@ledger_routes.post("/transfers", stream=True, ctx_is_stream=True)
+@guard(Scope.TRANSFER, is_charged=False)
 async def post_transfers(request: AnyRequest) -> HTTPResponse:
     """Move money many times, in the order of the body, and answer when all of it is durable."""
     lifecycle = lifecycle_of(request)
     engine, batcher = lifecycle.engine, lifecycle.batcher
+    client, admission = client_of(request), admission_of(request)
     content_types = request.headers.getall("content-type", ())
     is_arrow = arrow.is_arrow(content_types)
     if not is_arrow:
@@ -78,13 +88,17 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
     bulk.check_headers(request.headers.getall("idempotency-key", []))
     with lifecycle.bodies.reading() as take:
         body = await bulk.read_body(request, take)
-        submission = await lifecycle.call(fill, engine, body)
+        check_signature(request, body)
+        deadline_ns = admission.deadline(read_timeout(request))
+        submission = await lifecycle.call(fill, engine, body, client.name)
         del body
-        await batcher.apply(submission)
+        admission.take_all(client, submission)
+        await batcher.apply(client, submission, deadline_ns)
     return answer(submission)
 
 
 @_get("/transfers/<transfer_id:str>")
+@guard(Scope.READ)
 async def get_transfer(request: AnyRequest, transfer_id: str) -> HTTPResponse:
     """Tell a transfer, applied or refused."""
     lifecycle = lifecycle_of(request)
@@ -98,12 +112,13 @@ async def get_transfer(request: AnyRequest, transfer_id: str) -> HTTPResponse:
 
 
 @_get("/idempotency-keys/<key:path>")
+@guard(Scope.READ)
 async def get_key(request: AnyRequest, key: str) -> HTTPResponse:
     """Tell what is known of an idempotency key."""
     lifecycle = lifecycle_of(request)
     engine, batcher = lifecycle.engine, lifecycle.batcher
     key = read_path_key(key)
-    state = await lifecycle.call(engine.find_key, key, CLIENT)
+    state = await lifecycle.call(engine.find_key, key, client_of(request).name)
     if state.transfer is not None:
         await batcher.barrier(state.transfer.id)
     return answers.answer_json(answers.describe_key(key, state))
@@ -113,6 +128,7 @@ async def get_key(request: AnyRequest, key: str) -> HTTPResponse:
 
 
 @ledger_routes.post("/accounts")
+@guard(Scope.ADMIN)
 async def post_account(request: AnyRequest) -> HTTPResponse:
     """Open an account; asking again with the same settings is fine."""
     lifecycle = lifecycle_of(request)
@@ -150,6 +166,7 @@ def _locate_account(account: Account) -> dict[str, str]:
 
 
 @_get("/accounts/<account_id:path>")
+@guard(Scope.READ)
 async def get_account(request: AnyRequest, account_id: str) -> HTTPResponse:
     """Tell an account and its balance."""
     lifecycle = lifecycle_of(request)
@@ -159,6 +176,7 @@ async def get_account(request: AnyRequest, account_id: str) -> HTTPResponse:
 
 
 @ledger_routes.patch("/accounts/<account_id:path>")
+@guard(Scope.ADMIN)
 async def patch_account(request: AnyRequest, account_id: str) -> HTTPResponse:
     """Change the settings of an account that the body names."""
     lifecycle = lifecycle_of(request)
@@ -171,6 +189,7 @@ async def patch_account(request: AnyRequest, account_id: str) -> HTTPResponse:
 
 
 @_get("/accounts")
+@guard(Scope.READ)
 async def get_accounts(request: AnyRequest) -> HTTPResponse:
     """List the accounts in the order in which they were opened, a page at a time."""
     lifecycle = lifecycle_of(request)
@@ -184,6 +203,7 @@ async def get_accounts(request: AnyRequest) -> HTTPResponse:
 
 
 @_get("/audit")
+@guard(Scope.READ)
 async def get_audit(request: AnyRequest) -> HTTPResponse:
     """Check the whole ledger, and its journal against it."""
     journal = read_switch(request.query_string, "journal")
@@ -205,6 +225,7 @@ async def get_readiness(request: AnyRequest) -> HTTPResponse:
 
 
 @_get("/metrics")
+@guard(Scope.READ)
 async def get_metrics(request: AnyRequest) -> HTTPResponse:
     """Tell the counters of the engine."""
     engine = lifecycle_of(request).engine

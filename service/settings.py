@@ -7,8 +7,11 @@ environment. It never opens, creates or reads anything else.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from ledgercore import OPTION_RANGES
+
+from .key_file import FILE_NAME
 
 INT64_MAX = 2**63 - 1
 DURABILITIES = ("sync", "memory")
@@ -17,6 +20,14 @@ _RANGES: dict[str, tuple[int, int]] = {
     "port": (0, 65_535),
     "demo_accounts": (0, 100_000_000),
     "demo_funds": (0, INT64_MAX),
+    "client_rate": (0, 1_000_000_000),
+    "client_burst": (0, 1_000_000_000),
+    "client_quota": (0, INT64_MAX),
+    "quota_window_s": (1, 31_536_000),
+    "global_rate": (0, 1_000_000_000),
+    "global_burst": (0, 1_000_000_000),
+    "request_deadline_ms": (0, 99_999_999),
+    "connections_max": (1, 1_000_000),
     **OPTION_RANGES,
 }
 """The lowest and the highest value of each whole number."""
@@ -51,12 +62,25 @@ class Settings:
     key_ttl_s: int = 86_400
     segment_bytes: int = 67_108_864
     snapshot_every: int = 16
+    keys_file: str = ""
+    client_rate: int = 0
+    client_burst: int = 0
+    client_quota: int = 0
+    quota_window_s: int = 86_400
+    global_rate: int = 0
+    global_burst: int = 0
+    request_deadline_ms: int = 0
+    connections_max: int = 16_384
+    tls_cert: str = ""
+    tls_key: str = ""
 
     def __post_init__(self) -> None:
         for name, (lowest, highest) in _RANGES.items():
             _check_range(name, getattr(self, name), lowest, highest)
         _check_text("host", self.host)
         _check_text("data", self.data)
+        for name in ("keys_file", "tls_cert", "tls_key"):
+            _check_text(name, getattr(self, name) or "none")
         if self.durability not in DURABILITIES:
             raise InvalidSetting("durability", f"{self.durability!r} is not sync or memory")
         self._check_together()
@@ -82,6 +106,9 @@ class Settings:
                 f"{self.demo_funds} for {self.demo_accounts} accounts is more than world can owe",
             )
 
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise InvalidSetting("tls_cert", "tls_cert and tls_key go together")
+
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> "Settings":
         """Read settings by their names from texts; what is not given has its default."""
@@ -96,6 +123,11 @@ class Settings:
         return cls.from_texts(
             {name: environment[key] for name, key in names.items() if environment.get(key)}
         )
+
+    @property
+    def keys_path(self) -> Path:
+        """The file of the API keys."""
+        return Path(self.keys_file) if self.keys_file else Path(self.data, FILE_NAME)
 
     @property
     def is_durable(self) -> bool:

@@ -6,7 +6,8 @@
  *   the request line, byte for byte, "POST /transfer HTTP/1.1";
  *   header lines "name: value", where the name is one of those below, directly before the colon,
  *   and the value visible ASCII and spaces, with no space at its end; lines end in CRLF;
- *   exactly one Host and one Content-Length, at most one Content-Type, Idempotency-Key, Connection;
+ *   exactly one Host and one Content-Length, at most one of each of the others, and at most one of
+ *   Authorization, with a bearer token, and X-API-Key;
  *   a body of that length that lc_read_transfer takes, with nothing but space around it;
  *   a key: in the header, bare, or in the body; where it is in both, the same.
  *
@@ -22,6 +23,8 @@
 #define LC_HEAD_BYTES_MAX 4096
 #define LC_BODY_BYTES_MAX 4096
 #define LC_HEADERS_MAX 32
+#define LC_TOKEN_BYTES_MAX 255
+#define LC_TIMEOUT_DIGITS_MAX 8
 #define LC_REQUEST_LINE "POST /transfer HTTP/1.1\r\n"
 
 enum lc_request_result {
@@ -36,13 +39,17 @@ enum lc_header {
     LC_HEADER_TYPE = 4,
     LC_HEADER_KEY = 8,
     LC_HEADER_CONNECTION = 16,
-    LC_HEADER_UNKNOWN = 32,
+    LC_HEADER_TOKEN = 32,   /* Authorization or X-API-Key */
+    LC_HEADER_TIMEOUT = 64, /* X-Request-Timeout-Ms */
+    LC_HEADER_UNKNOWN = 128,
 };
 
 typedef struct lc_request {
     lc_transfer_json transfer; /* with the key, wherever it was */
     lc_text key;
+    lc_text token; /* of length 0 where there was none */
     uint32_t body_length;
+    uint32_t timeout_ms; /* 0 where there was none */
     uint32_t headers; /* enum lc_header, those that were there */
 } lc_request;
 
@@ -63,6 +70,9 @@ static inline enum lc_header lc_find_header(lc_text name)
         {"content-type", 12, LC_HEADER_TYPE},
         {"idempotency-key", 15, LC_HEADER_KEY},
         {"connection", 10, LC_HEADER_CONNECTION},
+        {"authorization", 13, LC_HEADER_TOKEN},
+        {"x-api-key", 9, LC_HEADER_TOKEN},
+        {"x-request-timeout-ms", 20, LC_HEADER_TIMEOUT},
         {"user-agent", 10, LC_HEADER_IGNORED},
         {"accept", 6, LC_HEADER_IGNORED},
         {"accept-encoding", 15, LC_HEADER_IGNORED},
@@ -100,17 +110,30 @@ static inline bool lc_is_host(lc_text value)
     return true;
 }
 
-static inline bool lc_read_length(lc_text value, uint32_t *length)
+/* A number of at most `digits_max` (9) digits, the first of which is no zero. */
+static inline bool lc_read_count(lc_text value, uint32_t digits_max, uint32_t *count)
 {
-    if (value.length == 0 || value.length > 4 || value.start[0] == '0')
+    if (value.length == 0 || value.length > digits_max || value.start[0] == '0')
         return false;
-    *length = 0;
+    *count = 0;
     for (uint32_t i = 0; i < value.length; i++) {
-        if (value.start[i] < '0' || value.start[i] > '9')
+        if (!lc_is_digit(value.start[i]))
             return false;
-        *length = *length * 10 + (uint32_t)(value.start[i] - '0');
+        *count = *count * 10 + (uint32_t)(value.start[i] - '0');
     }
-    return *length <= LC_BODY_BYTES_MAX;
+    return true;
+}
+
+/* A bearer token (RFC 6750, 2.1), or with no scheme what X-API-Key holds; no space is in either. */
+static inline bool lc_read_token(lc_text value, bool has_scheme, lc_text *token)
+{
+    static const char scheme[] = "bearer ";
+    const uint32_t length = has_scheme ? sizeof(scheme) - 1 : 0;
+    if (value.length <= length || strncasecmp(value.start, scheme, length) != 0)
+        return false;
+    token->start = value.start + length;
+    token->length = value.length - length;
+    return token->length <= LC_TOKEN_BYTES_MAX && lc_is_class(*token, LC_BYTE_KEY);
 }
 
 static inline bool lc_take_header(lc_text name, lc_text value, lc_request *request)
@@ -123,13 +146,18 @@ static inline bool lc_take_header(lc_text name, lc_text value, lc_request *reque
     case LC_HEADER_HOST:
         return lc_is_host(value);
     case LC_HEADER_LENGTH:
-        return lc_read_length(value, &request->body_length);
+        return lc_read_count(value, 4, &request->body_length)
+               && request->body_length <= LC_BODY_BYTES_MAX;
     case LC_HEADER_TYPE:
         return lc_equals(value, "application/json", 16)
                || lc_equals(value, "application/json; charset=utf-8", 31);
     case LC_HEADER_KEY:
         request->key = value;
         return lc_is_key(value) && value.start[0] != '"';
+    case LC_HEADER_TOKEN:
+        return lc_read_token(value, name.length == 13, &request->token);
+    case LC_HEADER_TIMEOUT:
+        return lc_read_count(value, LC_TIMEOUT_DIGITS_MAX, &request->timeout_ms);
     case LC_HEADER_CONNECTION:
         return lc_equals(value, "keep-alive", 10);
     case LC_HEADER_IGNORED:

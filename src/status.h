@@ -26,7 +26,8 @@ enum lc_status {
     LC_AMOUNT_INVALID = 65,
     LC_KEY_REUSED = 66,
     LC_KEYS_FULL = 67,
-    LC_STATUS_END = 68,
+    LC_DEADLINE_PASSED = 68,
+    LC_STATUS_END = 69,
 };
 
 /* The name of a status, or NULL where the number has none. */
@@ -47,6 +48,7 @@ static inline const char *lc_status_name(int status)
     case LC_AMOUNT_INVALID: return "AMOUNT_INVALID";
     case LC_KEY_REUSED: return "KEY_REUSED";
     case LC_KEYS_FULL: return "KEYS_FULL";
+    case LC_DEADLINE_PASSED: return "DEADLINE_PASSED";
     default: return 0;
     }
 }

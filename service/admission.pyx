@@ -1,0 +1,220 @@
+"""Who may come in, and how much: the one admission of all requests, whoever read their bytes.
+
+This module owns the order: who asks, whether that is allowed, whether it is within the limits; and
+the deadline. The native way and the ordinary one call the same functions with the same few values.
+It never reads a request, and nothing that it refuses has reached the engine or its keys.
+
+Times are of CLOCK_MONOTONIC, in nanoseconds, as those of the engine and the limits.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from ledgercore._c cimport *
+from ledgercore.submission cimport Submission
+from service.limits cimport ADMITTED, ClientLimit, Limiter
+
+from .credentials import Scope
+from .handlers import encode_error
+from .limit_headers import make_limit_problem
+from .problems import FORBIDDEN, UNAUTHORIZED, Problem
+
+cdef enum:
+    LOOK_INTERVAL_NS = 100_000_000  # The ring looks at its file more seldom still.
+    NS_PER_MS = 1_000_000
+
+REALM = 'Bearer realm="ledgercore"'
+
+
+cdef int64_t read_clock() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec * 1_000_000_000 + now.tv_nsec
+
+
+cdef class Client:
+    """Who asks: a name, which is the scope of its idempotency keys, and what it may do."""
+
+    def __init__(self, str name not None, credential, ClientLimit limit not None):
+        """Make the client of a credential; of none, where the server asks nobody who they are."""
+        self.name = name
+        self.id = name.encode()
+        self.credential = credential
+        self.limit = limit
+        self.scope = Scope.ADMIN if credential is None else credential.scope
+        self.is_signed = credential is not None and credential.is_signed
+        self.is_plain = self.scope >= Scope.TRANSFER and not self.is_signed
+
+    cdef lc_text text(self) noexcept:
+        """The name, as the engine takes it."""
+        cdef lc_text name
+        name.start = self.id
+        name.length = <uint32_t> len(self.id)
+        return name
+
+
+cdef class Admission:
+    """The keys, the limits and the deadline of one server. Used in its event loop only."""
+
+    def __init__(self, keys, signatures, Limiter limiter not None, int64_t deadline_ms=0):
+        self.keys = keys
+        self.signatures = signatures
+        self.limiter = limiter
+        self.deadline_ns = deadline_ms * NS_PER_MS
+        self.overridden = set()
+        self.generation = 0
+        self.load()
+
+    def load(self):
+        """Take over what the ring of keys says now."""
+        overridden, self.overridden = self.overridden, set()
+        for credential in self.keys.credentials():
+            self.overridden.add(credential.client)
+            self.limiter.set_override(
+                credential.client, credential.rate, credential.burst, credential.quota
+            )
+        for name in overridden - self.overridden:
+            self.limiter.set_override(name)
+        self.clients = {}
+        self.anybody = None
+        if self.keys.is_empty:
+            self.anybody = Client("", None, self.limiter.find_client(""))
+        self.generation += 1
+
+    @property
+    def is_open(self):
+        """Whether nobody is asked who they are, since there are no keys."""
+        return self.anybody is not None
+
+    cdef int look(self, int64_t now_ns) except -1:
+        """Notice keys that were made or revoked. To be called once for what arrives together."""
+        if now_ns - self.looked_at_ns < LOOK_INTERVAL_NS:
+            return 0
+        self.looked_at_ns = now_ns
+        cdef object known = self.keys.generation
+        self.keys.refresh()
+        if self.keys.generation != known:
+            self.load()
+        return 0
+
+    # -- who asks ---------------------------------------------------------------------------------
+
+    def identify(self, token, scope):
+        """Return the client of a token (None: there is none) that may do what `scope` allows.
+
+        Raises the problems `unauthorized` and `forbidden`.
+        """
+        self.look(read_clock())
+        cdef Client client = self.find_client(token)
+        if client is None:
+            detail = "The request has no API key." if token is None else "The API key is not known."
+            challenge = REALM if token is None else f'{REALM}, error="invalid_token"'
+            raise Problem(UNAUTHORIZED, detail, headers={"www-authenticate": challenge})
+        if client.scope < scope:
+            name = scope.name.lower()
+            challenge = f'{REALM}, error="insufficient_scope", scope="{name}"'
+            raise Problem(
+                FORBIDDEN,
+                f"This needs an API key with the scope {name}.",
+                headers={"www-authenticate": challenge},
+            )
+        return client
+
+    cdef Client find(self, lc_text token):
+        """Return the client of a token, None where the ordinary way has to say what is wrong."""
+        if self.anybody is not None:
+            return self.anybody
+        return self.find_client(token.start[:token.length].decode() if token.length > 0 else None)
+
+    cdef Client find_client(self, token):
+        if self.anybody is not None:
+            return self.anybody
+        credential = None if token is None else self.keys.authenticate(token)
+        if credential is None:
+            return None
+        cdef Client client = self.clients.get(credential.id)
+        if client is None:
+            client = Client(
+                credential.client, credential, self.limiter.find_client(credential.client)
+            )
+            self.clients[credential.id] = client
+        return client
+
+    def verify(self, Client client not None, str method, str target, bytes body, header):
+        """Raise the problem `unauthorized` where a client that signs has not signed this."""
+        if client.is_signed:
+            self.signatures.check(
+                client.credential.secret, client.name, method, target, body, header
+            )
+
+    # -- how much ---------------------------------------------------------------------------------
+
+    cdef int charge(
+        self, Client client, int64_t now_ns, uint32_t count, int64_t amount
+    ) noexcept:
+        """Take requests and money off the client's limits; the verdict of limits.pyx."""
+        return self.limiter.admit(client.limit, now_ns, count, amount)
+
+    def take(self, Client client not None, uint32_t count, amount=0):
+        """Do as `charge`; raises the problem `quota-exceeded`. Returns when it was charged."""
+        cdef int64_t now_ns = read_clock()
+        cdef int64_t money = min(amount, INT64_MAX)
+        cdef int verdict = self.charge(client, now_ns, count, money)
+        if verdict != ADMITTED:
+            raise make_limit_problem(self.limiter.describe(client.limit, now_ns, verdict, count))
+        return now_ns
+
+    cdef bytes refuse(self, Client client, int64_t now_ns, int verdict):
+        """Return the whole answer to one request that is beyond a limit."""
+        state = self.limiter.describe(client.limit, now_ns, verdict, 1)
+        return encode_error(make_limit_problem(state))[0]
+
+    cdef int refund(self, Client client, Submission submission, uint32_t row) except -1:
+        """Give back the money of a row that has completed and not moved by this request."""
+        cdef lc_outcome* outcome = &submission.data.outcomes[row]
+        if outcome.status == LC_APPLIED and not outcome.replayed:
+            return 0
+        return self.give_back(client, submission, row)
+
+    cdef int give_back(self, Client client, Submission submission, uint32_t row) except -1:
+        """Give back the money of a row."""
+        if client.limit.quota > 0:
+            self.limiter.give_back(client.limit, submission.data.records[row].amount)
+        return 0
+
+    def take_all(self, Client client not None, Submission submission not None):
+        """Do as `take` for all transfers of a submission."""
+        cdef uint32_t row, count = len(submission)
+        cdef int64_t total = 0, amount
+        for row in range(count if client.limit.quota > 0 else 0):
+            amount = submission.data.records[row].amount
+            total = INT64_MAX if total > INT64_MAX - amount else total + amount
+        return self.take(client, count, total)
+
+    def give_back_money(self, Client client not None, Submission submission not None, index=None):
+        """Give back all that was charged for one transfer, or for all, of what was not taken."""
+        cdef uint32_t row, first = 0 if index is None else index
+        for row in range(first, len(submission) if index is None else first + 1):
+            self.give_back(client, submission, row)
+
+    def settle(self, Client client not None, Submission submission not None, index=None):
+        """Give back what has not moved of one transfer, or of all, of a completed submission."""
+        cdef uint32_t row, first = 0 if index is None else index
+        if client.limit.quota == 0:
+            return
+        for row in range(first, len(submission) if index is None else first + 1):
+            self.refund(client, submission, row)
+
+    # -- how long ---------------------------------------------------------------------------------
+
+    cdef int64_t find_deadline(self, int64_t now_ns, uint32_t timeout_ms) noexcept:
+        """The time by which the kernel has to have a request; 0 for any. The shorter limit counts.
+        """
+        cdef int64_t own_ns = timeout_ms * <int64_t> NS_PER_MS
+        if self.deadline_ns > 0 and (own_ns == 0 or self.deadline_ns < own_ns):
+            own_ns = self.deadline_ns
+        return now_ns + own_ns if own_ns > 0 else 0
+
+    def deadline(self, uint32_t timeout_ms=0):
+        """Return the deadline of a request that is here now, and gives itself so long (0: any)."""
+        return self.find_deadline(read_clock(), timeout_ms)

@@ -1,0 +1,102 @@
+"""What the head of an ordinary request says of who sent it, and the guard of each address.
+
+This module owns the headers of credentials and deadlines, and that no handler of the ledger runs
+for somebody who may not. What a token is worth, and what a client may use, is for admission.pyx,
+which the native way asks as well.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from sanic import Request
+from sanic.response import HTTPResponse
+
+from .admission import Admission, Client
+from .credentials import Scope
+from .problems import UNAUTHORIZED, Problem
+from .requests import make_header_error, refuse
+from .signing import HEADER as SIGNATURE_HEADER
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+TIMEOUT_DIGITS_MAX = 8
+TOKEN_CHARACTERS_MAX = 255
+
+AnyRequest = Request[Any, Any]
+Handler = Callable[..., Awaitable[HTTPResponse]]
+
+
+def admission_of(request: AnyRequest) -> Admission:
+    """Return the admission of the app that serves this request. Raises while it is not open."""
+    admission: Admission = request.app.ctx.lifecycle.admission
+    return admission
+
+
+def client_of(request: AnyRequest) -> Client:
+    """Return who sent a guarded request."""
+    client: Client = request.ctx.client
+    return client
+
+
+def guard(scope: Scope, *, is_charged: bool = True) -> Callable[[Handler], Handler]:
+    """Return the decorator that lets in only who may do what `scope` allows.
+
+    `is_charged` takes one request off the limits; without it the handler takes what it costs.
+    """
+
+    def decorate(handler: Handler) -> Handler:
+        @wraps(handler)
+        async def run(request: AnyRequest, **values: Any) -> HTTPResponse:
+            admission = admission_of(request)
+            client = admission.identify(read_token(request), scope)
+            request.ctx.client = client
+            # A body that is still to come is signed as well, and its handler asks once it is there.
+            if client.is_signed and not getattr(request.route.ctx, "is_stream", False):
+                check_signature(request, request.body)
+            if is_charged:
+                admission.take(client, 1)
+            return await handler(request, **values)
+
+        return run
+
+    return decorate
+
+
+def check_signature(request: AnyRequest, body: bytes) -> None:
+    """Raise the problem `unauthorized` where a client that has to sign has not signed this."""
+    client = client_of(request)
+    if client.is_signed:
+        headers = request.headers.getall(SIGNATURE_HEADER, ())
+        # Of two signatures, one may have been added on the way.
+        header = headers[0] if len(headers) == 1 else None
+        target = request.raw_url.decode("latin-1")
+        admission_of(request).verify(client, request.method, target, body, header)
+
+
+def read_token(request: AnyRequest) -> str | None:
+    """Return the token of a request, None if it brings none. Raises the problem `unauthorized`."""
+    tokens = list(request.headers.getall("x-api-key", ()))
+    for text in request.headers.getall("authorization", ()):
+        scheme, _, token = text.partition(" ")
+        tokens.append(token.strip(" ") if scheme.lower() == "bearer" else "")
+    if not tokens:
+        return None
+    if len(tokens) > 1:
+        raise Problem(UNAUTHORIZED, "The request has more than one API key.", headers=_CHALLENGE)
+    return tokens[0][: TOKEN_CHARACTERS_MAX + 1]
+
+
+_CHALLENGE = {"www-authenticate": 'Bearer realm="ledgercore", error="invalid_request"'}
+
+
+def read_timeout(request: AnyRequest) -> int:
+    """Return the milliseconds that a request gives itself, 0 for none."""
+    texts = request.headers.getall(TIMEOUT_HEADER, ())
+    if not texts:
+        return 0
+    text = texts[0].strip(" \t")
+    is_number = text.isascii() and text.isdigit() and len(text) <= TIMEOUT_DIGITS_MAX
+    if len(texts) > 1 or not is_number or int(text) == 0:
+        detail = f"It is one whole number of milliseconds, of at most {TIMEOUT_DIGITS_MAX} digits."
+        refuse([make_header_error(TIMEOUT_HEADER, "invalid", detail)])
+    return int(text)
