@@ -55,6 +55,8 @@ OUTCOME_UNKNOWN = Kind(500, "outcome-unknown", "It is not known what became of t
 CAPACITY_EXCEEDED = Kind(507, "capacity-exceeded", "The ledger has no room for another account")
 QUEUE_FULL = Kind(503, "queue-full", "The server is busy")
 RECOVERING = Kind(503, "recovering", "The server is reading its journal")
+NONCES_FULL = Kind(503, "nonces-full", "The server can remember no further signature")
+NONCES_UNAVAILABLE = Kind(503, "nonces-unavailable", "The server can store no signature")
 SHUTTING_DOWN = Kind(503, "shutting-down", "The server is shutting down")
 JOURNAL_FAILED = Kind(503, "journal-failed", "The journal has failed")
 
