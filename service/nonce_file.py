@@ -186,9 +186,8 @@ class NonceFile:
         self._written_s = max(self._written_s, self.closed_s)
         self._hash_key = os.urandom(DIGEST_BYTES)
         self._put_in_place(self._begin())
-        # Only now: what it says is told by the new one.
+        # Only now, since what it says is told by the new one; if it comes back it says the same.
         self._previous_path.unlink(missing_ok=True)
-        self._sync_folder()
         self._previous_newest_s = NEVER
 
     def _can_believe(self, found: list[Generation], now_s: float) -> bool:

@@ -17,7 +17,7 @@ class Killed(BaseException):
 class Disk:
     """The module `os`, watched. `calls_left` calls change the disk; the next one ends the process.
 
-    With `errno` set, every write and sync fails with it.
+    A call named in `failures` fails with the error that stands there.
     """
 
     COUNTED = ("write", "fsync", "fdatasync", "ftruncate")

@@ -122,13 +122,17 @@ def test_what_is_accepted_was_reserved(
 
 
 def fill(file: NonceFile, written: list[tuple[bytes, int]]) -> None:
-    """Write four nonces, with two generations dropped, and note each one that is written."""
-    for number in (1, 2, 3, 4):
-        now_s = NOW_S + (number - 1) * (WINDOW_S + 1)
+    """Write two nonces into each of four generations, two of them dropped, and note each nonce.
+
+    The second of a generation is not forgotten yet when the next begins.
+    """
+    for number in range(4):
+        now_s = NOW_S + number * (WINDOW_S + 1)
         # What the memory has forgotten by now.
-        file.turn(now_s - WINDOW_S - 1 if number > 1 else NEVER, now_s, 1000)
-        file.append(digest_of(number), now_s, now_s)
-        written.append((digest_of(number), now_s))
+        file.turn(now_s - WINDOW_S - 1 if number else NEVER, now_s, 1000)
+        for nonce, second in ((2 * number, now_s), (2 * number + 1, now_s + WINDOW_S - 1)):
+            file.append(digest_of(nonce), second, second)
+            written.append((digest_of(nonce), second))
 
 
 def test_generations_turn(path: Path) -> None:
@@ -137,9 +141,22 @@ def test_generations_turn(path: Path) -> None:
     previous = read_generation(path.with_name("nonces.previous"))
     present = read_generation(path)
     assert previous is not None and present is not None
-    assert [digest for digest, _ in previous.seen + present.seen] == [digest_of(3), digest_of(4)]
+    found = [digest for digest, _ in previous.seen + present.seen]
+    assert found == [digest_of(number) for number in (4, 5, 6, 7)]
     assert present.closed_s == NOW_S + 2 * (WINDOW_S + 1)
     assert present.reserved_s >= present.newest_s
+
+
+def test_a_reservation_is_taken_along(path: Path) -> None:
+    with closing(open_file(path)) as file:
+        file.append(digest_of(1), NOW_S + WINDOW_S, NOW_S)
+        now_s = NOW_S + WINDOW_S + 1
+        file.turn(NEVER, now_s, 1000)
+        # Reserved before the turn, in a file that may be dropped before this nonce is too old.
+        file.append(digest_of(2), now_s, now_s)
+    present = read_generation(path)
+    assert present is not None and present.seen == [(digest_of(2), now_s)]
+    assert present.reserved_s == NOW_S + WINDOW_S + RESERVE_S
 
 
 @pytest.mark.parametrize("has_leftover", [False, True])
