@@ -26,6 +26,7 @@ cdef enum:
     HEAD_BYTES_MAX = TEXT_BYTES_MAX + 192
 
 JSON_TYPE = "application/json"
+NOT_EXECUTED = {"executed": False}
 REPLAYED = "idempotent-replayed"
 
 cdef struct kind_t:
@@ -61,7 +62,9 @@ cdef int prepare() except -1:
         keep(kinds[<int> status].head, head.removesuffix(b"\r\n"))
         if not status.is_outcome:
             unstored[int(status)] = encode_problem(
-                kind, f"{kind.title}. Nothing was stored, and nothing has changed."
+                kind,
+                f"{kind.title}. Nothing was stored, and nothing has changed.",
+                extra=NOT_EXECUTED if status is Status.DEADLINE_PASSED else None,
             )
             continue
         opening = encode_problem(kind, f"{kind.title}: ").removesuffix(b'"}')
