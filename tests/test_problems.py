@@ -34,6 +34,7 @@ def test_rejections() -> None:
         Status.AMOUNT_INVALID: 400,
         Status.KEY_REUSED: 422,
         Status.KEYS_FULL: 503,
+        Status.DEADLINE_PASSED: 504,
     }
     assert rejected[Status.KEY_REUSED].name == "idempotency-key-reused"
 
@@ -58,3 +59,10 @@ def test_problem_is_rendered(kind: Kind) -> None:
         "detail": "A detail.",
         "errors": errors,
     }
+
+
+def test_members_of_their_own_follow_the_standard_ones() -> None:
+    problem = Problem(problems.QUOTA_EXCEEDED, "A detail.", extra={"violated-policies": ["money"]})
+    body = json.loads(answer_problem(problem).body or b"")
+    assert list(body) == ["type", "title", "status", "detail", "violated-policies"]
+    assert body["violated-policies"] == ["money"]
