@@ -26,6 +26,8 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from .handlers import encode_error
 from .heads import StrictHttp
+from .patience import Patience
+from .problems import CONNECTIONS_FULL, Problem
 
 IDLE = Stage.IDLE
 
@@ -39,6 +41,7 @@ cdef enum:
     HELD_BYTES_MAX = 65536  # What a connection may send ahead while its answers are due.
     DUE_MAX = 256  # How many of its requests may be on their way at once.
 
+TOO_MANY = "There are too many connections. Nothing was stored; try again later."
 PARTIAL_S = 1.0
 """How long the rest of a request may take before Sanic's own clocks take over."""
 
@@ -75,6 +78,7 @@ cdef class Connection:
         uint64_t generation
         int64_t now_ns  # when what is being read arrived
         list answers
+        object patience
         bytes held
         bint is_lost, is_paused, is_closing, was_active, is_write_paused
         bint is_with_sanic  # Sanic was given bytes, and was not yet seen to be through with them.
@@ -225,6 +229,11 @@ cdef class Connection:
 
     cdef int give(self, bytes data) except -1:
         """Let Sanic have bytes, and all that follow until it is through with them."""
+        if self.patience is None:
+            self.patience = Patience(self.protocol)
+        if not self.is_with_sanic:
+            self.patience.begin()
+        self.patience.count(len(data))
         self.is_with_sanic = True
         HttpProtocol.data_received(self.protocol, data)
         return 0
@@ -318,9 +327,13 @@ class LedgerProtocol(HttpProtocol):
     HTTP_CLASS = StrictHttp
 
     def connection_made(self, transport):
-        """Begin a connection."""
+        """Begin a connection, or end it at once where there are as many as there may be."""
+        lifecycle = self.app.ctx.lifecycle
         HttpProtocol.connection_made(self, transport)
-        self.native = Connection(self, transport, self.app.ctx.lifecycle)
+        self.native = Connection(self, transport, lifecycle)
+        if len(self.connections) > lifecycle.settings.connections_max:
+            transport.write(encode_error(Problem(CONNECTIONS_FULL, TOO_MANY))[0])
+            transport.close()
 
     def data_received(self, data):
         """Take what has arrived."""
@@ -331,19 +344,27 @@ class LedgerProtocol(HttpProtocol):
         cdef Connection native = self.native
         native.is_lost = True
         native.held = None
+        if native.patience is not None:
+            native.patience.end()
         if native.timer is not None:
             native.timer.cancel()
         HttpProtocol.connection_lost(self, exc)
 
     def pause_writing(self):
         """Read nothing more from a client that does not read."""
-        (<Connection> self.native).is_write_paused = True
+        cdef Connection native = self.native
+        native.is_write_paused = True
+        if native.patience is None:
+            native.patience = Patience(self)
+        native.patience.begin_reading()
         HttpProtocol.pause_writing(self)
 
     def resume_writing(self):
         """Read on."""
         cdef Connection native = self.native
         native.is_write_paused = False
+        if native.patience is not None:  # Sanic resumes what it closes, too.
+            native.patience.end_reading()
         HttpProtocol.resume_writing(self)
         if native.flight is None and not native.is_lost:
             native.release()
