@@ -50,6 +50,7 @@ URI_TOO_LONG = Kind(414, "uri-too-long", "The address is too long")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body is not application/json")
 EXPECTATION_FAILED = Kind(417, "expectation-failed", "The expectation cannot be met")
 LIMIT_CONFLICT = Kind(422, "limit-conflict", "The balance is outside the limits asked for")
+QUOTA_EXCEEDED = Kind(429, "quota-exceeded", "The client has asked for too much")
 INTERNAL_ERROR = Kind(500, "internal-error", "The server has a fault")
 OUTCOME_UNKNOWN = Kind(500, "outcome-unknown", "It is not known what became of the request")
 CAPACITY_EXCEEDED = Kind(507, "capacity-exceeded", "The ledger has no room for another account")
@@ -78,7 +79,8 @@ STATUS_KINDS: dict[Status, Kind] = {
 
 
 class Problem(Exception):
-    """A request that gets a problem for its answer. `detail` is told to the client."""
+    """A request that gets a problem for its answer. `detail` is told to the client, and so are the
+    members in `extra`, which this sort of problem has besides those of RFC 9457."""
 
     def __init__(
         self,
@@ -86,16 +88,23 @@ class Problem(Exception):
         detail: str,
         errors: list[ErrorItem] | None = None,
         headers: dict[str, str] | None = None,
+        extra: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{kind.name}: {detail}")
         self.kind = kind
         self.detail = detail
         self.errors = errors
         self.headers = headers
+        self.extra = extra
 
 
-def encode_problem(kind: Kind, detail: str, errors: list[ErrorItem] | None = None) -> bytes:
-    """Return the body of a problem."""
+def encode_problem(
+    kind: Kind,
+    detail: str,
+    errors: list[ErrorItem] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> bytes:
+    """Return the body of a problem; `extra` are members that are not among the standard ones."""
     members: dict[str, Any] = {
         "type": kind.type,
         "title": kind.title,
@@ -104,6 +113,8 @@ def encode_problem(kind: Kind, detail: str, errors: list[ErrorItem] | None = Non
     }
     if errors is not None:
         members["errors"] = errors
+    if extra is not None:
+        members |= extra
     return msgspec.json.encode(members)
 
 
@@ -115,7 +126,7 @@ def make_headers(kind: Kind) -> dict[str, str]:
 def answer_problem(problem: Problem) -> HTTPResponse:
     """Return the answer that tells a problem."""
     return HTTPResponse(
-        encode_problem(problem.kind, problem.detail, problem.errors),
+        encode_problem(problem.kind, problem.detail, problem.errors, problem.extra),
         problem.kind.http_status,
         make_headers(problem.kind) | (problem.headers or {}),
         CONTENT_TYPE,
