@@ -2,7 +2,6 @@
 
 import heapq
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -359,33 +358,6 @@ def test_overrides_are_bounded() -> None:
         limiter.set_override("one more", rate=1)
     limiter.set_override("client-0")
     limiter.set_override("one more", rate=1)
-
-
-# -- threads --------------------------------------------------------------------------------------
-def test_threads_together_never_get_more() -> None:
-    limiter, clock = make_limiter(client_rate=1000, global_rate=2000, global_burst=100, quota=9000)
-    clients = [limiter.find_client(name) for name in "abcd"]
-    start_ns, attempts, step_ns = clock.now_ns, 100_000, 50_000
-    admitted: dict[int, int] = {}
-    start = threading.Barrier(8)
-
-    def hammer(number: int) -> None:
-        start.wait()
-        client = clients[number % 4]
-        admitted[number] = limiter.admit_many(client, attempts, start_ns, step_ns)
-
-    threads = [threading.Thread(target=hammer, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    passed_s = attempts * step_ns / NS
-    assert 100 < sum(admitted.values()) <= 2000 * passed_s + 100
-    for number, client in enumerate(clients):
-        taken = admitted[number] + admitted[number + 4]
-        assert taken <= 1000 * passed_s + 1000
-        clock.now_ns = start_ns + int(passed_s * NS)
-        assert read_quota(limiter, client)[0] == 9000 - taken
 
 
 def test_the_clock_is_the_systems_where_none_is_given() -> None:

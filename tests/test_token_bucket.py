@@ -210,3 +210,20 @@ def test_threads_together_never_get_more(rate: float, burst: int) -> None:
     passed_ns = time.monotonic_ns() - begin_ns
     assert len(counts) == 80
     assert burst <= sum(counts) <= Fraction(rate) * passed_ns / NS + burst
+
+
+def test_no_take_of_any_thread_is_lost() -> None:
+    # Here every attempt takes, so that each meets another in the middle of its own.
+    bucket = TokenBucket(0.001, 10**9)
+    start, attempts = threading.Barrier(8), 1_000_000
+
+    def hammer() -> None:
+        start.wait()
+        assert bucket.take_many(attempts) == attempts
+
+    threads = [threading.Thread(target=hammer) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bucket.left(time.monotonic_ns()) == 10**9 - 8 * attempts
