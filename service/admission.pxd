@@ -39,8 +39,12 @@ cdef class Admission:
     cdef int charge(
         self, Client client, int64_t now_ns, uint32_t count, int64_t amount
     ) noexcept
-    cdef int refund(self, Client client, Submission submission, uint32_t row) except -1
-    cdef int give_back(self, Client client, Submission submission, uint32_t row) except -1
+    cdef int refund(
+        self, Client client, Submission submission, uint32_t row, int64_t charged_ns
+    ) noexcept
+    cdef int give_back(
+        self, Client client, Submission submission, uint32_t row, int64_t charged_ns
+    ) noexcept
     cdef bytes refuse(self, Client client, int64_t now_ns, int verdict)
 
 

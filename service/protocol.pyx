@@ -77,6 +77,7 @@ cdef class Connection:
         bytes token
         uint64_t generation
         int64_t now_ns  # when what is being read arrived
+        int64_t charged_ns  # when the first of the rows was admitted
         list answers
         object patience
         bytes held
@@ -207,7 +208,9 @@ cdef class Connection:
         if deadline_ns > 0 and submission.set_deadline(<uint32_t> row, deadline_ns) < 0:
             raise MemoryError()
         desk.waiters.append(self)
-        self.flight = submission
+        if self.flight is None:
+            self.flight = submission
+            self.charged_ns = self.now_ns
         self.due += 1
         if submission.data.count >= submission.count_max:
             self.batcher.submit(desk)
@@ -300,7 +303,7 @@ def deliver(submission, list waiters):
         waiter = waiters[i]
         if type(waiter) is Connection:
             connection = waiter
-            connection.admission.refund(connection.client, submission, i)
+            connection.admission.refund(connection.client, submission, i, connection.charged_ns)
             if connection.is_lost:
                 continue
             connection.answer(make_reply(submission, i))
@@ -316,7 +319,7 @@ def give_back(Submission submission, list waiters):
     for i in range(len(waiters)):
         if type(waiters[i]) is Connection:
             connection = waiters[i]
-            connection.admission.give_back(connection.client, submission, i)
+            connection.admission.give_back(connection.client, submission, i, connection.charged_ns)
 
 
 class LedgerProtocol(HttpProtocol):
