@@ -21,15 +21,12 @@ from service.reply cimport make_reply
 
 from time import monotonic
 
-from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from .handlers import encode_error
 from .heads import StrictHttp
-from .patience import Patience
+from .patience import Patience, is_through
 from .problems import CONNECTIONS_FULL, Problem
-
-IDLE = Stage.IDLE
 
 cdef enum:
     # What becomes of a plain request.
@@ -112,10 +109,7 @@ cdef class Connection:
         """Whether bytes may be read here: Sanic is through, and the ledger takes requests."""
         if self.is_with_sanic:
             http = self.protocol.http
-            self.is_with_sanic = not (
-                http is not None and http.stage is IDLE and http.keep_alive
-                and not http.request_body and not self.protocol.recv_buffer
-            )
+            self.is_with_sanic = http is None or not http.keep_alive or not is_through(http)
         return not self.is_with_sanic and self.lifecycle.is_ready
 
     cdef int read(self, bytes data) except -1:
