@@ -83,12 +83,12 @@ def make_data(heading: Heading, results: Results) -> dict[str, Any]:
 
 def write_report(heading: Heading, results: Results) -> list[str]:
     """Return the lines of the report."""
-    lines = [
-        heading.machine,
-        f"commit {heading.commit}; closed loop by {heading.generator}",
+    course = (
         f"{heading.rounds} rounds of {heading.seconds:g} s, interleaved, after one that does not"
-        " count; server on one core, load on the other",
-    ]
+        " count; server on one core, load on the other"
+    )
+    build = f"commit {heading.commit}; closed loop by {heading.generator}"
+    lines = [heading.machine, build, course]
     if results.rows:
         lines += ["", *pad(ROW_HEADS, [_list_row(row) for row in results.rows])]
     if results.ratios:
