@@ -128,6 +128,7 @@ def test_rows_and_the_peak_are_medians_of_the_rounds() -> None:
     eight, many = make_rows({DURABLE: Subject(DURABLE, "", 0)}, turns)
     assert (eight.rate.low, eight.rate.median, many.rate.median) == (100, 200, 500)
     assert (eight.user_us, eight.system_us, eight.cpu_us) == pytest.approx((2, 6, 8))
+    assert eight.core_share == pytest.approx(200 * 8e-6)
     assert not eight.is_load_limit
     assert find_peak(turns, DURABLE) == 500
 

@@ -28,6 +28,11 @@ class Turn:
         """The microseconds of processor that a request took."""
         return (self.user_s + self.system_s) / self.load.requests * 1e6
 
+    @property
+    def cpu_share(self) -> float:
+        """How much of its core the server had."""
+        return (self.user_s + self.system_s) / self.load.seconds
+
 
 Turns = Mapping[tuple[str, int], Sequence[Turn]]
 """The turns that count, by the name of the server and the number of connections."""
@@ -38,7 +43,8 @@ class Row:
     """What is known of a server at a number of connections: medians over the rounds.
 
     Microseconds of processor are those of one request; `load_share` is the largest share of its
-    core that the generator had.
+    core that the generator had, and `core_share` the median of what the server had of its own: well
+    below all of it, with a generator that is not at its limit, somebody else was on that core.
     """
 
     title: str
@@ -49,6 +55,7 @@ class Row:
     p99_ms: float
     user_us: float
     system_us: float
+    core_share: float
     load_share: float
     is_load_limit: bool
 
@@ -106,6 +113,7 @@ def _make_row(subject: Subject, connections: int, timed: Sequence[Turn]) -> Row:
         p99_ms=statistics.median(turn.load.p99_ms for turn in timed),
         user_us=sum(turn.user_s for turn in timed) / sum(requests) * 1e6,
         system_us=sum(turn.system_s for turn in timed) / sum(requests) * 1e6,
+        core_share=statistics.median(turn.cpu_share for turn in timed),
         load_share=max(turn.load.cpu_share for turn in timed),
         is_load_limit=any(turn.load.is_bottleneck for turn in timed),
     )

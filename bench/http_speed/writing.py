@@ -31,6 +31,7 @@ ROW_HEADS = (
     "CPU",
     "user",
     "system",
+    "of its core",
     "load",
     "",
 )
@@ -121,6 +122,7 @@ def _list_row(row: Row) -> tuple[str, ...]:
         *_list_figure(row.rate),
         *(_format_ms(value) for value in (row.p50_ms, row.p99_ms)),
         *(_format_us(value) for value in (row.cpu_us, row.user_us, row.system_us)),
+        f"{row.core_share:.0%}",
         f"{row.load_share:.0%}",
         LIMIT if row.is_load_limit else "",
     )
