@@ -24,6 +24,7 @@ from .batcher import Batcher
 from .bulk import BodyBudget
 from .demo import create_demo
 from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
+from .scaler import Scaler
 from .settings import Settings
 
 GRACE_S = 0.5
@@ -73,6 +74,7 @@ class Lifecycle:
         self.on_ready: Callable[[Engine], None] = _ignore
         self._engine: Engine | None = None
         self._batcher: Batcher | None = None
+        self._scaler: Scaler | None = None
         self._opening: asyncio.Task[None] | None = None
         self._is_stopping = threading.Event()
         self._app: App | None = None
@@ -165,6 +167,9 @@ class Lifecycle:
         batcher, self._batcher = self._batcher, None
         if batcher is not None:
             batcher.close()
+        scaler, self._scaler = self._scaler, None
+        if scaler is not None:
+            scaler.close()
         engine, self._engine = self._engine, None
         if engine is not None:
             await self._close_engine(engine)
@@ -197,6 +202,8 @@ class Lifecycle:
         else:
             self._engine = engine
             self._batcher = Batcher(engine, loop, self._note_failure)
+            self._scaler = Scaler(engine, loop)
+            self._batcher.on_queued = self._scaler.wake
             if not self._is_stopping.is_set():
                 self._enter(State.READY)
                 self.on_ready(engine)
