@@ -27,7 +27,7 @@ cdef class Admission:
         readonly Limiter limiter
         readonly uint64_t generation  # What was found out about a token holds while this stays.
         public int64_t deadline_ns  # How long a request may take to the kernel; 0: any time.
-        dict clients
+        dict clients, refusals
         Client anybody
         set overridden
         int64_t looked_at_ns

@@ -23,6 +23,7 @@ from .problems import FORBIDDEN, QUEUE_FULL, UNAUTHORIZED, Problem
 cdef enum:
     LOOK_INTERVAL_NS = 100_000_000  # The ring looks at its file more seldom still.
     NS_PER_MS = 1_000_000
+    REFUSALS_MAX = 256
 
 REALM = 'Bearer realm="ledgercore"'
 
@@ -62,6 +63,7 @@ cdef class Admission:
         self.signatures = signatures
         self.limiter = limiter
         self.deadline_ns = deadline_ms * NS_PER_MS
+        self.refusals = {}
         self.overridden = set()
         self.generation = 0
         self.load()
@@ -176,7 +178,13 @@ cdef class Admission:
     cdef bytes refuse(self, Client client, int64_t now_ns, int verdict):
         """Return the whole answer to one request that is beyond a limit."""
         state = self.limiter.describe(client.limit, now_ns, verdict, 1)
-        return encode_error(make_limit_problem(state))[0]
+        cdef bytes answer = self.refusals.get(state)
+        if answer is None:
+            # The same few states come back for as long as somebody asks for too much.
+            if len(self.refusals) >= REFUSALS_MAX:
+                self.refusals.clear()
+            answer = self.refusals[state] = encode_error(make_limit_problem(state))[0]
+        return answer
 
     cdef int refund(
         self, Client client, Submission submission, uint32_t row, int64_t charged_ns
