@@ -37,6 +37,8 @@ class Batcher:
         self._admission = admission
         self._loop = loop
         self._on_failure = on_failure
+        self.on_queued: Callable[[], None] = _ignore
+        """Called when a submission has to wait for a worker."""
         self.desks = [Desk(segment) for segment in range(engine.segments)]
         self._waiters: dict[Submission, list[Waiter]] = {}
         self._barrier_waiters: list[Waiter] = []
@@ -61,11 +63,12 @@ class Batcher:
         return desk
 
     async def transfer(
-        self, client: Client, request: TransferRequest, deadline_ns: int = 0
+        self, client: Client, request: TransferRequest, charged_ns: int = 0, deadline_ns: int = 0
     ) -> tuple[Submission, int]:
         """Return the submission and the index of a transfer in it, once that is durable.
 
-        Its money was charged to the client, and is given back where it has not moved. Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the problem
+        Its money was charged to the client at `charged_ns`, and is given back where it has not
+        moved. Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the problem
         `outcome-unknown` where the journal failed under it.
         """
         desk = self.place(self._engine.segment_of(request.source))
@@ -83,24 +86,28 @@ class Batcher:
         try:
             await waiter
         except LedgerError:
-            self._admission.give_back_money(client, submission, index)
+            self._admission.give_back_money(client, submission, charged_ns, index)
             raise
-        self._admission.settle(client, submission, index)
+        self._admission.settle(client, submission, charged_ns, index)
         return submission, index
 
-    async def apply(self, client: Client, submission: Submission, deadline_ns: int = 0) -> None:
+    async def apply(
+        self, client: Client, submission: Submission, charged_ns: int = 0, deadline_ns: int = 0
+    ) -> None:
         """Return once a submission of one request is applied and durable. Raises as `transfer`."""
         if deadline_ns > 0:
             submission.limit_time(deadline_ns)
         waiter: asyncio.Future[Submission] = self._loop.create_future()
         self._waiters[submission] = [waiter]
         try:
-            self._engine.submit(submission, submission.segment_hash % self._engine.segments)
+            segment = submission.segment_hash % self._engine.segments
+            if self._engine.submit(submission, segment):
+                self.on_queued()
         except LedgerError as error:
-            self._admission.give_back_money(client, submission)
+            self._admission.give_back_money(client, submission, charged_ns)
             self._refuse(self._waiters.pop(submission), error)
         await waiter
-        self._admission.settle(client, submission)
+        self._admission.settle(client, submission, charged_ns)
 
     async def barrier(self, lsn: int | None = None) -> None:
         """Return once `lsn`, or without it all that is applied now, is durable."""
@@ -140,7 +147,8 @@ class Batcher:
         submission, desk.submission = desk.submission, None
         assert submission is not None
         try:
-            self._engine.submit(submission, desk.segment)
+            if self._engine.submit(submission, desk.segment):
+                self.on_queued()
         except LedgerError as error:
             give_back(submission, self._waiters[submission])
             self._refuse(self._waiters.pop(submission), error)
@@ -192,3 +200,7 @@ def _make_failure(submission: Submission) -> Exception:
         "The journal failed under this request, which may or may not be stored. Ask again with "
         "the same key once the server has restarted.",
     )
+
+
+def _ignore() -> None:
+    """Stand in for a listener that nobody has set."""

@@ -37,6 +37,8 @@ AnyRequest = Request[Any, Any]
 
 logger = logging.getLogger("ledgercore")
 
+_LAST = (problems.SHUTTING_DOWN, problems.CONNECTIONS_FULL)
+"""The problems after which a connection is closed."""
 _BUG = "The fault is in the server, and in its log."
 
 LEDGER_KINDS: dict[type[LedgerError], tuple[Kind, str]] = {
@@ -110,7 +112,7 @@ def encode_error(error: Exception) -> tuple[bytes, bool]:
     else:
         kind = LEDGER_KINDS.get(type(error)) if isinstance(error, LedgerError) else None
         problem = Problem(*(kind or (problems.INTERNAL_ERROR, _BUG)))
-    is_last = problem.kind is problems.SHUTTING_DOWN
+    is_last = problem.kind in _LAST
     response = answer_problem(problem)
     response.headers["content-length"] = len(response.body or b"")
     response.headers["connection"] = "close" if is_last else "keep-alive"

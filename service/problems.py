@@ -56,6 +56,7 @@ INTERNAL_ERROR = Kind(500, "internal-error", "The server has a fault")
 OUTCOME_UNKNOWN = Kind(500, "outcome-unknown", "It is not known what became of the request")
 CAPACITY_EXCEEDED = Kind(507, "capacity-exceeded", "The ledger has no room for another account")
 QUEUE_FULL = Kind(503, "queue-full", "The server is busy")
+CONNECTIONS_FULL = Kind(503, "connections-full", "The server has too many connections")
 RECOVERING = Kind(503, "recovering", "The server is reading its journal")
 NONCES_FULL = Kind(503, "nonces-full", "The server can remember no further signature")
 NONCES_UNAVAILABLE = Kind(503, "nonces-unavailable", "The server can store no signature")
@@ -83,8 +84,10 @@ STATUS_KINDS: dict[Status, Kind] = {
 
 
 class Problem(Exception):
-    """A request that gets a problem for its answer. `detail` is told to the client, and so are the
-    members in `extra`, which this sort of problem has besides those of RFC 9457."""
+    """A request that gets a problem for its answer. `detail` is told to the client.
+
+    So are the members in `extra`, which a sort of problem has besides those of RFC 9457.
+    """
 
     def __init__(
         self,

@@ -31,7 +31,6 @@ class Connection:
 def deliver(
     submission: Submission, waiters: list[asyncio.Future[Submission] | Connection]
 ) -> None: ...
-
 def give_back(
     submission: Submission, waiters: list[asyncio.Future[Submission] | Connection]
 ) -> None: ...

@@ -1,5 +1,6 @@
 """Keys that are made and revoked while a server runs, and what it says when it starts."""
 
+import re
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -154,7 +155,8 @@ def test_a_bad_file_of_keys_stops_the_start(tmp_path: Path, fault: str) -> None:
     elif fault == "readable":
         path.chmod(0o644)
     else:
-        path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
+        path.write_text(re.sub(r'"version": *1', '"version": 2', path.read_text()))
+        assert '"version": 2' in path.read_text()
     done = run_command("serve", "--port=0", f"--data={data}")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

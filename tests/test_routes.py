@@ -11,9 +11,12 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from sanic.compat import Header
 
 import ledgercore
 from service import routes
+from service.admission import Client
+from service.limits import Limiter
 from tests.support import Server, balance, check_problem, fund, open_accounts, post_transfer
 
 pytest_plugins = ["tests.serving"]
@@ -271,6 +274,10 @@ def test_metrics_count(client: httpx.Client, name: str) -> None:
         assert after[counter] == before[counter] + more
     assert after["journal_groups_total"] > before["journal_groups_total"]
     assert after["active_workers"] == 2 and after["keys_max"] > after["keys"]
+    for segment in after["segments"]:
+        assert (segment["queue_depth"], segment["active_workers"]) == (0, 1)
+        assert segment["busy_seconds_total"] >= 0
+    assert len(after["segments"]) == 2
 
 
 def test_head(client: httpx.Client, name: str) -> None:
@@ -309,6 +316,10 @@ class HeldBack:
         self.durable = asyncio.Event()
         self.waited_for: list[int | None] = []
         self.batcher = SimpleNamespace(barrier=self._barrier)
+        client = Client("", None, Limiter().find_client(""))
+        self.admission = SimpleNamespace(
+            identify=lambda token, scope: client, take=lambda client, count: 0
+        )
         self.engine = SimpleNamespace(
             peek_account=lambda account_id: account,
             peek_accounts=lambda start, limit: [account],
@@ -338,7 +349,7 @@ async def test_nothing_is_told_before_it_is_durable(
 ) -> None:
     lifecycle = HeldBack()
     app = SimpleNamespace(ctx=SimpleNamespace(lifecycle=lifecycle))
-    request = SimpleNamespace(app=app, query_string="")
+    request = SimpleNamespace(app=app, query_string="", headers=Header(), ctx=SimpleNamespace())
     answer = asyncio.ensure_future(handler(request, *arguments))
     await asyncio.sleep(0)
     assert lifecycle.waited_for == [lsn]

@@ -316,3 +316,5 @@ def stated_names(node: ast.stmt) -> Iterator[str]:
         yield node.name
     elif isinstance(node, ast.AnnAssign):
         yield ast.unparse(node.target)
+    elif isinstance(node, ast.Assign):  # a member of an enumeration
+        yield from map(ast.unparse, node.targets)
