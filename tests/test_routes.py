@@ -338,19 +338,19 @@ class HeldBack:
 @pytest.mark.parametrize(
     ("handler", "arguments", "lsn"),
     [
-        (routes.get_account, ["a"], None),
-        (routes.get_accounts, [], None),
-        (routes.get_transfer, ["7"], 7),
-        (routes.get_key, ["k"], 7),
+        (routes.get_account, {"account_id": "a"}, None),
+        (routes.get_accounts, {}, None),
+        (routes.get_transfer, {"transfer_id": "7"}, 7),
+        (routes.get_key, {"key": "k"}, 7),
     ],
 )
 async def test_nothing_is_told_before_it_is_durable(
-    handler: Any, arguments: list[str], lsn: int | None
+    handler: Any, arguments: dict[str, str], lsn: int | None
 ) -> None:
     lifecycle = HeldBack()
     app = SimpleNamespace(ctx=SimpleNamespace(lifecycle=lifecycle))
     request = SimpleNamespace(app=app, query_string="", headers=Header(), ctx=SimpleNamespace())
-    answer = asyncio.ensure_future(handler(request, *arguments))
+    answer = asyncio.ensure_future(handler(request, **arguments))
     await asyncio.sleep(0)
     assert lifecycle.waited_for == [lsn]
     assert not answer.done()
