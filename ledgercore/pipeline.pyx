@@ -153,7 +153,8 @@ cdef class Pipeline:
     # -- the native threads -----------------------------------------------------------------------
 
     def run_worker(self, int segment):
-        """Apply the submissions of a segment until its queue is closed and empty."""
+        """Apply the submissions of a segment until this worker is retired, or until the queue is
+        closed and empty."""
         with nogil:
             self.work(&self.queues[segment])
 

@@ -34,7 +34,8 @@ _SERVER = {
     "GRACEFUL_SHUTDOWN_TIMEOUT": 5.0,
 }
 
-# Everything goes to stderr, and only what somebody has to act on.
+# Everything goes to stderr: what somebody has to act on, and from the ledger's own logger what the
+# server does of itself, such as another worker.
 _LOG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -47,8 +48,14 @@ _LOG: dict[str, Any] = {
         }
     },
     "loggers": {
-        name: {"level": "WARNING", "handlers": ["stderr"], "propagate": False}
-        for name in ("ledgercore", "sanic.root", "sanic.server", "sanic.error", "sanic.access")
+        name: {"level": level, "handlers": ["stderr"], "propagate": False}
+        for name, level in {
+            "ledgercore": "INFO",
+            "sanic.root": "WARNING",
+            "sanic.server": "WARNING",
+            "sanic.error": "WARNING",
+            "sanic.access": "WARNING",
+        }.items()
     },
 }
 

@@ -37,6 +37,8 @@ class Batcher:
         self._admission = admission
         self._loop = loop
         self._on_failure = on_failure
+        self.on_queued: Callable[[], None] = _ignore
+        """Called when a submission has to wait for a worker."""
         self.desks = [Desk(segment) for segment in range(engine.segments)]
         self._waiters: dict[Submission, list[Waiter]] = {}
         self._barrier_waiters: list[Waiter] = []
@@ -95,7 +97,9 @@ class Batcher:
         waiter: asyncio.Future[Submission] = self._loop.create_future()
         self._waiters[submission] = [waiter]
         try:
-            self._engine.submit(submission, submission.segment_hash % self._engine.segments)
+            segment = submission.segment_hash % self._engine.segments
+            if self._engine.submit(submission, segment):
+                self.on_queued()
         except LedgerError as error:
             self._admission.give_back_money(client, submission)
             self._refuse(self._waiters.pop(submission), error)
@@ -140,7 +144,8 @@ class Batcher:
         submission, desk.submission = desk.submission, None
         assert submission is not None
         try:
-            self._engine.submit(submission, desk.segment)
+            if self._engine.submit(submission, desk.segment):
+                self.on_queued()
         except LedgerError as error:
             give_back(submission, self._waiters[submission])
             self._refuse(self._waiters.pop(submission), error)
@@ -192,3 +197,7 @@ def _make_failure(submission: Submission) -> Exception:
         "The journal failed under this request, which may or may not be stored. Ask again with "
         "the same key once the server has restarted.",
     )
+
+
+def _ignore() -> None:
+    """Stand in for a listener that nobody has set."""

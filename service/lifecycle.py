@@ -29,6 +29,7 @@ from .demo import create_demo
 from .limits import Limiter
 from .nonces import NonceMemory
 from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
+from .scaler import Scaler
 from .settings import Settings
 from .signatures import SignatureCheck
 
@@ -82,6 +83,7 @@ class Lifecycle:
         self._batcher: Batcher | None = None
         self._admission: Admission | None = None
         self._nonces: NonceMemory | None = None
+        self._scaler: Scaler | None = None
         self._opening: asyncio.Task[None] | None = None
         self._is_stopping = threading.Event()
         self._app: App | None = None
@@ -181,6 +183,9 @@ class Lifecycle:
         batcher, self._batcher = self._batcher, None
         if batcher is not None:
             batcher.close()
+        scaler, self._scaler = self._scaler, None
+        if scaler is not None:
+            scaler.close()
         engine, self._engine = self._engine, None
         if engine is not None:
             await self._close_engine(engine)
@@ -217,6 +222,8 @@ class Lifecycle:
             self.fail("the ledger cannot be opened", error)
         else:
             self._batcher = Batcher(engine, self._admission, loop, self._note_failure)
+            self._scaler = Scaler(engine, loop)
+            self._batcher.on_queued = self._scaler.wake
             if not self._is_stopping.is_set():
                 self._enter(State.READY)
                 self.on_ready(engine)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ledgercore import OPTION_RANGES
+from ledgercore import OPTION_RANGES, WORKERS_MAX
 
 from .key_file import FILE_NAME
 
@@ -52,7 +52,8 @@ class Settings:
     demo_accounts: int = 0
     demo_funds: int = 100_000_000
     segments: int = 1
-    workers_max: int = 1
+    workers_min: int = 1
+    workers_max: int = WORKERS_MAX
     queue_size: int = 262_144
     batch_max: int = 8_192
     durability: str = "sync"
@@ -90,6 +91,10 @@ class Settings:
         if self.batch_max > self.queue_size:
             raise InvalidSetting(
                 "batch_max", f"{self.batch_max} does not fit in queue_size {self.queue_size}"
+            )
+        if self.workers_min > self.workers_max:
+            raise InvalidSetting(
+                "workers_min", f"{self.workers_min} is more than workers_max {self.workers_max}"
             )
         if self.keys_reserved > self.keys_max:
             raise InvalidSetting(
