@@ -32,7 +32,7 @@ class Disturbance:
         self._doors.disturb_sync(delay_ms, check_range("error", error, 0, ERRNO_MAX))
 
     def leave_to_workers(self, is_left: bool = True) -> None:
-        """Let all submissions go through the workers, or small ones past them as they usually do."""
+        """Let all submissions go through the workers, or small ones past them as usual."""
         self._doors.here_max = 0 if is_left else self._here_max
 
     def replace_worker(self, segment: int) -> None:

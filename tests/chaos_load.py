@@ -75,7 +75,10 @@ def is_lasting(status: int, body: bytes) -> bool:
 
 
 def send_load(url: str, seed: int, count: int, *, deadline_s: float = 20.0) -> Told:
-    """Ask for `count` transfers by several clients; whoever gets no answer asks again."""
+    """Ask for `count` transfers by several clients; whoever gets no answer asks again.
+
+    A client that gets none within `deadline_s` sends nothing more.
+    """
     return asyncio.run(_send(url, seed, count, deadline_s))
 
 
@@ -98,6 +101,7 @@ async def _send(url: str, seed: int, count: int, deadline_s: float) -> Told:
         async with asyncio.TaskGroup() as group:
             for number in range(CLIENTS):
                 group.create_task(_behave(client, told, todo, is_bulk=number == 0))
+    told.open_keys.update(str(intent.key) for intent in todo)
     return told
 
 
@@ -114,8 +118,8 @@ async def _behave(
                 results = [await client.transfer(one.source, one.target, one.amount, key=one.key)]
         except LedgerClientError:
             told.open_keys.update(str(intent.key) for intent in mine)
-        else:
-            told.results.update({result.key: result for result in results})
+            return
+        told.results.update({result.key: result for result in results})
 
 
 def check_told(url: str, told: Told) -> Counter[str]:

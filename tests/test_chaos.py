@@ -1,4 +1,4 @@
-"""Chaos: its plans and dice, and the proof that no fault, alone or with others, breaks a promise."""
+"""Chaos: its plans and dice, and the proof that no fault breaks a promise, alone or with others."""
 
 import json
 import re
@@ -226,7 +226,7 @@ def test_a_failed_sync_ends_the_server_and_loses_nothing(
     faults = {name: EVERYTHING[name] for name in others}
     path.write_text(json.dumps({"seed": 3, "fail_sync": {"probability": 0.02}, **faults}))
     with Server(data, "--allow-chaos", f"--chaos={path}", *FLAGS) as server:
-        told = send_load(server.url, seed=1, count=400, deadline_s=0.5)
+        told = send_load(server.url, seed=1, count=400, deadline_s=1.0)
         assert server.wait() == 1
         assert "the journal cannot be written: Input/output error" in server.stderr
     assert told.results and told.open_keys
