@@ -14,7 +14,7 @@ import ledgercore
 from ledgercore import Engine, InvalidArgument, QueueFull, Status
 from tests.histories import balances_of, open_funded, open_small, wait_readable
 from tests.model import rederive
-from tests.support import wait_until
+from tests.waiting import wait_until
 from tests.test_threads import check_sound, together
 
 ACCOUNTS = [f"acct-{number}" for number in range(4)]
