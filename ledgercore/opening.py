@@ -18,9 +18,11 @@ RING_RECORDS = 65_536
 DURABILITIES = ("sync", "memory")
 NANOSECONDS = 1_000_000_000
 
-WORKERS_MAX = min(4, len(os.sched_getaffinity(0)))
-"""Workers of a segment, where nothing else is said: a thread more than there are processors only
-waits, and beyond four the journal, which is one thread, has long been the slower part."""
+WORKERS_MAX = min(4, max(1, len(os.sched_getaffinity(0)) - 2))
+"""Workers of a segment at most, where nothing else is said: what is left of the processors beside
+the journal's thread and the caller's. A worker that takes a processor from the journal brings
+nothing: on two, a durable ledger took as much with one as with two, or more. The four is prudence:
+who has measured more may ask for more."""
 
 OPTION_RANGES = {
     "segments": (1, 256),

@@ -66,11 +66,12 @@ class Batcher:
         return desk
 
     async def transfer(
-        self, client: Client, request: TransferRequest, deadline_ns: int = 0
+        self, client: Client, request: TransferRequest, charged_ns: int = 0, deadline_ns: int = 0
     ) -> tuple[Submission, int]:
         """Return the submission and the index of a transfer in it, once that is durable.
 
-        Its money was charged to the client, and is given back where it has not moved. Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the problem
+        Its money was charged to the client at `charged_ns`, and is given back where it has not
+        moved. Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the problem
         `outcome-unknown` where the journal failed under it.
         """
         desk = self.place(self._engine.segment_of(request.source))
@@ -88,12 +89,14 @@ class Batcher:
         try:
             await waiter
         except LedgerError:
-            self._admission.give_back_money(client, submission, index)
+            self._admission.give_back_money(client, submission, charged_ns, index)
             raise
-        self._admission.settle(client, submission, index)
+        self._admission.settle(client, submission, charged_ns, index)
         return submission, index
 
-    async def apply(self, client: Client, submission: Submission, deadline_ns: int = 0) -> None:
+    async def apply(
+        self, client: Client, submission: Submission, charged_ns: int = 0, deadline_ns: int = 0
+    ) -> None:
         """Return once a submission of one request is applied and durable. Raises as `transfer`."""
         if deadline_ns > 0:
             submission.limit_time(deadline_ns)
@@ -102,10 +105,10 @@ class Batcher:
         try:
             self._submit(submission, submission.segment_hash % self._engine.segments)
         except LedgerError as error:
-            self._admission.give_back_money(client, submission)
+            self._admission.give_back_money(client, submission, charged_ns)
             self._refuse(self._waiters.pop(submission), error)
         await waiter
-        self._admission.settle(client, submission)
+        self._admission.settle(client, submission, charged_ns)
 
     async def barrier(self, lsn: int | None = None) -> None:
         """Return once `lsn`, or without it all that is applied now, is durable."""

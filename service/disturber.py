@@ -32,7 +32,7 @@ logger = logging.getLogger("ledgercore")
 class Connection(Protocol):
     """What is needed of the native half of a connection, while an answer is held back."""
 
-    def finish_late(self, reply: bytes) -> None:
+    def finish(self, reply: bytes) -> int:
         """Write an answer that was held back."""
 
     def cut(self) -> None:
@@ -91,7 +91,7 @@ class Disturber:
     def _finish_late(self, connection: Connection) -> None:
         timer, reply = self._late.pop(connection)
         timer.cancel()
-        connection.finish_late(reply)
+        connection.finish(reply)
 
     async def surround(self, handler: Handler, request: AnyRequest) -> HTTPResponse:
         """Run a handler of the ordinary way, and drop or hold back what it answers."""

@@ -50,7 +50,7 @@ class Patience:
         """End what takes too long; look again as long as there is something to wait for."""
         self._looking = None
         http = self._protocol.http
-        if http is None or (http.stage is Stage.IDLE and not self._protocol.recv_buffer):
+        if http is None or is_through(http):
             return
         now_s = self._loop.time()
         if not is_awaited(http):
@@ -87,6 +87,11 @@ class Patience:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
+
+
+def is_through(http: Any) -> bool:
+    """Return whether all that was given to Sanic is read and answered."""
+    return http.stage is Stage.IDLE and not http.request_body and not http.recv_buffer
 
 
 def is_awaited(http: Any) -> bool:

@@ -85,8 +85,10 @@ STATUS_KINDS: dict[Status, Kind] = {
 
 
 class Problem(Exception):
-    """A request that gets a problem for its answer. `detail` is told to the client, and so are the
-    members in `extra`, which this sort of problem has besides those of RFC 9457."""
+    """A request that gets a problem for its answer. `detail` is told to the client.
+
+    So are the members in `extra`, which a sort of problem has besides those of RFC 9457.
+    """
 
     def __init__(
         self,

@@ -21,15 +21,12 @@ from service.reply cimport make_reply
 
 from time import monotonic
 
-from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from .handlers import encode_error
 from .heads import StrictHttp
-from .patience import Patience
+from .patience import Patience, is_through
 from .problems import CONNECTIONS_FULL, Problem
-
-IDLE = Stage.IDLE
 
 cdef enum:
     # What becomes of a plain request.
@@ -77,9 +74,9 @@ cdef class Connection:
         bytes token
         uint64_t generation
         int64_t now_ns  # when what is being read arrived
+        int64_t charged_ns  # when the first of the rows was admitted
         list answers
-        object patience
-        object disturber  # what lets things go wrong on purpose; None but where that is wanted
+        object patience, disturber  # clocks of its own, and chaos where somebody wants it
         bytes held
         bint is_lost, is_paused, is_closing, was_active, is_write_paused
         bint is_with_sanic  # Sanic was given bytes, and was not yet seen to be through with them.
@@ -112,10 +109,7 @@ cdef class Connection:
         """Whether bytes may be read here: Sanic is through, and the ledger takes requests."""
         if self.is_with_sanic:
             http = self.protocol.http
-            self.is_with_sanic = not (
-                http is not None and http.stage is IDLE and http.keep_alive
-                and not http.request_body and not self.protocol.recv_buffer
-            )
+            self.is_with_sanic = http is None or not http.keep_alive or not is_through(http)
         return not self.is_with_sanic and self.lifecycle.is_ready
 
     cdef int read(self, bytes data) except -1:
@@ -212,7 +206,9 @@ cdef class Connection:
         if deadline_ns > 0 and submission.set_deadline(<uint32_t> row, deadline_ns) < 0:
             raise MemoryError()
         desk.waiters.append(self)
-        self.flight = submission
+        if self.flight is None:
+            self.flight = submission
+            self.charged_ns = self.now_ns
         self.due += 1
         if submission.data.count >= submission.count_max:
             self.batcher.submit(desk)
@@ -276,22 +272,18 @@ cdef class Connection:
             reply = b"".join(self.answers)
             self.answers = None
         if self.disturber is not None and self.disturber.takes(self, reply):
-            self.due = 1  # Until `finish_late`, so that nothing overtakes it.
+            self.due = 1  # Until it calls `finish`, so that nothing overtakes it.
             return 0
         return self.finish(reply)
-
-    def finish_late(self, bytes reply):
-        """Write what the disturber has held back."""
-        self.due = 0
-        self.finish(reply)
 
     def cut(self):
         """End the connection here and now, for the disturber: no answer is written any more."""
         self.is_lost = True
         self.transport.abort()
 
-    cdef int finish(self, bytes reply) except -1:
+    cpdef int finish(self, bytes reply) except -1:
         """Write the answers to all that was due, and read on."""
+        self.due = 0
         self.flight = None
         # To write to what is closed would raise, in the middle of telling all the others.
         if self.is_lost or self.transport.is_closing():
@@ -322,7 +314,7 @@ def deliver(submission, list waiters):
         waiter = waiters[i]
         if type(waiter) is Connection:
             connection = waiter
-            connection.admission.refund(connection.client, submission, i)
+            connection.admission.refund(connection.client, submission, i, connection.charged_ns)
             if connection.is_lost:
                 continue
             connection.answer(make_reply(submission, i))
@@ -338,7 +330,7 @@ def give_back(Submission submission, list waiters):
     for i in range(len(waiters)):
         if type(waiters[i]) is Connection:
             connection = waiters[i]
-            connection.admission.give_back(connection.client, submission, i)
+            connection.admission.give_back(connection.client, submission, i, connection.charged_ns)
 
 
 class LedgerProtocol(HttpProtocol):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from sanic import Blueprint, Request
 from sanic.response import HTTPResponse
 
-from ledgercore import Account, AccountNotFound, Engine
+from ledgercore import Account, AccountNotFound, Engine, Status
 
 from . import answers, arrow, bulk
 from .addresses import (
@@ -25,7 +25,7 @@ from .authorization import admission_of, check_signature, client_of, guard, read
 from .credentials import Scope
 from .disturber import exposed
 from .lifecycle import Lifecycle
-from .problems import TRANSFER_NOT_FOUND, Problem
+from .problems import DEADLINE_PASSED, TRANSFER_NOT_FOUND, Problem
 from .requests import (
     AccountRequest,
     check_content_type,
@@ -69,13 +69,13 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
     except Problem:
         admission.take(client, 1)  # Nonsense counts, and comes before what is wrong with it.
         raise
-    admission.take(client, 1, transfer.amount)
-    submission, index = await batcher.transfer(client, transfer, deadline_ns)
+    charged_ns = admission.take(client, 1, transfer.amount)
+    submission, index = await batcher.transfer(client, transfer, charged_ns, deadline_ns)
     return answers.answer_transfer(submission, index)
 
 
-@ledger_routes.post("/transfers", stream=True, ctx_is_stream=True)
-@guard(Scope.TRANSFER, is_charged=False)
+@ledger_routes.post("/transfers", stream=True)
+@guard(Scope.TRANSFER, is_charged=False, is_streamed=True)
 @exposed
 async def post_transfers(request: AnyRequest) -> HTTPResponse:
     """Move money many times, in the order of the body, and answer when all of it is durable."""
@@ -95,8 +95,11 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
         deadline_ns = admission.deadline(read_timeout(request))
         submission = await lifecycle.call(fill, engine, body, client.name)
         del body
-        admission.take_all(client, submission)
-        await batcher.apply(client, submission, deadline_ns)
+        charged_ns = admission.take_all(client, submission)
+        await batcher.apply(client, submission, charged_ns, deadline_ns)
+    if len(submission) > 0 and submission.outcome(0).status is Status.DEADLINE_PASSED:
+        detail = "The deadline passed before the first transfer. Nothing was stored."
+        raise Problem(DEADLINE_PASSED, detail, extra={"executed": False})
     return answer(submission)
 
 

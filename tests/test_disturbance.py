@@ -13,7 +13,7 @@ import pytest
 import ledgercore
 from ledgercore import Engine, EngineClosed, EngineFailed, InvalidArgument, OutcomeUnknown
 from tests.histories import open_funded, open_small, wait_readable
-from tests.support import wait_until
+from tests.waiting import wait_until
 
 DELAY_MS = 150
 

@@ -88,8 +88,9 @@ class ScriptedConnection:
         self.written: list[bytes] = []
         self.is_cut = False
 
-    def finish_late(self, reply: bytes) -> None:
+    def finish(self, reply: bytes) -> int:
         self.written.append(reply)
+        return 0
 
     def cut(self) -> None:
         self.is_cut = True

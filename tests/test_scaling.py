@@ -201,12 +201,23 @@ def test_a_constant_load_settles(
 
 
 @given(
-    offered=st.floats(0, 8),
-    depths=st.lists(st.integers(0, QUEUE_SIZE), min_size=1, max_size=40),
+    share=st.floats(0.1, 1.2),
     workers=st.integers(1, 6),
+    deep_looks=st.integers(0, 30),
+    shallow_looks=st.integers(40, 80),
 )
-def test_no_depth_makes_it_flap(offered: float, depths: list[int], workers: int) -> None:
+def test_no_depth_makes_it_flap(
+    share: float, workers: int, deep_looks: int, shallow_looks: int
+) -> None:
+    """The same work all the time, in a queue that is deep and empty for seconds by turns."""
     segment = Segment(make_policy(1, 6), workers)
-    for look in range(120 * LOOKS_A_SECOND):
-        segment.look(depths[look % len(depths)], min(offered / segment.workers, 1.0))
+    offered = share * workers
+    for _ in range(10):
+        for depth, looks in ((DEEP, deep_looks), (0, shallow_looks)):
+            for _ in range(looks):
+                segment.look(depth, min(offered / segment.workers, 1.0))
     assert segment.turns <= 1
+
+
+def test_the_thresholds_leave_room_for_one_worker() -> None:
+    assert 2 * UTILISATION_LOW <= UTILISATION_BUSY < UTILISATION_HIGH
