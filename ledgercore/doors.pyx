@@ -223,6 +223,16 @@ cdef class Doors(Pipeline):
         """Let the workers of a segment take nothing, or go on. Closing ends a stall."""
         lc_queue_stall(&self.queues[segment], stalled)
 
+    def disturb_sync(self, uint32_t delay_ms, int error):
+        """Let the next sync of the journal take so much longer, and fail with this errno (0: none).
+
+        It replaces what was asked for before and has not happened yet.
+        """
+        pthread_mutex_lock(&self.wake)
+        self.sync_delay_ms = delay_ms
+        self.sync_error = error
+        pthread_mutex_unlock(&self.wake)
+
     def load(self, int segment):
         """Return (depth, busy_ns) of a segment: transfers that wait or are being applied, and how
         long workers have been at work, summed over them."""

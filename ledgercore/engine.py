@@ -24,6 +24,7 @@ from .arguments import (
     check_scope,
 )
 from .auditing import Auditor
+from .disturbance import Disturbance
 from .doors import Doors
 from .errors import EngineFailed, InvalidArgument
 from .housekeeping import Housekeeper
@@ -71,6 +72,7 @@ class Engine:
         self._past = Past(opened.ledger, self._doors, opened.directory)
         self._auditor = Auditor(opened.ledger, self._doors, opened.directory, options.capacity)
         self._workers = Workers(self._doors, options.workers_max)
+        self.disturbance = Disturbance(self._doors, self._workers)
         self._journal_thread: threading.Thread | None = None
         self._housekeeper: Housekeeper | None = None
         self._close_lock = threading.Lock()
@@ -178,10 +180,7 @@ class Engine:
         name, kind = check_id("id", id), check_asset(asset)
         floor, ceiling = check_limit("floor", floor), check_limit("ceiling", ceiling)
         check_opening(floor, ceiling)
-        opened: tuple[int, int] = self._doors.open_account(
-            name, kind, floor, ceiling, bool(frozen), wait
-        )
-        return opened
+        return self._doors.open_account(name, kind, floor, ceiling, bool(frozen), wait)
 
     def change_account(
         self,
@@ -224,8 +223,7 @@ class Engine:
 
     def peek_account(self, id: str) -> Account:
         """The account as it stands, maybe not yet durable: wait on a `barrier` before telling."""
-        account: Account = rows.read_account(self._ledger, rows.find_slot(self._ledger, id))
-        return account
+        return rows.read_account(self._ledger, rows.find_slot(self._ledger, id))
 
     def peek_accounts(self, start: int = 0, limit: int = 100) -> list[Account]:
         """As `accounts`, maybe not yet durable: wait on a `barrier` before telling."""
@@ -240,14 +238,12 @@ class Engine:
 
     def slots(self, ids: Sequence[str]) -> npt.NDArray[np.uint32]:
         """The slots of accounts, shape (n,). Raises AccountNotFound, naming the id."""
-        slots: npt.NDArray[np.uint32] = rows.find_slots(self._ledger, ids)
-        return slots
+        return rows.find_slots(self._ledger, ids)
 
     @property
     def balances(self) -> npt.NDArray[np.int64]:
         """A read-only view of all balances by slot, shape (accounts,). Live, not yet durable."""
-        view: npt.NDArray[np.int64] = rows.balances(self._ledger)
-        return view
+        return rows.balances(self._ledger)
 
     # -- transfers, in the caller's thread --------------------------------------------------------
 

@@ -47,6 +47,20 @@ class Workers:
             self._doors.retire(segment, self._counts[segment] - count)
             self._counts[segment] = count
 
+    def replace(self, segment: int) -> None:
+        """Start a worker of a segment and let another end, as soon as it has finished its batch.
+
+        Raises as `set_count`; where no thread can be started, none ends.
+        """
+        segment = check_range("segment", segment, 0, len(self._counts) - 1)
+        with self._lock:
+            if self._is_closed:
+                raise EngineClosed("the engine is closed")
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            self._start(segment)
+            self._doors.retire(segment, 1)
+            self._counts[segment] -= 1
+
     def _start(self, segment: int) -> None:
         """Start a thread: it takes the GIL once to get going, and once more when it ends."""
         worker = threading.Thread(

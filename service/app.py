@@ -12,6 +12,7 @@ from typing import Any
 from sanic import Sanic
 from sanic.config import Config
 
+from .admin_routes import admin_routes
 from .handlers import install_handlers
 from .heads import StrictRequest
 from .lifecycle import Lifecycle
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app = LedgerApp(_name_app(), log_config=_LOG, request_class=StrictRequest)
     app.config.update(_SERVER)
     app.blueprint(ledger_routes)
+    app.blueprint(admin_routes)
     install_handlers(app)
     _install_lifecycle(app, Lifecycle(settings))
     return app

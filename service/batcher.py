@@ -12,6 +12,7 @@ from typing import TypeAlias
 from ledgercore import Engine, EngineFailed, LedgerError, Submission
 
 from .admission import Admission, Client
+from .disturber import Disturber
 from .problems import OUTCOME_UNKNOWN, Problem
 from .protocol import Connection, Desk, deliver, give_back
 from .requests import TransferRequest
@@ -39,6 +40,8 @@ class Batcher:
         self._on_failure = on_failure
         self.on_queued: Callable[[], None] = _ignore
         """Called when a submission has to wait for a worker."""
+        self.disturber: Disturber | None = None
+        """What lets things go wrong on purpose, while somebody wants that."""
         self.desks = [Desk(segment) for segment in range(engine.segments)]
         self._waiters: dict[Submission, list[Waiter]] = {}
         self._barrier_waiters: list[Waiter] = []
@@ -100,9 +103,7 @@ class Batcher:
         waiter: asyncio.Future[Submission] = self._loop.create_future()
         self._waiters[submission] = [waiter]
         try:
-            segment = submission.segment_hash % self._engine.segments
-            if self._engine.submit(submission, segment):
-                self.on_queued()
+            self._submit(submission, submission.segment_hash % self._engine.segments)
         except LedgerError as error:
             self._admission.give_back_money(client, submission, charged_ns)
             self._refuse(self._waiters.pop(submission), error)
@@ -147,11 +148,16 @@ class Batcher:
         submission, desk.submission = desk.submission, None
         assert submission is not None
         try:
-            if self._engine.submit(submission, desk.segment):
-                self.on_queued()
+            self._submit(submission, desk.segment)
         except LedgerError as error:
             give_back(submission, self._waiters[submission])
             self._refuse(self._waiters.pop(submission), error)
+
+    def _submit(self, submission: Submission, segment: int) -> None:
+        if self.disturber is not None:
+            self.disturber.strike(segment)
+        if self._engine.submit(submission, segment):
+            self.on_queued()
 
     def _submit_barrier(self) -> None:
         waiters, self._barrier_waiters = self._barrier_waiters, []

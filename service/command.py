@@ -11,6 +11,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from ledgercore import Engine
 
 from .administration import admin
 from .app import LedgerApp, create_app
+from .chaos import InvalidPlan, check_segments, load_plan
 from .credentials import KeyFileError, KeyRing
 from .lifecycle import Lifecycle
 from .settings import InvalidSetting, Settings, environment_name
@@ -89,6 +91,15 @@ main.add_command(admin)
 @_setting("connections_max", "Connections that may be open; more are closed at once.")
 @_setting("tls_cert", "Certificate chain to serve TLS with, PEM.", metavar="FILE")
 @_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
+@click.option(
+    "--allow-chaos",
+    envvar=environment_name("allow_chaos"),
+    flag_value="1",
+    default="0",
+    show_envvar=True,
+    help="Let things go wrong on purpose, by --chaos or over HTTP.",
+)
+@_setting("chaos", "Plan of what is to go wrong, JSON; needs --allow-chaos.", metavar="FILE")
 def serve(**texts: str) -> None:
     """Serve a ledger over HTTP.
 
@@ -98,6 +109,7 @@ def serve(**texts: str) -> None:
     """
     settings = _read_settings(texts)
     _check_keys(settings)
+    _check_chaos(settings)
     listener = _listen(settings)
     app = create_app(settings)
     lifecycle: Lifecycle = app.ctx.lifecycle
@@ -143,6 +155,15 @@ def _check_keys(settings: Settings) -> None:
             f"{settings.host} can be reached by others, and there are no API keys to tell them"
             " apart by; `ledgercore admin keys create` makes one",
         )
+
+
+def _check_chaos(settings: Settings) -> None:
+    """Read the plan once before anything else, so that a wrong one touches no ledger."""
+    try:
+        if settings.chaos:
+            check_segments(load_plan(Path(settings.chaos)), settings.segments)
+    except InvalidPlan as error:
+        raise SettingRefused("chaos", str(error)) from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -140,7 +140,7 @@ def _answer_method(request: AnyRequest) -> HTTPResponse:
 
 def _list_methods(request: AnyRequest) -> Iterator[str]:
     # Sanic knows the methods of a fixed address, but not those of one with a path in it.
-    for method in ("GET", "HEAD", "PATCH", "POST"):
+    for method in ("GET", "HEAD", "PATCH", "POST", "PUT"):
         with suppress(web.SanicException):
             request.app.router.get(request.path, method, None)
             yield method

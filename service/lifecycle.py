@@ -24,6 +24,8 @@ from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError, QueueFull
 from .admission import Admission
 from .batcher import Batcher
 from .bulk import BodyBudget
+from .chaos import InvalidPlan, load_plan
+from .chaos_switch import ChaosSwitch
 from .credentials import KeyFileError, KeyRing
 from .demo import create_demo
 from .limits import Limiter
@@ -84,6 +86,7 @@ class Lifecycle:
         self._admission: Admission | None = None
         self._nonces: NonceMemory | None = None
         self._scaler: Scaler | None = None
+        self._chaos: ChaosSwitch | None = None
         self._opening: asyncio.Task[None] | None = None
         self._is_stopping = threading.Event()
         self._app: App | None = None
@@ -108,6 +111,13 @@ class Lifecycle:
         if self.state is not State.READY or self._admission is None:
             self._refuse()
         return self._admission
+
+    @property
+    def chaos(self) -> ChaosSwitch:
+        """What may go wrong on purpose. Raises as `batcher`."""
+        if self.state is not State.READY or self._chaos is None:
+            self._refuse()
+        return self._chaos
 
     @property
     def engine(self) -> Engine:
@@ -174,6 +184,8 @@ class Lifecycle:
             await self._opening
         if self.state is not State.FAILED:
             self._enter(State.STOPPING)
+        if self._chaos is not None:
+            self._chaos.end()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await self._drain()
@@ -216,14 +228,15 @@ class Lifecycle:
             self._engine = engine
             self._nonces = await loop.run_in_executor(self._threads, open_nonces, self.settings)
             self._admission = make_admission(self.settings, self._nonces)
-        except (LedgerError, KeyFileError) as error:
+            self._batcher = Batcher(engine, self._admission, loop, self._note_failure)
+            self._scaler = Scaler(engine, loop)
+            self._batcher.on_queued = self._scaler.wake
+            self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
+        except (LedgerError, KeyFileError, InvalidPlan) as error:
             self.fail(str(error))
         except Exception as error:
             self.fail("the ledger cannot be opened", error)
         else:
-            self._batcher = Batcher(engine, self._admission, loop, self._note_failure)
-            self._scaler = Scaler(engine, loop)
-            self._batcher.on_queued = self._scaler.wake
             if not self._is_stopping.is_set():
                 self._enter(State.READY)
                 self.on_ready(engine)
@@ -277,6 +290,16 @@ def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:
     )
     keys, signatures = KeyRing(settings.keys_path), SignatureCheck(nonces)
     return Admission(keys, signatures, limiter, settings.request_deadline_ms)
+
+
+def make_chaos(
+    settings: Settings, engine: Engine, batcher: Batcher, loop: asyncio.AbstractEventLoop
+) -> ChaosSwitch:
+    """Return the switch of chaos as the settings have it. Raises InvalidPlan."""
+    switch = ChaosSwitch(engine, batcher, loop, is_allowed=bool(settings.allow_chaos))
+    if settings.chaos:
+        switch.change(load_plan(Path(settings.chaos)))
+    return switch
 
 
 def _ignore(engine: Engine) -> None:

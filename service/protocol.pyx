@@ -76,7 +76,7 @@ cdef class Connection:
         int64_t now_ns  # when what is being read arrived
         int64_t charged_ns  # when the first of the rows was admitted
         list answers
-        object patience
+        object patience, disturber  # clocks of its own, and chaos where somebody wants it
         bytes held
         bint is_lost, is_paused, is_closing, was_active, is_write_paused
         bint is_with_sanic  # Sanic was given bytes, and was not yet seen to be through with them.
@@ -124,12 +124,13 @@ cdef class Connection:
             self.desks = self.batcher.desks
         self.now_ns = read_clock()
         self.admission.look(self.now_ns)
+        self.disturber = self.batcher.disturber
         while at < end:
             length = lc_read_request(at, end, &request)
             if length <= 0 or self.admit(&request) != TAKEN:
                 break
             at += length
-        if at == end:
+        if at == end or self.is_lost:
             return 0
         rest = data if at == <const char*> data else at[:end - at]
         if self.flight is not None:
@@ -162,6 +163,9 @@ cdef class Connection:
             self.batcher.place(desk.segment)
         submission = desk.submission
         if self.flight is not None and (self.flight is not submission or self.due >= DUE_MAX):
+            return WAITS
+        if self.disturber is not None and self.disturber.drops_before():
+            self.cut()
             return WAITS
         verdict = self.admission.charge(self.client, self.now_ns, 1, wanted.amount)
         if verdict != ADMITTED:
@@ -267,6 +271,19 @@ cdef class Connection:
                 return 0
             reply = b"".join(self.answers)
             self.answers = None
+        if self.disturber is not None and self.disturber.takes(self, reply):
+            self.due = 1  # Until it calls `finish`, so that nothing overtakes it.
+            return 0
+        return self.finish(reply)
+
+    def cut(self):
+        """End the connection here and now, for the disturber: no answer is written any more."""
+        self.is_lost = True
+        self.transport.abort()
+
+    cpdef int finish(self, bytes reply) except -1:
+        """Write the answers to all that was due, and read on."""
+        self.due = 0
         self.flight = None
         # To write to what is closed would raise, in the middle of telling all the others.
         if self.is_lost or self.transport.is_closing():

@@ -23,6 +23,7 @@ from .addresses import (
 )
 from .authorization import admission_of, check_signature, client_of, guard, read_timeout
 from .credentials import Scope
+from .disturber import exposed
 from .lifecycle import Lifecycle
 from .problems import DEADLINE_PASSED, TRANSFER_NOT_FOUND, Problem
 from .requests import (
@@ -56,6 +57,7 @@ def lifecycle_of(request: AnyRequest) -> Lifecycle:
 
 @ledger_routes.post("/transfer")
 @guard(Scope.TRANSFER, is_charged=False)
+@exposed
 async def post_transfer(request: AnyRequest) -> HTTPResponse:
     """Move money, once per key, and answer when that is durable."""
     batcher, admission = request.app.ctx.lifecycle.batcher, admission_of(request)
@@ -74,6 +76,7 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
 
 @ledger_routes.post("/transfers", stream=True)
 @guard(Scope.TRANSFER, is_charged=False, is_streamed=True)
+@exposed
 async def post_transfers(request: AnyRequest) -> HTTPResponse:
     """Move money many times, in the order of the body, and answer when all of it is durable."""
     lifecycle = lifecycle_of(request)

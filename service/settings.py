@@ -28,6 +28,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "global_burst": (0, 1_000_000_000),
     "request_deadline_ms": (0, 99_999_999),
     "connections_max": (1, 1_000_000),
+    "allow_chaos": (0, 1),
     **OPTION_RANGES,
 }
 """The lowest and the highest value of each whole number."""
@@ -74,13 +75,15 @@ class Settings:
     connections_max: int = 16_384
     tls_cert: str = ""
     tls_key: str = ""
+    allow_chaos: int = 0
+    chaos: str = ""
 
     def __post_init__(self) -> None:
         for name, (lowest, highest) in _RANGES.items():
             _check_range(name, getattr(self, name), lowest, highest)
         _check_text("host", self.host)
         _check_text("data", self.data)
-        for name in ("keys_file", "tls_cert", "tls_key"):
+        for name in ("keys_file", "tls_cert", "tls_key", "chaos"):
             _check_text(name, getattr(self, name) or "none")
         if self.durability not in DURABILITIES:
             raise InvalidSetting("durability", f"{self.durability!r} is not sync or memory")
@@ -110,9 +113,10 @@ class Settings:
                 "demo_funds",
                 f"{self.demo_funds} for {self.demo_accounts} accounts is more than world can owe",
             )
-
         if bool(self.tls_cert) != bool(self.tls_key):
             raise InvalidSetting("tls_cert", "tls_cert and tls_key go together")
+        if self.chaos and not self.allow_chaos:
+            raise InvalidSetting("chaos", "is refused without allow_chaos")
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> "Settings":

@@ -17,7 +17,7 @@ from ledgercore.ledger import Ledger
 from ledgercore.opening import Options, open_in_memory
 from ledgercore.replay import last_lsn, look_up_key
 from tests.histories import open_funded, open_small, wait_readable
-from tests.support import wait_until
+from tests.waiting import wait_until
 
 QUEUE_SIZE = 64
 BATCH_MAX = 16

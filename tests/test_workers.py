@@ -14,8 +14,8 @@ import ledgercore
 from ledgercore import Engine, InvalidArgument, QueueFull, Status
 from tests.histories import balances_of, open_funded, open_small, wait_readable
 from tests.model import rederive
-from tests.support import wait_until
 from tests.test_threads import check_sound, together
+from tests.waiting import wait_until
 
 ACCOUNTS = [f"acct-{number}" for number in range(4)]
 FUNDS = 1000
