@@ -77,7 +77,8 @@ def check_signature(request: AnyRequest, body: bytes) -> None:
 
 def read_token(request: AnyRequest) -> str | None:
     """Return the token of a request, None if it brings none. Raises the problem `unauthorized`."""
-    tokens = [text.strip(" \t") for text in request.headers.getall("x-api-key", ())]
+    texts: list[str] = request.headers.getall("x-api-key", [])
+    tokens = [text.strip(" \t") for text in texts]
     for text in request.headers.getall("authorization", ()):
         scheme, _, token = text.partition(" ")
         tokens.append(token.strip(" \t") if scheme.lower() == "bearer" else "")
