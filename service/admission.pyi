@@ -3,6 +3,7 @@
 from ledgercore import Submission
 
 from .credentials import Credential, KeyRing, Scope
+from .drain import DrainMeter
 from .limits import ClientLimit, Limiter
 from .signatures import SignatureCheck
 
@@ -21,13 +22,39 @@ class Client:
     @property
     def limit(self) -> ClientLimit: ...
 
+class Room:
+    """How many transfers are in flight, admitted and not yet answered, and how many may be."""
+
+    limit: int
+    def __init__(self, drain: DrainMeter | None = None, limit: int = ...) -> None: ...
+    @property
+    def drain(self) -> DrainMeter: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def peak(self) -> int: ...
+    @property
+    def refused(self) -> int: ...
+    def take(self, count: int) -> None: ...
+    def leave(self, count: int, now_ns: int) -> None: ...
+    def give_back(self, count: int) -> None: ...
+    def reset_peak(self) -> int: ...
+    def check(self) -> None: ...
+
 class Admission:
     """The keys, the limits and the deadline of one server. Used in its event loop only."""
 
     deadline_ns: int
     def __init__(
-        self, keys: KeyRing, signatures: SignatureCheck, limiter: Limiter, deadline_ms: int = 0
+        self,
+        keys: KeyRing,
+        signatures: SignatureCheck,
+        limiter: Limiter,
+        deadline_ms: int = 0,
+        room: Room | None = None,
     ) -> None: ...
+    @property
+    def room(self) -> Room: ...
     @property
     def keys(self) -> KeyRing: ...
     @property

@@ -216,7 +216,9 @@ class Lifecycle:
         except Exception as error:
             self.fail("the ledger cannot be opened", error)
         else:
-            self._batcher = Batcher(engine, self._admission, loop, self._note_failure)
+            self._batcher = make_batcher(
+                self.settings, engine, self._admission, loop, self._note_failure
+            )
             if not self._is_stopping.is_set():
                 self._enter(State.READY)
                 self.on_ready(engine)
@@ -270,6 +272,21 @@ def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:
     )
     keys, signatures = KeyRing(settings.keys_path), SignatureCheck(nonces)
     return Admission(keys, signatures, limiter, settings.request_deadline_ms)
+
+
+def make_batcher(
+    settings: Settings,
+    engine: Engine,
+    admission: Admission,
+    loop: asyncio.AbstractEventLoop,
+    on_failure: Callable[[], None],
+) -> Batcher:
+    """Return the way into an engine, held to the target that the settings describe."""
+    batcher = Batcher(engine, admission, loop, on_failure)
+    batcher.regulator.configure(
+        settings.target_p99_ms, settings.inflight_min, settings.inflight_max
+    )
+    return batcher
 
 
 def _ignore(engine: Engine) -> None:

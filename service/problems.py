@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from sanic.response import HTTPResponse
 
-from ledgercore import Status
+from ledgercore import QueueFull, Status
 
 URN = "urn:ledgercore:problem:"
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-"""How long a client is asked to wait before it tries again after a 503."""
+"""How long a client is asked to wait after a 503, where nothing was measured that says it better."""
 
 ErrorItem = dict[str, str]
 """One fault of a request: where (`pointer`, `header` or `parameter`), `code` and `detail`."""
@@ -56,6 +56,7 @@ INTERNAL_ERROR = Kind(500, "internal-error", "The server has a fault")
 OUTCOME_UNKNOWN = Kind(500, "outcome-unknown", "It is not known what became of the request")
 CAPACITY_EXCEEDED = Kind(507, "capacity-exceeded", "The ledger has no room for another account")
 QUEUE_FULL = Kind(503, "queue-full", "The server is busy")
+OVERLOADED = Kind(503, "overloaded", "The server has more under way than it answers in time")
 RECOVERING = Kind(503, "recovering", "The server is reading its journal")
 NONCES_FULL = Kind(503, "nonces-full", "The server can remember no further signature")
 NONCES_UNAVAILABLE = Kind(503, "nonces-unavailable", "The server can store no signature")
@@ -84,7 +85,8 @@ STATUS_KINDS: dict[Status, Kind] = {
 
 class Problem(Exception):
     """A request that gets a problem for its answer. `detail` is told to the client, and so are the
-    members in `extra`, which this sort of problem has besides those of RFC 9457."""
+    members in `extra`, which this sort of problem has besides those of RFC 9457.
+    """
 
     def __init__(
         self,
@@ -100,6 +102,20 @@ class Problem(Exception):
         self.errors = errors
         self.headers = headers
         self.extra = extra
+
+
+class Busy(QueueFull):
+    """A queue that is full, and when to come again by what was measured."""
+
+    def __init__(self, message: str, retry_after_s: int = RETRY_AFTER_S) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+def make_busy_problem(kind: Kind, retry_after_s: int) -> Problem:
+    """Return the problem of a server that has no room, and when it will have some."""
+    detail = f"{kind.title}. Nothing was stored; try again in {retry_after_s} s."
+    return Problem(kind, detail, headers={"retry-after": str(retry_after_s)})
 
 
 def encode_problem(

@@ -14,7 +14,6 @@ from sanic.response import HTTPResponse
 from ledgercore import Account, AccountNotFound, Engine
 
 from . import answers, arrow, bulk
-from .authorization import admission_of, check_signature, client_of, guard, read_timeout
 from .addresses import (
     read_page,
     read_path_account,
@@ -22,6 +21,7 @@ from .addresses import (
     read_switch,
     read_transfer_id,
 )
+from .authorization import admission_of, check_signature, client_of, guard, read_timeout
 from .credentials import Scope
 from .lifecycle import Lifecycle
 from .problems import TRANSFER_NOT_FOUND, Problem
@@ -67,6 +67,8 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
     except Problem:
         admission.take(client, 1)  # Nonsense counts, and comes before what is wrong with it.
         raise
+    # First, so that nothing was charged for what there is no room for.
+    admission.room.check()
     admission.take(client, 1, transfer.amount)
     submission, index = await batcher.transfer(client, transfer, deadline_ns)
     return answers.answer_transfer(submission, index)
@@ -86,12 +88,14 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
     fill = arrow.fill_submission if is_arrow else bulk.fill_submission
     answer = arrow.answer_transfers if is_arrow else bulk.answer_transfers
     bulk.check_headers(request.headers.getall("idempotency-key", []))
+    admission.room.check()  # Before the work of reading it, and again after it.
     with lifecycle.bodies.reading() as take:
         body = await bulk.read_body(request, take)
         check_signature(request, body)
         deadline_ns = admission.deadline(read_timeout(request))
         submission = await lifecycle.call(fill, engine, body, client.name)
         del body
+        admission.room.check()
         admission.take_all(client, submission)
         await batcher.apply(client, submission, deadline_ns)
     return answer(submission)
