@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "compare": "bench.compare.command",
     "load": "bench.load",
+    "overload": "bench.overload.command",
     "peers": "bench.peers.command",
     "profile": "bench.profiling.command",
     "simulate": "bench.simulator.command",

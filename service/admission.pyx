@@ -144,6 +144,11 @@ cdef class Admission:
             self.anybody = Client("", None, self.limiter.find_client(""))
         self.generation += 1
 
+    def reload(self):
+        """Let a change of the keys hold at once, and not at the next look."""
+        self.keys.refresh(True)
+        self.load()
+
     @property
     def is_open(self):
         """Whether nobody is asked who they are, since there are no keys."""

@@ -15,6 +15,7 @@ from sanic.config import Config
 from .handlers import install_handlers
 from .heads import StrictRequest
 from .lifecycle import Lifecycle
+from .limit_routes import limit_routes
 from .protocol import LedgerProtocol
 from .routes import ledger_routes
 from .settings import Settings
@@ -83,6 +84,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app = LedgerApp(_name_app(), log_config=_LOG, request_class=StrictRequest)
     app.config.update(_SERVER)
     app.blueprint(ledger_routes)
+    app.blueprint(limit_routes)
     install_handlers(app)
     _install_lifecycle(app, Lifecycle(settings))
     return app

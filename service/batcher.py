@@ -1,9 +1,9 @@
 """From single requests to micro-batches and back, in one turn of the event loop.
 
 This module owns what is under way between the loop and the engine: which request waits for which
-row of which submission, and how much that is. A batch is what has arrived in one turn, and leaves at
-the end of that turn; the clock only tells how long each was away. It never judges a transfer, and
-never keeps one.
+row of which submission, and how much that is. A batch is what has arrived in one turn, and leaves
+at the end of that turn; the clock only tells how long each was away. It never judges a transfer,
+and never keeps one.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """How fast transfers are answered, and so when there is room again.
 
-This module owns the measured rate and what is made of it for `Retry-After`. It has no timer: a slice
-of time begins when somebody tells or asks something in it. It never refuses anything.
+This module owns the measured rate and what is made of it for `Retry-After`. It has no timer: a
+slice of time begins when somebody tells or asks something in it. It never refuses anything.
 """
 
 import time
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 SLICE_NS = 250_000_000
 SLICES = 8
-"""The rate is that of the last two seconds: long enough for a sync that hangs, and soon forgotten."""
+"""The rate is that of two seconds: more than a sync that hangs, and soon forgotten."""
 WAIT_MIN_S, WAIT_MAX_S = 1, 30
 """`Retry-After` is in whole seconds, and who waits for longer may as well ask anew."""
 NS_PER_S = 1_000_000_000

@@ -2,9 +2,9 @@
 
 This module owns the buckets and the percentiles. It never reads a clock, and keeps no sample.
 
-The buckets are log-linear, as those of HdrHistogram (G. Tene, https://hdrhistogram.org): every power
-of two is parted into STEPS of one width. So a value is told too high by a sixteenth at most, whatever
-its size, and to record one costs a shift and an addition.
+The buckets are log-linear, as those of HdrHistogram (G. Tene, https://hdrhistogram.org): every
+power of two is parted into STEPS of one width. So a value is told too high by a sixteenth at most,
+whatever its size, and to record one costs a shift and an addition.
 """
 
 STEP_BITS = 4

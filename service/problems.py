@@ -15,7 +15,7 @@ from ledgercore import QueueFull, Status
 URN = "urn:ledgercore:problem:"
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-"""How long a client is asked to wait after a 503, where nothing was measured that says it better."""
+"""How long a client is asked to wait after a 503, where nothing measured says it better."""
 
 ErrorItem = dict[str, str]
 """One fault of a request: where (`pointer`, `header` or `parameter`), `code` and `detail`."""
@@ -41,6 +41,8 @@ UNAUTHORIZED = Kind(401, "unauthorized", "The request has no valid credentials")
 FORBIDDEN = Kind(403, "forbidden", "The credentials do not allow this")
 NOT_FOUND = Kind(404, "not-found", "There is nothing at this address")
 ACCOUNT_NOT_FOUND = Kind(404, "account-not-found", "There is no such account")
+KEY_NOT_FOUND = Kind(404, "api-key-not-found", "There is no such API key")
+KEYS_UNUSABLE = Kind(500, "api-keys-unusable", "The API keys cannot be read or changed")
 TRANSFER_NOT_FOUND = Kind(404, "transfer-not-found", "There is no such transfer")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
 DEADLINE_PASSED = Kind(504, "deadline-passed", "The deadline passed before the transfer was made")

@@ -1,7 +1,8 @@
 """What watches the transfers in flight, and moves the limit on them.
 
-This module owns the windows of time, the log of the moves, and what is told of both. It has no timer:
-a window ends with an answer. Counting is for the room of admission.pyx, the rule for adaptive.py.
+This module owns the windows of time, the log of the moves, and what is told of both. It has no
+timer: a window ends with an answer. Counting is for the room of admission.pyx, the rule for
+adaptive.py.
 """
 
 import logging
@@ -102,7 +103,7 @@ class Regulator:
         inflight_min: int | None = None,
         inflight_max: int | None = None,
     ) -> None:
-        """Change settings; None leaves one as it is. Raises ValueError, and changes nothing then."""
+        """Change settings; None leaves one as it is. Raises ValueError, and then changes none."""
         settings = self.settings()
         self._rule.configure(
             settings["target_p99_ms"] if target_p99_ms is None else target_p99_ms,

@@ -24,6 +24,7 @@ from .addresses import (
 from .authorization import admission_of, check_signature, client_of, guard, read_timeout
 from .credentials import Scope
 from .lifecycle import Lifecycle
+from .limit_routes import describe_limits
 from .problems import TRANSFER_NOT_FOUND, Problem
 from .requests import (
     AccountRequest,
@@ -231,6 +232,8 @@ async def get_readiness(request: AnyRequest) -> HTTPResponse:
 @_get("/metrics")
 @guard(Scope.READ)
 async def get_metrics(request: AnyRequest) -> HTTPResponse:
-    """Tell the counters of the engine."""
-    engine = lifecycle_of(request).engine
-    return answers.answer_json(answers.describe_statistics(engine.statistics()))
+    """Tell the counters of the engine, what is in flight, and the limits in force."""
+    lifecycle = lifecycle_of(request)
+    told = answers.describe_statistics(lifecycle.engine.statistics())
+    told |= lifecycle.batcher.regulator.describe()
+    return answers.answer_json(told | {"limits": describe_limits(lifecycle)})
