@@ -20,8 +20,21 @@ cdef class Client:
     cdef lc_text text(self) noexcept
 
 
+cdef class Room:
+    cdef:
+        readonly object drain
+        readonly int64_t in_flight, peak, refused
+        public int64_t limit
+        dict replies
+
+    cdef bint is_full(self) noexcept
+    cdef void enter(self, int64_t count) noexcept
+    cdef bytes refuse(self)
+
+
 cdef class Admission:
     cdef:
+        readonly Room room
         readonly object keys
         readonly object signatures
         readonly Limiter limiter

@@ -158,6 +158,11 @@ cdef class Connection:
             self.meet(request.token)
         if self.client is None or not self.client.is_plain:
             return ORDINARY
+        if self.admission.room.is_full():
+            if self.flight is not None:
+                return WAITS
+            self.transport.write(self.admission.room.refuse())
+            return TAKEN
         desk = self.find_desk(wanted.source)
         if desk.submission is None:
             self.batcher.place(desk.segment)
@@ -209,6 +214,7 @@ cdef class Connection:
         if self.flight is None:
             self.flight = submission
             self.charged_ns = self.now_ns
+        self.admission.room.enter(1)
         self.due += 1
         if submission.data.count >= submission.count_max:
             self.batcher.submit(desk)
