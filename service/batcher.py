@@ -96,7 +96,7 @@ class Batcher:
             self.submit(desk)
         try:
             await waiter
-        except (LedgerError, Busy):
+        except LedgerError:
             self._admission.give_back_money(client, submission, charged_ns, index)
             raise
         self._admission.settle(client, submission, charged_ns, index)

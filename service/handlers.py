@@ -127,6 +127,13 @@ def encode_error(error: Exception) -> tuple[bytes, bool]:
     return head + (response.body or b""), is_last
 
 
+def refuse_connection(transport: asyncio.Transport) -> None:
+    """Tell whoever has connected that there are too many connections, and close."""
+    detail = "There are too many connections. Nothing was stored; try again later."
+    transport.write(encode_error(Problem(problems.CONNECTIONS_FULL, detail))[0])
+    transport.close()
+
+
 def _answer_web_error(request: AnyRequest, error: web.SanicException) -> HTTPResponse:
     if isinstance(error, web.MethodNotAllowed):
         return _answer_method(request)
