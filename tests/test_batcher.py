@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,121 +10,20 @@ from ledgercore import EngineClosed, EngineFailed, QueueFull
 from service import problems
 from service.batcher import Batcher
 from service.problems import Problem
-from service.requests import TransferRequest
+from tests.scripted_engine import (
+    CLIENT,
+    ScriptedEngine,
+    ScriptedSubmission,
+    request_of,
+    start,
+    turn,
+)
 
-
-class ScriptedSubmission:
-    """A submission that remembers what it was given, and answers with its own indices."""
-
-    def __init__(self, rows_max: int) -> None:
-        self.rows: list[tuple[Any, ...]] = []
-        self.failed = False
-        self._rows_max = rows_max
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.rows) == self._rows_max
-
-    def add(self, *row: Any) -> int:
-        self.rows.append(row)
-        return len(self.rows) - 1
-
-
-class ScriptedEngine:
-    """An engine that takes or refuses as it is told, and completes when it is told."""
-
-    batch_max = 4
-    segments = 2
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[int, ScriptedSubmission]] = []
-        self.barriers: list[tuple[int | None, ScriptedSubmission]] = []
-        self.error: Exception | None = None
-        self.failure: str | None = None
-        self.is_queueing = False
-        self._done: list[ScriptedSubmission] = []
-        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK)
-
-    def segment_of(self, source: str) -> int:
-        return len(source) % 2
-
-    def new_submission(self) -> ScriptedSubmission:
-        return ScriptedSubmission(self.batch_max)
-
-    def submit(self, submission: ScriptedSubmission, segment: int = 0) -> bool:
-        if self.error:
-            raise self.error
-        self.taken.append((segment, submission))
-        return self.is_queueing
-
-    def barrier(self, lsn: int | None = None) -> ScriptedSubmission:
-        if self.error:
-            raise self.error
-        submission = self.new_submission()
-        self.barriers.append((lsn, submission))
-        return submission
-
-    def fileno(self) -> int:
-        return self._eventfd
-
-    def complete(self, submission: ScriptedSubmission, failed: bool = False) -> None:
-        submission.failed = failed
-        self._done.append(submission)
-        os.eventfd_write(self._eventfd, 1)
-
-    def completed(self) -> list[ScriptedSubmission]:
-        os.eventfd_read(self._eventfd)
-        done, self._done = self._done, []
-        return done
-
-    def close(self) -> None:
-        os.close(self._eventfd)
-
-
-@pytest.fixture
-def engine() -> Iterator[ScriptedEngine]:
-    engine = ScriptedEngine()
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def failures() -> list[str]:
-    return []
-
-
-@pytest.fixture
-async def batcher(engine: ScriptedEngine, failures: list[str]) -> Any:
-    batcher = Batcher(
-        engine,  # type: ignore[arg-type]
-        asyncio.get_running_loop(),
-        lambda: failures.append("failed"),
-    )
-    yield batcher
-    batcher.close()
-
-
-def request_of(number: int, source: str = "ab") -> TransferRequest:
-    return TransferRequest(f"k-{number}", source, "bob", 250, None)
-
-
-async def turn() -> None:
-    """Let what is due run: the requests, and then the flush at the end of their turn."""
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
-async def start(*requests: Any) -> list[asyncio.Task[Any]]:
-    tasks = [asyncio.ensure_future(request) for request in requests]
-    await turn()
-    return tasks
+pytest_plugins = ["tests.batcher_fixtures"]
 
 
 async def test_one_turn_is_one_batch(batcher: Batcher, engine: ScriptedEngine) -> None:
-    tasks = await start(*(batcher.transfer(request_of(number)) for number in range(3)))
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(3)))
     ((segment, submission),) = engine.taken
     assert segment == 0
     assert [row[1] for row in submission.rows] == ["k-0", "k-1", "k-2"]
@@ -139,7 +37,7 @@ async def test_nothing_is_answered_before_it_is_complete(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
     first, second = await start(
-        batcher.transfer(request_of(1, "a")), batcher.transfer(request_of(2, "ab"))
+        batcher.transfer(CLIENT, request_of(1, "a")), batcher.transfer(CLIENT, request_of(2, "ab"))
     )
     taken = dict(engine.taken)
     engine.complete(taken[0])
@@ -151,7 +49,7 @@ async def test_nothing_is_answered_before_it_is_complete(
 
 async def test_each_segment_has_its_batch(batcher: Batcher, engine: ScriptedEngine) -> None:
     sources = ["a", "ab", "abc", "abcd"]
-    tasks = await start(*(batcher.transfer(request_of(0, source)) for source in sources))
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(0, source)) for source in sources))
     assert sorted((segment, len(submission)) for segment, submission in engine.taken) == [
         (0, 2),
         (1, 2),
@@ -162,7 +60,7 @@ async def test_each_segment_has_its_batch(batcher: Batcher, engine: ScriptedEngi
 
 
 async def test_full_batch_leaves_at_once(batcher: Batcher, engine: ScriptedEngine) -> None:
-    tasks = await start(*(batcher.transfer(request_of(number)) for number in range(10)))
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(10)))
     assert [len(submission) for _, submission in engine.taken] == [4, 4, 2]
     for _, submission in engine.taken:
         engine.complete(submission)
@@ -172,7 +70,9 @@ async def test_full_batch_leaves_at_once(batcher: Batcher, engine: ScriptedEngin
 async def test_client_that_hangs_up_changes_nothing(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
-    leaving, staying = await start(*(batcher.transfer(request_of(number)) for number in range(2)))
+    leaving, staying = await start(
+        *(batcher.transfer(CLIENT, request_of(number)) for number in range(2))
+    )
     leaving.cancel()
     await turn()
     ((_, submission),) = engine.taken
@@ -185,7 +85,7 @@ async def test_client_that_hangs_up_changes_nothing(
 async def test_client_that_hangs_up_before_the_flush(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
-    task = asyncio.ensure_future(batcher.transfer(request_of(1)))
+    task = asyncio.ensure_future(batcher.transfer(CLIENT, request_of(1)))
     await asyncio.sleep(0)
     task.cancel()
     await turn()
@@ -200,7 +100,7 @@ async def test_refused_submission_refuses_its_requests(
     batcher: Batcher, engine: ScriptedEngine, failures: list[str], error: Exception
 ) -> None:
     engine.error = error
-    tasks = await start(*(batcher.transfer(request_of(number)) for number in range(3)))
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(3)))
     raised = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(exception) for exception in raised] == [type(error)] * 3
     assert failures == []
@@ -209,11 +109,11 @@ async def test_refused_submission_refuses_its_requests(
 
 async def test_queue_that_was_full_takes_the_next(batcher: Batcher, engine: ScriptedEngine) -> None:
     engine.error = QueueFull("full")
-    (task,) = await start(batcher.transfer(request_of(1)))
+    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
     with pytest.raises(QueueFull):
         await task
     engine.error = None
-    (task,) = await start(batcher.transfer(request_of(1)))
+    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
     engine.complete(engine.taken[0][1])
     await task
 
@@ -222,7 +122,7 @@ async def test_failed_engine_takes_nothing(
     batcher: Batcher, engine: ScriptedEngine, failures: list[str]
 ) -> None:
     engine.error = EngineFailed("no space")
-    (task,) = await start(batcher.transfer(request_of(1)))
+    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
     with pytest.raises(EngineFailed):
         await task
     assert failures == ["failed"]
@@ -242,7 +142,7 @@ async def test_failure_of_an_idle_engine_is_told(
 async def test_failed_submission_has_unknown_outcomes(
     batcher: Batcher, engine: ScriptedEngine, failures: list[str]
 ) -> None:
-    (task,) = await start(batcher.transfer(request_of(1)))
+    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
     engine.complete(engine.taken[0][1], failed=True)
     with pytest.raises(Problem) as caught:
         await task
@@ -287,14 +187,14 @@ async def test_refused_barrier(batcher: Batcher, engine: ScriptedEngine, lsn: in
 async def test_what_waits_for_a_worker_is_told(batcher: Batcher, engine: ScriptedEngine) -> None:
     calls: list[int] = []
     batcher.on_queued = lambda: calls.append(len(engine.taken))
-    tasks = await start(batcher.transfer(request_of(1)))
+    tasks = await start(batcher.transfer(CLIENT, request_of(1)))
     assert len(engine.taken) == 1 and calls == []
     engine.is_queueing = True
-    tasks += await start(batcher.transfer(request_of(2)))
+    tasks += await start(batcher.transfer(CLIENT, request_of(2)))
     assert calls == [2]
     large: Any = ScriptedSubmission(8)
     large.segment_hash = 3
-    tasks += await start(batcher.apply(large))
+    tasks += await start(batcher.apply(CLIENT, large))
     assert calls == [2, 3] and engine.taken[2] == (1, large)
     for _, submission in engine.taken:
         engine.complete(submission)
@@ -302,7 +202,7 @@ async def test_what_waits_for_a_worker_is_told(batcher: Batcher, engine: Scripte
 
 
 async def test_drain_flushes_and_waits(batcher: Batcher, engine: ScriptedEngine) -> None:
-    request = asyncio.ensure_future(batcher.transfer(request_of(1)))
+    request = asyncio.ensure_future(batcher.transfer(CLIENT, request_of(1)))
     await asyncio.sleep(0)
     drain = asyncio.ensure_future(batcher.drain())
     await turn()
