@@ -176,13 +176,14 @@ cdef class Admission:
 
     # -- who asks ---------------------------------------------------------------------------------
 
-    def identify(self, token, scope):
+    def identify(self, token, scope, bint is_local=True):
         """Return the client of a token (None: there is none) that may do what `scope` allows.
 
+        Without keys, whoever `is_local`, on this machine, may do everything, and nobody else.
         Raises the problems `unauthorized` and `forbidden`.
         """
         self.look(read_clock())
-        cdef Client client = self.find_client(token)
+        cdef Client client = self.find_client(token, is_local)
         if client is None:
             detail = "The request has no API key." if token is None else "The API key is not known."
             challenge = REALM if token is None else f'{REALM}, error="invalid_token"'
@@ -197,18 +198,17 @@ cdef class Admission:
             )
         return client
 
-    cdef Client find(self, lc_text token):
+    cdef Client find(self, lc_text token, bint is_local):
         """Return the client of a token, None where the ordinary way has to say what is wrong."""
-        if self.anybody is not None:
-            return self.anybody
+        text = token.start[:token.length].decode() if token.length > 0 else None
         try:
-            return self.find_client(token.start[:token.length].decode() if token.length else None)
+            return self.find_client(text, is_local)
         except Problem:
             return None
 
-    cdef Client find_client(self, token):
+    cdef Client find_client(self, token, bint is_local):
         if self.anybody is not None:
-            return self.anybody
+            return self.anybody if is_local else None
         credential = None if token is None else self.keys.authenticate(token)
         if credential is None:
             return None

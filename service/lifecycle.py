@@ -120,6 +120,13 @@ class Lifecycle:
         return self._chaos
 
     @property
+    def scaler(self) -> Scaler:
+        """What keeps the workers. Raises as `batcher`."""
+        if self.state is not State.READY or self._scaler is None:
+            self._refuse()
+        return self._scaler
+
+    @property
     def engine(self) -> Engine:
         """The engine itself, for reads that do not block and for `call`. Raises as `batcher`."""
         if self.state is not State.READY or self._engine is None:

@@ -6,7 +6,7 @@ regulator do. What is changed here lasts until the server stops, and the setting
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -14,7 +14,7 @@ from sanic import Blueprint, Request
 from sanic.response import HTTPResponse
 
 from .answers import answer_json
-from .authorization import admission_of, client_of, guard
+from .authorization import Handler, admission_of, client_of, guard
 from .credentials import (
     Credential,
     KeyFileError,
@@ -62,6 +62,11 @@ logger = logging.getLogger("ledgercore")
 limit_routes = Blueprint("limits", url_prefix="/admin")
 
 
+def _get(path: str) -> Callable[[Handler], Handler]:
+    decorate: Callable[[Handler], Handler] = limit_routes.route(path, methods=["GET", "HEAD"])
+    return decorate
+
+
 def _lifecycle_of(request: AnyRequest) -> Lifecycle:
     lifecycle: Lifecycle = request.app.ctx.lifecycle
     return lifecycle
@@ -75,7 +80,7 @@ def _tell(request: AnyRequest, sentence: str) -> None:
 # -- limits ----------------------------------------------------------------------------------
 
 
-@limit_routes.get("/limits")
+@_get("/limits")
 @guard(Scope.ADMIN)
 async def get_limits(request: AnyRequest) -> HTTPResponse:
     """Tell the limits in force."""
@@ -141,7 +146,7 @@ _LIMIT_CHECKS: Checks = {name: partial(_check_limit, name) for name in LIMITS}
 # -- keys ------------------------------------------------------------------------------------
 
 
-@limit_routes.get("/keys")
+@_get("/keys")
 @guard(Scope.ADMIN)
 async def get_keys(request: AnyRequest) -> HTTPResponse:
     """List the API keys, the oldest first, without what would help to use one."""

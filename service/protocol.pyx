@@ -23,6 +23,7 @@ from time import monotonic
 
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+from .authorization import is_local
 from .handlers import encode_error, refuse_connection
 from .heads import StrictHttp
 from .patience import Patience, is_through
@@ -182,7 +183,7 @@ cdef class Connection:
 
     cdef int meet(self, lc_text token) except -1:
         """Find out who sends from here on."""
-        self.client = self.admission.find(token)
+        self.client = self.admission.find(token, is_local(self.transport))
         self.token = token.start[:token.length]
         self.generation = self.admission.generation
         return 0
