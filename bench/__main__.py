@@ -12,6 +12,7 @@ COMMANDS = {
     "compare": "bench.compare.command",
     "http": "bench.http_speed.command",
     "load": "bench.load",
+    "overload": "bench.overload.command",
     "peers": "bench.peers.command",
     "profile": "bench.profiling.command",
     "simulate": "bench.simulator.command",

@@ -1,8 +1,9 @@
 """The commands `ledgercore admin ...`: looking after a data directory that nobody serves.
 
 This module owns what these commands print and how they exit. It never reads a file of the
-directory itself, and never works beside a running server: the engine's lock sees to that. Only
-the group `keys`, which is a module of its own, has another file and another lock.
+directory itself, and never works beside a running server: the engine's lock sees to that. Only two
+groups, modules of their own, differ: `keys` has another file and another lock, and `limits` asks a
+running server.
 """
 
 import sys
@@ -17,6 +18,7 @@ import ledgercore
 from ledgercore import Account, Engine, Inspection, LedgerError, Verification
 
 from .command_keys import keys
+from .command_limits import limits
 
 PAGE = 1000
 
@@ -59,10 +61,11 @@ def report_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, R
 
 @click.group()
 def admin() -> None:
-    """Look after a data directory. All but `keys` is offline: no server may hold the directory."""
+    """Look after a data directory. All but `keys` and `limits` is offline: no server holds it."""
 
 
 admin.add_command(keys)
+admin.add_command(limits)
 
 
 # -- the journal -----------------------------------------------------------------------------

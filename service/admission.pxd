@@ -20,8 +20,21 @@ cdef class Client:
     cdef lc_text text(self) noexcept
 
 
+cdef class Room:
+    cdef:
+        readonly object drain
+        readonly int64_t in_flight, peak, refused
+        public int64_t limit
+        dict replies
+
+    cdef bint is_full(self) noexcept
+    cdef void enter(self, int64_t count) noexcept
+    cdef bytes refuse(self)
+
+
 cdef class Admission:
     cdef:
+        readonly Room room
         readonly object keys
         readonly object signatures
         readonly Limiter limiter
@@ -33,8 +46,8 @@ cdef class Admission:
         int64_t looked_at_ns
 
     cdef int look(self, int64_t now_ns) except -1
-    cdef Client find(self, lc_text token)
-    cdef Client find_client(self, token)
+    cdef Client find(self, lc_text token, bint is_local)
+    cdef Client find_client(self, token, bint is_local)
     cdef int64_t find_deadline(self, int64_t now_ns, uint32_t timeout_ms) noexcept
     cdef int charge(
         self, Client client, int64_t now_ns, uint32_t count, int64_t amount

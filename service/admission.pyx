@@ -16,9 +16,12 @@ from service.limits cimport ADMITTED, ClientLimit, Limiter
 
 from .limits import TooManyClients
 from .credentials import Scope
+from .drain import DrainMeter
 from .handlers import encode_error
 from .limit_headers import make_limit_problem
-from .problems import FORBIDDEN, QUEUE_FULL, UNAUTHORIZED, Problem
+from .problems import (
+    FORBIDDEN, OVERLOADED, QUEUE_FULL, UNAUTHORIZED, Problem, make_busy_problem
+)
 
 cdef enum:
     LOOK_INTERVAL_NS = 100_000_000  # The ring looks at its file more seldom still.
@@ -55,10 +58,72 @@ cdef class Client:
         return name
 
 
+cdef class Room:
+    """How many transfers are in flight, admitted and not yet answered, and how many may be.
+
+    Used in the event loop only, where nothing comes between a look and what is done upon it.
+    """
+
+    def __init__(self, drain=None, int64_t limit=INT64_MAX):
+        self.drain = DrainMeter() if drain is None else drain
+        self.limit = limit
+        self.replies = {}
+
+    cdef bint is_full(self) noexcept:
+        """Whether no transfer may come in. What came in as one request may be beyond the limit, or
+        many transfers in one would be refused for ever."""
+        return self.in_flight >= self.limit
+
+    cdef void enter(self, int64_t count) noexcept:
+        self.in_flight += count
+        if self.in_flight > self.peak:
+            self.peak = self.in_flight
+
+    def take(self, int64_t count):
+        """Count transfers that were admitted."""
+        self.enter(count)
+
+    def leave(self, int64_t count, int64_t now_ns):
+        """Count transfers that were answered now."""
+        self.in_flight -= count
+        self.drain.add(count, now_ns)
+
+    def give_back(self, int64_t count):
+        """Count transfers that the engine has not taken: they are gone, and nothing was drained."""
+        self.in_flight -= count
+
+    def reset_peak(self):
+        """Return the most that was in flight since the last call."""
+        peak, self.peak = self.peak, self.in_flight
+        return peak
+
+    def check(self):
+        """Raise the problem `overloaded` where no transfer may come in."""
+        if self.is_full():
+            self.refused += 1
+            raise make_busy_problem(OVERLOADED, self.drain.find_wait_s(self.in_flight))
+
+    cdef bytes refuse(self):
+        """Return the whole answer to a request that `check` would refuse.
+
+        Under overload it is made for most requests, and differs only by the seconds to wait.
+        """
+        self.refused += 1
+        wait_s = self.drain.find_wait_s(self.in_flight)
+        reply = self.replies.get(wait_s)
+        if reply is None:
+            reply = encode_error(make_busy_problem(OVERLOADED, wait_s))[0]
+            self.replies[wait_s] = reply
+        return reply
+
+
 cdef class Admission:
     """The keys, the limits and the deadline of one server. Used in its event loop only."""
 
-    def __init__(self, keys, signatures, Limiter limiter not None, int64_t deadline_ms=0):
+    def __init__(
+        self, keys, signatures, Limiter limiter not None, int64_t deadline_ms=0, Room room=None
+    ):
+        self.room = Room() if room is None else room
         self.keys = keys
         self.signatures = signatures
         self.limiter = limiter
@@ -88,6 +153,11 @@ cdef class Admission:
             self.anybody = Client("", None, self.limiter.find_client(""))
         self.generation += 1
 
+    def reload(self):
+        """Let a change of the keys hold at once, and not at the next look."""
+        self.keys.refresh(True)
+        self.load()
+
     @property
     def is_open(self):
         """Whether nobody is asked who they are, since there are no keys."""
@@ -106,13 +176,14 @@ cdef class Admission:
 
     # -- who asks ---------------------------------------------------------------------------------
 
-    def identify(self, token, scope):
+    def identify(self, token, scope, bint is_local=True):
         """Return the client of a token (None: there is none) that may do what `scope` allows.
 
+        Without keys, whoever `is_local`, on this machine, may do everything, and nobody else.
         Raises the problems `unauthorized` and `forbidden`.
         """
         self.look(read_clock())
-        cdef Client client = self.find_client(token)
+        cdef Client client = self.find_client(token, is_local)
         if client is None:
             detail = "The request has no API key." if token is None else "The API key is not known."
             challenge = REALM if token is None else f'{REALM}, error="invalid_token"'
@@ -127,18 +198,17 @@ cdef class Admission:
             )
         return client
 
-    cdef Client find(self, lc_text token):
+    cdef Client find(self, lc_text token, bint is_local):
         """Return the client of a token, None where the ordinary way has to say what is wrong."""
-        if self.anybody is not None:
-            return self.anybody
+        text = token.start[:token.length].decode() if token.length > 0 else None
         try:
-            return self.find_client(token.start[:token.length].decode() if token.length else None)
+            return self.find_client(text, is_local)
         except Problem:
             return None
 
-    cdef Client find_client(self, token):
+    cdef Client find_client(self, token, bint is_local):
         if self.anybody is not None:
-            return self.anybody
+            return self.anybody if is_local else None
         credential = None if token is None else self.keys.authenticate(token)
         if credential is None:
             return None

@@ -16,6 +16,7 @@ from .admin_routes import admin_routes
 from .handlers import install_handlers
 from .heads import StrictRequest
 from .lifecycle import Lifecycle
+from .limit_routes import limit_routes
 from .protocol import LedgerProtocol
 from .routes import ledger_routes
 from .settings import Settings
@@ -92,6 +93,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app.config.update(_SERVER)
     app.blueprint(ledger_routes)
     app.blueprint(admin_routes)
+    app.blueprint(limit_routes)
     install_handlers(app)
     _install_lifecycle(app, Lifecycle(settings))
     return app

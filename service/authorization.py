@@ -7,6 +7,7 @@ which the native way asks as well.
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from ipaddress import ip_address
 from typing import Any
 
 from sanic import Request
@@ -51,7 +52,7 @@ def guard(
         @wraps(handler)
         async def run(request: AnyRequest, **values: Any) -> HTTPResponse:
             admission = admission_of(request)
-            client = admission.identify(read_token(request), scope)
+            client = admission.identify(read_token(request), scope, is_local(request.transport))
             request.ctx.client = client
             if client.is_signed and not is_streamed:
                 check_signature(request, request.body)
@@ -62,6 +63,20 @@ def guard(
         return run
 
     return decorate
+
+
+def is_local(transport: Any) -> bool:
+    """Return whether the other end of a connection is on this machine."""
+    peer = transport.get_extra_info("peername") if transport is not None else None
+    if isinstance(peer, str):
+        return True  # A socket of the file system has no address.
+    if not isinstance(peer, tuple):
+        return False  # The connection has died, and with it all that was known of it.
+    try:
+        address = ip_address(peer[0].partition("%")[0])
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def check_signature(request: AnyRequest, body: bytes) -> None:
@@ -77,8 +92,7 @@ def check_signature(request: AnyRequest, body: bytes) -> None:
 
 def read_token(request: AnyRequest) -> str | None:
     """Return the token of a request, None if it brings none. Raises the problem `unauthorized`."""
-    texts: list[str] = request.headers.getall("x-api-key", [])
-    tokens = [text.strip(" \t") for text in texts]
+    tokens: list[str] = [text.strip(" \t") for text in request.headers.getall("x-api-key", ())]
     for text in request.headers.getall("authorization", ()):
         scheme, _, token = text.partition(" ")
         tokens.append(token.strip(" \t") if scheme.lower() == "bearer" else "")

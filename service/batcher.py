@@ -1,20 +1,23 @@
 """From single requests to micro-batches and back, in one turn of the event loop.
 
 This module owns what is under way between the loop and the engine: which request waits for which
-row of which submission. It never reads a clock: a batch is what has arrived in one turn, and it
-leaves at the end of that turn. It never judges a transfer, and never keeps one.
+row of which submission, and how much that is. A batch is what has arrived in one turn, and leaves
+at the end of that turn; the clock only tells how long each was away. It never judges a transfer,
+and never keeps one.
 """
 
 import asyncio
 from collections.abc import Callable
+from copy import copy
 from typing import TypeAlias
 
-from ledgercore import Engine, EngineFailed, LedgerError, Submission
+from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission
 
 from .admission import Admission, Client
 from .disturber import Disturber
-from .problems import OUTCOME_UNKNOWN, Problem
+from .problems import OUTCOME_UNKNOWN, Busy, Problem
 from .protocol import Connection, Desk, deliver, give_back
+from .regulator import Regulator
 from .requests import TransferRequest
 
 Waiter: TypeAlias = asyncio.Future[Submission] | Connection
@@ -42,6 +45,9 @@ class Batcher:
         """Called when a submission has to wait for a worker."""
         self.disturber: Disturber | None = None
         """What lets things go wrong on purpose, while somebody wants that."""
+        self._room = admission.room
+        self.regulator = Regulator(self._room)
+        self._placed_ns: dict[Submission, int] = {}
         self.desks = [Desk(segment) for segment in range(engine.segments)]
         self._waiters: dict[Submission, list[Waiter]] = {}
         self._barrier_waiters: list[Waiter] = []
@@ -62,6 +68,7 @@ class Batcher:
         if desk.submission is None:
             desk.submission, desk.waiters = self._engine.new_submission(), []
             self._waiters[desk.submission] = desk.waiters
+            self._placed_ns[desk.submission] = self.regulator.clock_ns()
             self._schedule_flush()
         return desk
 
@@ -70,9 +77,9 @@ class Batcher:
     ) -> tuple[Submission, int]:
         """Return the submission and the index of a transfer in it, once that is durable.
 
-        Its money was charged to the client at `charged_ns`, and is given back where it has not
-        moved. Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the problem
-        `outcome-unknown` where the journal failed under it.
+        There was room for it, and its money was charged to the client at `charged_ns`; that is
+        given back where it has not moved. Raises QueueFull, EngineFailed, EngineClosed where
+        nothing was taken, and the problem `outcome-unknown` where the journal failed under it.
         """
         desk = self.place(self._engine.segment_of(request.source))
         submission = desk.submission
@@ -84,6 +91,7 @@ class Batcher:
             submission.limit_time(deadline_ns, index)
         waiter: asyncio.Future[Submission] = self._loop.create_future()
         desk.waiters.append(waiter)
+        self._room.take(1)
         if submission.is_full:
             self.submit(desk)
         try:
@@ -102,11 +110,12 @@ class Batcher:
             submission.limit_time(deadline_ns)
         waiter: asyncio.Future[Submission] = self._loop.create_future()
         self._waiters[submission] = [waiter]
+        self._room.take(len(submission))
         try:
             self._submit(submission, submission.segment_hash % self._engine.segments)
         except LedgerError as error:
             self._admission.give_back_money(client, submission, charged_ns)
-            self._refuse(self._waiters.pop(submission), error)
+            self._forget(submission, error)
         await waiter
         self._admission.settle(client, submission, charged_ns)
 
@@ -151,7 +160,17 @@ class Batcher:
             self._submit(submission, desk.segment)
         except LedgerError as error:
             give_back(submission, self._waiters[submission])
-            self._refuse(self._waiters.pop(submission), error)
+            self._forget(submission, error)
+
+    def _forget(self, submission: Submission, error: LedgerError) -> None:
+        """Let go of a submission that the engine has not taken."""
+        waiters = self._waiters.pop(submission)
+        self._placed_ns.pop(submission, None)
+        if type(error) is QueueFull:
+            wait_s = self._room.drain.find_wait_s(self._room.in_flight - len(submission))
+            error = Busy(str(error), wait_s)
+        self._room.give_back(len(submission))
+        self._refuse(waiters, error)
 
     def _submit(self, submission: Submission, segment: int) -> None:
         if self.disturber is not None:
@@ -171,24 +190,38 @@ class Batcher:
         for waiter in waiters:
             if not waiter.done():
                 # One exception each, since raising one adds to its traceback.
-                waiter.set_exception(type(error)(*error.args))
+                waiter.set_exception(copy(error))
         if isinstance(error, EngineFailed):
             self._on_failure()
 
     # -- from the engine ----------------------------------------------------------------------
 
     def _collect(self) -> None:
+        now_ns = self.regulator.clock_ns()
         for submission in self._engine.completed():
             waiters = self._waiters.pop(submission)
+            self._note(submission, now_ns)
             if submission.failed:
                 self._abandon(submission, waiters)
                 continue
             deliver(submission, waiters)
+        self.regulator.end_turn(now_ns)
         # The engine wakes the loop when it fails, whether or not somebody waits.
         if self._engine.failure is not None:
             self._on_failure()
         if self._idle is not None and not self._waiters and not self._idle.done():
             self._idle.set_result(None)
+
+    def _note(self, submission: Submission, now_ns: int) -> None:
+        """Count what has come back, and how long it was away.
+
+        A request of many transfers takes as long as it is large, and says nothing of the others: it
+        is counted, and its time is not.
+        """
+        self._room.leave(len(submission), now_ns)
+        placed_ns = self._placed_ns.pop(submission, None)
+        if placed_ns is not None:
+            self.regulator.note(len(submission), placed_ns, now_ns)
 
     def _abandon(self, submission: Submission, waiters: list[Waiter]) -> None:
         """Tell the waiters that the journal failed under their submission."""

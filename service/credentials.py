@@ -78,13 +78,15 @@ class KeyRing:
         """A number that rises with every change; what was found out before it may be wrong."""
         return self._generation
 
-    def refresh(self) -> None:
+    def refresh(self, is_changed: bool = False) -> None:
         """Read the file again if it has changed. Looks at it once in CHECK_INTERVAL_S at most.
+
+        It looks at once for who knows that it `is_changed`.
 
         Raises nothing: what cannot be read is logged once, and the keys stay as they were.
         """
         now_s = self._clock()
-        if now_s - self._looked_at_s < CHECK_INTERVAL_S:
+        if not is_changed and now_s - self._looked_at_s < CHECK_INTERVAL_S:
             return
         self._looked_at_s = now_s
         try:

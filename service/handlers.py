@@ -30,7 +30,7 @@ from ledgercore import (
 )
 
 from . import problems
-from .problems import Kind, Problem, answer_problem
+from .problems import Busy, Kind, Problem, answer_problem
 from .requests import make_error
 
 AnyRequest = Request[Any, Any]
@@ -98,8 +98,16 @@ def _answer_ledger_error(request: AnyRequest, error: LedgerError) -> HTTPRespons
     if isinstance(error, InvalidArgument):
         errors = [make_error(error.field, "invalid", error.message)]
         return answer_problem(Problem(problems.MALFORMED, str(error), errors))
-    kind = LEDGER_KINDS.get(type(error))
-    return answer_problem(Problem(*kind)) if kind else _answer_bug(request, error)
+    problem = _find_problem(error)
+    return answer_problem(problem) if problem else _answer_bug(request, error)
+
+
+def _find_problem(error: Exception) -> Problem | None:
+    """Return the problem that an error of the ledger is; None for a bug."""
+    if isinstance(error, Busy):
+        return problems.make_busy_problem(problems.QUEUE_FULL, error.retry_after_s)
+    kind = LEDGER_KINDS.get(type(error)) if isinstance(error, LedgerError) else None
+    return Problem(*kind) if kind else None
 
 
 def encode_error(error: Exception) -> tuple[bytes, bool]:
@@ -110,14 +118,20 @@ def encode_error(error: Exception) -> tuple[bytes, bool]:
     if isinstance(error, Problem):
         problem = error
     else:
-        kind = LEDGER_KINDS.get(type(error)) if isinstance(error, LedgerError) else None
-        problem = Problem(*(kind or (problems.INTERNAL_ERROR, _BUG)))
+        problem = _find_problem(error) or Problem(problems.INTERNAL_ERROR, _BUG)
     is_last = problem.kind in _LAST
     response = answer_problem(problem)
     response.headers["content-length"] = len(response.body or b"")
     response.headers["connection"] = "close" if is_last else "keep-alive"
     head = format_http1_response(response.status, response.processed_headers)
     return head + (response.body or b""), is_last
+
+
+def refuse_connection(transport: asyncio.Transport) -> None:
+    """Tell whoever has connected that there are too many connections, and close."""
+    detail = "There are too many connections. Nothing was stored; try again later."
+    transport.write(encode_error(Problem(problems.CONNECTIONS_FULL, detail))[0])
+    transport.close()
 
 
 def _answer_web_error(request: AnyRequest, error: web.SanicException) -> HTTPResponse:
@@ -140,7 +154,7 @@ def _answer_method(request: AnyRequest) -> HTTPResponse:
 
 def _list_methods(request: AnyRequest) -> Iterator[str]:
     # Sanic knows the methods of a fixed address, but not those of one with a path in it.
-    for method in ("GET", "HEAD", "PATCH", "POST", "PUT"):
+    for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"):
         with suppress(web.SanicException):
             request.app.router.get(request.path, method, None)
             yield method

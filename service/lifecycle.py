@@ -120,6 +120,13 @@ class Lifecycle:
         return self._chaos
 
     @property
+    def scaler(self) -> Scaler:
+        """What keeps the workers. Raises as `batcher`."""
+        if self.state is not State.READY or self._scaler is None:
+            self._refuse()
+        return self._scaler
+
+    @property
     def engine(self) -> Engine:
         """The engine itself, for reads that do not block and for `call`. Raises as `batcher`."""
         if self.state is not State.READY or self._engine is None:
@@ -228,7 +235,9 @@ class Lifecycle:
             self._engine = engine
             self._nonces = await loop.run_in_executor(self._threads, open_nonces, self.settings)
             self._admission = make_admission(self.settings, self._nonces)
-            self._batcher = Batcher(engine, self._admission, loop, self._note_failure)
+            self._batcher = make_batcher(
+                self.settings, engine, self._admission, loop, self._note_failure
+            )
             self._scaler = Scaler(engine, loop)
             self._batcher.on_queued = self._scaler.wake
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
@@ -300,6 +309,21 @@ def make_chaos(
     if settings.chaos:
         switch.change(load_plan(Path(settings.chaos)))
     return switch
+
+
+def make_batcher(
+    settings: Settings,
+    engine: Engine,
+    admission: Admission,
+    loop: asyncio.AbstractEventLoop,
+    on_failure: Callable[[], None],
+) -> Batcher:
+    """Return the way into an engine, held to the target that the settings describe."""
+    batcher = Batcher(engine, admission, loop, on_failure)
+    batcher.regulator.configure(
+        settings.target_p99_ms, settings.inflight_min, settings.inflight_max
+    )
+    return batcher
 
 
 def _ignore(engine: Engine) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from sanic.response import HTTPResponse
 
-from ledgercore import Status
+from ledgercore import QueueFull, Status
 
 URN = "urn:ledgercore:problem:"
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-"""How long a client is asked to wait before it tries again after a 503."""
+"""How long a client is asked to wait after a 503, where nothing measured says it better."""
 
 ErrorItem = dict[str, str]
 """One fault of a request: where (`pointer`, `header` or `parameter`), `code` and `detail`."""
@@ -41,6 +41,8 @@ UNAUTHORIZED = Kind(401, "unauthorized", "The request has no valid credentials")
 FORBIDDEN = Kind(403, "forbidden", "The credentials do not allow this")
 NOT_FOUND = Kind(404, "not-found", "There is nothing at this address")
 ACCOUNT_NOT_FOUND = Kind(404, "account-not-found", "There is no such account")
+KEY_NOT_FOUND = Kind(404, "api-key-not-found", "There is no such API key")
+KEYS_UNUSABLE = Kind(500, "api-keys-unusable", "The API keys cannot be read or changed")
 TRANSFER_NOT_FOUND = Kind(404, "transfer-not-found", "There is no such transfer")
 CHAOS_NOT_ALLOWED = Kind(403, "chaos-not-allowed", "Nothing may go wrong on purpose here")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
@@ -58,6 +60,7 @@ OUTCOME_UNKNOWN = Kind(500, "outcome-unknown", "It is not known what became of t
 CAPACITY_EXCEEDED = Kind(507, "capacity-exceeded", "The ledger has no room for another account")
 QUEUE_FULL = Kind(503, "queue-full", "The server is busy")
 CONNECTIONS_FULL = Kind(503, "connections-full", "The server has too many connections")
+OVERLOADED = Kind(503, "overloaded", "The server has more under way than it answers in time")
 RECOVERING = Kind(503, "recovering", "The server is reading its journal")
 NONCES_FULL = Kind(503, "nonces-full", "The server can remember no further signature")
 NONCES_UNAVAILABLE = Kind(503, "nonces-unavailable", "The server can store no signature")
@@ -104,6 +107,20 @@ class Problem(Exception):
         self.errors = errors
         self.headers = headers
         self.extra = extra
+
+
+class Busy(QueueFull):
+    """A queue that is full, and when to come again by what was measured."""
+
+    def __init__(self, message: str, retry_after_s: int = RETRY_AFTER_S) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+def make_busy_problem(kind: Kind, retry_after_s: int) -> Problem:
+    """Return the problem of a server that has no room, and when it will have some."""
+    detail = f"{kind.title}. Nothing was stored; try again in {retry_after_s} s."
+    return Problem(kind, detail, headers={"retry-after": str(retry_after_s)})
 
 
 def encode_problem(

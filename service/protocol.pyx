@@ -23,22 +23,19 @@ from time import monotonic
 
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from .handlers import encode_error
+from .authorization import is_local
+from .handlers import encode_error, refuse_connection
 from .heads import StrictHttp
 from .patience import Patience, is_through
-from .problems import CONNECTIONS_FULL, Problem
 
 cdef enum:
     # What becomes of a plain request.
     TAKEN
     WAITS
     ORDINARY
-
-cdef enum:
     HELD_BYTES_MAX = 65536  # What a connection may send ahead while its answers are due.
     DUE_MAX = 256  # How many of its requests may be on their way at once.
 
-TOO_MANY = "There are too many connections. Nothing was stored; try again later."
 PARTIAL_S = 1.0
 """How long the rest of a request may take before Sanic's own clocks take over."""
 
@@ -85,6 +82,7 @@ cdef class Connection:
         self.protocol = protocol
         self.transport = transport
         self.lifecycle = lifecycle
+        self.patience = Patience(protocol)
         self.token = b""
 
     # -- in ---------------------------------------------------------------------------------------
@@ -148,32 +146,28 @@ cdef class Connection:
 
         It WAITS for the answers that are due where it cannot be among them.
         """
-        cdef lc_transfer_json* wanted = &request.transfer
-        cdef Submission submission
-        cdef int verdict
         cdef Desk desk
+        cdef bytes refusal
         if not self.knows(request.token):
             if self.flight is not None:
                 return WAITS  # The answers that are due are those of one client.
             self.meet(request.token)
         if self.client is None or not self.client.is_plain:
             return ORDINARY
-        desk = self.find_desk(wanted.source)
-        if desk.submission is None:
-            self.batcher.place(desk.segment)
-        submission = desk.submission
-        if self.flight is not None and (self.flight is not submission or self.due >= DUE_MAX):
-            return WAITS
+        desk = self.find_desk(request.transfer.source)
+        if self.flight is not None:
+            if self.flight is not desk.submission or self.due >= DUE_MAX:
+                return WAITS
         if self.disturber is not None and self.disturber.drops_before():
             self.cut()
             return WAITS
-        verdict = self.admission.charge(self.client, self.now_ns, 1, wanted.amount)
-        if verdict != ADMITTED:
+        refusal = self.refuse(request.transfer.amount)
+        if refusal is not None:
             if self.flight is not None:
                 return WAITS
-            self.transport.write(self.admission.refuse(self.client, self.now_ns, verdict))
+            self.transport.write(refusal)
             return TAKEN
-        self.put(desk, submission, request)
+        self.put(desk, request)
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -189,15 +183,27 @@ cdef class Connection:
 
     cdef int meet(self, lc_text token) except -1:
         """Find out who sends from here on."""
-        self.client = self.admission.find(token)
+        self.client = self.admission.find(token, is_local(self.transport))
         self.token = token.start[:token.length]
         self.generation = self.admission.generation
         return 0
 
-    cdef int put(self, Desk desk, Submission submission, lc_request* request) except -1:
+    cdef bytes refuse(self, int64_t amount):
+        """Charge a request and return None; or return the answer to one that is too many."""
+        if self.admission.room.is_full():
+            return self.admission.room.refuse()
+        cdef int verdict = self.admission.charge(self.client, self.now_ns, 1, amount)
+        if verdict == ADMITTED:
+            return None
+        return self.admission.refuse(self.client, self.now_ns, verdict)
+
+    cdef int put(self, Desk desk, lc_request* request) except -1:
         cdef lc_transfer_json* wanted = &request.transfer
-        cdef int64_t deadline_ns
-        cdef int64_t row = submission.put_for(
+        cdef int64_t row, deadline_ns
+        if desk.submission is None:
+            self.batcher.place(desk.segment)
+        cdef Submission submission = desk.submission
+        row = submission.put_for(
             self.client.text(), wanted.key, wanted.source, wanted.target, wanted.amount, wanted.memo
         )
         if row < 0:
@@ -209,6 +215,7 @@ cdef class Connection:
         if self.flight is None:
             self.flight = submission
             self.charged_ns = self.now_ns
+        self.admission.room.enter(1)
         self.due += 1
         if submission.data.count >= submission.count_max:
             self.batcher.submit(desk)
@@ -230,8 +237,6 @@ cdef class Connection:
 
     cdef int give(self, bytes data) except -1:
         """Let Sanic have bytes, and all that follow until it is through with them."""
-        if self.patience is None:
-            self.patience = Patience(self.protocol)
         if not self.is_with_sanic:
             self.patience.begin()
         self.patience.count(len(data))
@@ -346,8 +351,7 @@ class LedgerProtocol(HttpProtocol):
         HttpProtocol.connection_made(self, transport)
         self.native = Connection(self, transport, lifecycle)
         if len(self.connections) > lifecycle.settings.connections_max:
-            transport.write(encode_error(Problem(CONNECTIONS_FULL, TOO_MANY))[0])
-            transport.close()
+            refuse_connection(transport)
 
     def data_received(self, data):
         """Take what has arrived."""
@@ -358,8 +362,7 @@ class LedgerProtocol(HttpProtocol):
         cdef Connection native = self.native
         native.is_lost = True
         native.held = None
-        if native.patience is not None:
-            native.patience.end()
+        native.patience.end()
         if native.timer is not None:
             native.timer.cancel()
         HttpProtocol.connection_lost(self, exc)
@@ -368,8 +371,6 @@ class LedgerProtocol(HttpProtocol):
         """Read nothing more from a client that does not read."""
         cdef Connection native = self.native
         native.is_write_paused = True
-        if native.patience is None:
-            native.patience = Patience(self)
         native.patience.begin_reading()
         HttpProtocol.pause_writing(self)
 
@@ -377,8 +378,7 @@ class LedgerProtocol(HttpProtocol):
         """Read on."""
         cdef Connection native = self.native
         native.is_write_paused = False
-        if native.patience is not None:  # Sanic resumes what it closes, too.
-            native.patience.end_reading()
+        native.patience.end_reading()
         HttpProtocol.resume_writing(self)
         if native.flight is None and not native.is_lost:
             native.release()

@@ -25,6 +25,7 @@ from .authorization import admission_of, check_signature, client_of, guard, read
 from .credentials import Scope
 from .disturber import exposed
 from .lifecycle import Lifecycle
+from .limit_routes import describe_limits
 from .problems import DEADLINE_PASSED, TRANSFER_NOT_FOUND, Problem
 from .requests import (
     AccountRequest,
@@ -69,6 +70,8 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
     except Problem:
         admission.take(client, 1)  # Nonsense counts, and comes before what is wrong with it.
         raise
+    # First, so that nothing was charged for what there is no room for.
+    admission.room.check()
     charged_ns = admission.take(client, 1, transfer.amount)
     submission, index = await batcher.transfer(client, transfer, charged_ns, deadline_ns)
     return answers.answer_transfer(submission, index)
@@ -89,12 +92,14 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
     fill = arrow.fill_submission if is_arrow else bulk.fill_submission
     answer = arrow.answer_transfers if is_arrow else bulk.answer_transfers
     bulk.check_headers(request.headers.getall("idempotency-key", []))
+    admission.room.check()  # Before the work of reading it, and again after it.
     with lifecycle.bodies.reading() as take:
         body = await bulk.read_body(request, take)
         check_signature(request, body)
         deadline_ns = admission.deadline(read_timeout(request))
         submission = await lifecycle.call(fill, engine, body, client.name)
         del body
+        admission.room.check()
         charged_ns = admission.take_all(client, submission)
         await batcher.apply(client, submission, charged_ns, deadline_ns)
     if len(submission) > 0 and submission.outcome(0).status is Status.DEADLINE_PASSED:
@@ -233,6 +238,8 @@ async def get_readiness(request: AnyRequest) -> HTTPResponse:
 @_get("/metrics")
 @guard(Scope.READ)
 async def get_metrics(request: AnyRequest) -> HTTPResponse:
-    """Tell the counters of the engine."""
-    engine = lifecycle_of(request).engine
-    return answers.answer_json(answers.describe_statistics(engine.statistics()))
+    """Tell the counters of the engine, what is in flight, and the limits in force."""
+    lifecycle = lifecycle_of(request)
+    told = answers.describe_statistics(lifecycle.engine.statistics())
+    told |= lifecycle.batcher.regulator.describe()
+    return answers.answer_json(told | {"limits": describe_limits(lifecycle)})

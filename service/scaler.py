@@ -69,6 +69,12 @@ class Scaler:
             self._remember()
             self._timer = self._loop.call_later(LOOK_INTERVAL_S, self._look)
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """How many workers a segment has at least and at most."""
+        policy = self._policies[0]
+        return policy.workers_min, policy.workers_max
+
     def set_bounds(self, workers_min: int, workers_max: int) -> None:
         """Change how many workers a segment has at least and at most, from now on.
 

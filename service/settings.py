@@ -16,7 +16,7 @@ from .key_file import FILE_NAME
 INT64_MAX = 2**63 - 1
 DURABILITIES = ("sync", "memory")
 
-_RANGES: dict[str, tuple[int, int]] = {
+RANGES: dict[str, tuple[int, int]] = {
     "port": (0, 65_535),
     "demo_accounts": (0, 100_000_000),
     "demo_funds": (0, INT64_MAX),
@@ -27,6 +27,9 @@ _RANGES: dict[str, tuple[int, int]] = {
     "global_rate": (0, 1_000_000_000),
     "global_burst": (0, 1_000_000_000),
     "request_deadline_ms": (0, 99_999_999),
+    "target_p99_ms": (0, 60_000),
+    "inflight_min": (1, 100_000_000),
+    "inflight_max": (1, 100_000_000),
     "connections_max": (1, 1_000_000),
     "allow_chaos": (0, 1),
     **OPTION_RANGES,
@@ -72,6 +75,9 @@ class Settings:
     global_rate: int = 0
     global_burst: int = 0
     request_deadline_ms: int = 0
+    target_p99_ms: int = 0
+    inflight_min: int = 64
+    inflight_max: int = 65_536
     connections_max: int = 16_384
     tls_cert: str = ""
     tls_key: str = ""
@@ -79,7 +85,7 @@ class Settings:
     chaos: str = ""
 
     def __post_init__(self) -> None:
-        for name, (lowest, highest) in _RANGES.items():
+        for name, (lowest, highest) in RANGES.items():
             _check_range(name, getattr(self, name), lowest, highest)
         _check_text("host", self.host)
         _check_text("data", self.data)
@@ -102,6 +108,10 @@ class Settings:
         if self.keys_reserved > self.keys_max:
             raise InvalidSetting(
                 "keys_reserved", f"{self.keys_reserved} is more than keys_max {self.keys_max}"
+            )
+        if self.inflight_min > self.inflight_max:
+            raise InvalidSetting(
+                "inflight_min", f"{self.inflight_min} is more than inflight_max {self.inflight_max}"
             )
         if self.demo_accounts >= self.accounts_max:
             raise InvalidSetting(
@@ -150,7 +160,7 @@ def environment_name(name: str) -> str:
 
 
 def _read_value(name: str, text: str) -> str | int:
-    if name not in _RANGES:
+    if name not in RANGES:
         return text
     # int() alone would also take " 8", "+8", "8_0" and the digits of other scripts.
     if not (text.isascii() and text.removeprefix("-").isdigit()):

@@ -42,6 +42,7 @@ class Told:
     answers: dict[str, set[tuple[int, bytes]]] = field(default_factory=dict)
     results: dict[str, TransferResult] = field(default_factory=dict)
     open_keys: set[str] = field(default_factory=set)
+    calls: int = 0
     tries: int = 0
 
 
@@ -110,6 +111,7 @@ async def _behave(
 ) -> None:
     while todo:
         mine = [todo.pop() for _ in range(min(BULK_SIZE if is_bulk else 1, len(todo)))]
+        told.calls += 1
         try:
             if is_bulk:
                 results = await client.transfers(mine)

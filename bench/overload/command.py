@@ -1,0 +1,127 @@
+"""`python -m bench overload`: a server with an adaptive limit, asked for five times its peak.
+
+This module owns the flags, the run and what is printed. Exits with 1 when a bound does not hold.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..machine import describe_machine, make_scratch, pick_cores, run_on
+from ..servers import SERVICE, Server, make_environment
+from .figures import Overload, make_overload, read_latencies_ms
+
+ACCOUNTS = 1000
+DEADLINE_S = 300.0
+SIMULATE = (sys.executable, "-m", "bench", "simulate")
+
+
+@click.command()
+@click.option("--seconds", default=5.0, show_default=True, help="Of each of the two loads.")
+@click.option("--clients", default=1000, show_default=True, help="Connections at a time.")
+@click.option("--factor", default=5.0, show_default=True, help="Of the peak, to offer.")
+@click.option("--target-ms", default=20, show_default=True, help="The p99 to hold.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def main(seconds: float, clients: int, factor: float, target_ms: int, as_json: bool) -> None:
+    """Find the peak of a server in a closed loop, and then offer many times of it.
+
+    The server has one core and the load another. The simulator keeps at most --clients requests
+    under way, each client heeding `Retry-After`, and drops what none of them was free for; what
+    has really reached the server is told beside what was offered.
+    """
+    with make_scratch() as scratch:
+        figures = run_overload(scratch, seconds, clients, factor, target_ms)
+    if as_json:
+        click.echo(json.dumps(asdict(figures)))
+    else:
+        click.echo("\n".join([describe_machine(), "", *format_figures(figures)]))
+    if faults := figures.faults():
+        raise click.ClickException("; ".join(faults))
+
+
+def run_overload(
+    scratch: Path, seconds: float, clients: int, factor: float, target_ms: int
+) -> Overload:
+    """Start a server in a directory, load it twice, and return the figures."""
+    server_core, load_core = pick_cores()
+    flags = [
+        f"--data={scratch / 'ledger'}",
+        f"--demo-accounts={ACCOUNTS}",
+        "--demo-funds=100000000",
+        f"--target-p99-ms={target_ms}",
+        # Else the table of the keys would grow meanwhile, as it would without any overload.
+        "--keys-reserved=4000000",
+    ]
+    module, *arguments = SERVICE
+    with Server(server_core, module, *arguments, *flags, log=scratch / "log") as server:
+        common = [f"--seconds={seconds}", f"--clients={clients}", "--try-timeout-s=10"]
+        peak = run_simulator(load_core, server.url, *common)
+        before_mb = read_memory_mb(server.process.pid)
+        table = scratch / "table.csv"
+        rate = factor * float(peak["answered_per_s"])
+        loaded = run_simulator(
+            load_core, server.url, *common, f"--rate={rate}", "--seed=2", f"--csv={table}"
+        )
+        after_mb = read_memory_mb(server.process.pid)
+    with table.open() as file:
+        latencies_ms = read_latencies_ms(list(csv.DictReader(file)))
+    return make_overload(
+        peak,
+        loaded,
+        latencies_ms,
+        target_ms=target_ms,
+        before_mb=before_mb,
+        after_mb=after_mb,
+    )
+
+
+def run_simulator(core: int, url: str, *flags: str) -> dict[str, Any]:
+    """Run the simulator to its end, and return its summary, whether it found fault or not."""
+    with run_on(core):
+        ended = subprocess.run(
+            [*SIMULATE, url, f"--accounts={ACCOUNTS}", "--quiet", "--json", *flags],
+            env=make_environment(),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+    if not ended.stdout:
+        raise click.ClickException(f"the simulator failed: {ended.stderr.strip()}")
+    summary: dict[str, Any] = json.loads(ended.stdout)
+    return summary
+
+
+def read_memory_mb(pid: int) -> float:
+    """Return how much memory a process has in use."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"process {pid} tells no VmRSS")
+
+
+def format_figures(figures: Overload) -> Sequence[str]:
+    """Return the lines of the report."""
+    bound = figures.before_mb + figures.allowed_mb
+    return [
+        f"peak      {figures.peak:>10,.0f} /s   closed loop",
+        f"offered   {figures.offered:>10,.0f} /s   {figures.factor:.1f} times the peak",
+        f"sent      {figures.sent:>10,.0f} /s   what had a free client, tries again included",
+        f"goodput   {figures.goodput:>10,.0f} /s   {figures.share:.0%} of the peak",
+        f"p99       {figures.p99_ms:>10.1f} ms   of the admitted; target {figures.target_ms:g} ms",
+        f"refused   {figures.refused:>10,}      with 503 and Retry-After",
+        f"memory    {figures.before_mb:>10.1f} MB   before, {figures.after_mb:.1f} MB after;"
+        f" at most {bound:.1f} MB",
+        f"lost      {figures.lost:>10,}      of {figures.transfers:,} answered keys asked again",
+        f"audit     {'ok' if figures.is_audited else 'FAULT':>10}",
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The figures of an overload run, and what they have to be.
+
+This module owns their arithmetic and their bounds. It starts nothing and prints nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+GOODPUT_MIN = 0.8
+"""Of the peak: so much has to be left of it."""
+P99_FACTOR_MAX = 5.0
+"""The p99 of the admitted is at most so many times the target. The target is held inside of the
+server, from admission to answer; what the client sees has two sockets and two loops in front."""
+GROWTH_FREE_MB = 48.0
+"""What the memory may grow by: buffers of connections, and what an allocator keeps."""
+BYTES_PER_TRANSFER = 160
+"""And what a transfer may cost that is remembered: 64 bytes a key, twice while its table grows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """What came of a run. Rates are in transfers a second, sizes in MB."""
+
+    peak: float
+    offered: float
+    sent: float
+    goodput: float
+    p99_ms: float
+    target_ms: float
+    refused: int
+    lost: int
+    transfers: int
+    before_mb: float
+    after_mb: float
+    is_audited: bool
+
+    @property
+    def share(self) -> float:
+        """The goodput as a part of the peak."""
+        return self.goodput / self.peak if self.peak else 0.0
+
+    @property
+    def factor(self) -> float:
+        """What was offered, in multiples of the peak."""
+        return self.offered / self.peak if self.peak else 0.0
+
+    @property
+    def allowed_mb(self) -> float:
+        """What the memory may have grown by."""
+        return GROWTH_FREE_MB + self.transfers * BYTES_PER_TRANSFER / 1e6
+
+    def faults(self) -> list[str]:
+        """Return what is not as it has to be, one sentence each."""
+        found = []
+        if self.share < GOODPUT_MIN:
+            found.append(f"the goodput is {self.share:.0%} of the peak, below {GOODPUT_MIN:.0%}")
+        if self.p99_ms > self.target_ms * P99_FACTOR_MAX:
+            found.append(f"the p99 of {self.p99_ms:.1f} ms is beyond {P99_FACTOR_MAX:g} targets")
+        if self.after_mb - self.before_mb > self.allowed_mb:
+            grown = self.after_mb - self.before_mb
+            found.append(f"the memory grew by {grown:.0f} MB, beyond {self.allowed_mb:.0f} MB")
+        if self.lost:
+            found.append(f"{self.lost} transfers are not as they were answered, or unknown")
+        if not self.is_audited:
+            found.append("the checks after the run found fault")
+        return found
+
+
+def find_percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest value that so many percent do not exceed; 0 of nothing."""
+    if not values:
+        return 0.0
+    rank = max(1, -int(-len(values) * percent // 100))
+    return sorted(values)[rank - 1]
+
+
+def read_latencies_ms(rows: Sequence[Mapping[str, str]]) -> list[float]:
+    """Return how long each applied transfer took that was admitted at its first try.
+
+    A row is one of the simulator's table. It tells when an intent was first sent, so that for what
+    was refused at first the time would be that of its patience as well.
+    """
+    return [
+        (float(row["answered_s"]) - float(row["sent_s"])) * 1000
+        for row in rows
+        if row["status"] == "201" and row["retries"] == "0" and row["answered_s"]
+    ]
+
+
+def make_overload(
+    peak: Mapping[str, Any],
+    loaded: Mapping[str, Any],
+    latencies_ms: Sequence[float],
+    *,
+    target_ms: float,
+    before_mb: float,
+    after_mb: float,
+) -> Overload:
+    """Return the figures of two summaries of the simulator, one of the peak and one beyond it."""
+    accounting, checks, seconds = loaded["accounting"], loaded["checks"] or {}, loaded["seconds"]
+    applied = int(loaded["statuses"].get("201", 0))
+    return Overload(
+        peak=float(peak["answered_per_s"]) * float(peak["success"]),
+        offered=float(loaded["offered_per_s"]),
+        sent=accounting["sent"] / seconds,
+        goodput=applied / seconds,
+        p99_ms=find_percentile(latencies_ms, 99),
+        target_ms=target_ms,
+        refused=sum(loaded["refusals"].values()),
+        lost=sum(int(checks.get(name, 0)) for name in ("mismatches", "unasked", "open_keys")),
+        transfers=applied,
+        before_mb=before_mb,
+        after_mb=after_mb,
+        is_audited=bool(loaded["ok"]) and bool(checks),
+    )

@@ -1,0 +1,271 @@
+"""The addresses under /admin for the limits and the keys of a running server.
+
+This module owns what may be changed while the server runs, how such a change is asked for, and the
+line in the log that tells it. It never keeps a setting: the limiter, the admission and the
+regulator do. What is changed here lasts until the server stops, and the settings of its start stay.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NoReturn
+
+from sanic import Blueprint, Request
+from sanic.response import HTTPResponse
+
+from .answers import answer_json
+from .authorization import Handler, admission_of, client_of, guard
+from .credentials import (
+    Credential,
+    KeyFileError,
+    NewKey,
+    Scope,
+    create_key,
+    list_keys,
+    revoke_key,
+)
+from .lifecycle import Lifecycle
+from .problems import KEY_NOT_FOUND, KEYS_UNUSABLE, Problem
+from .requests import (
+    Checks,
+    Fault,
+    check_content_type,
+    check_flag,
+    check_members,
+    read_members,
+    refuse,
+    refuse_body,
+)
+from .settings import RANGES
+
+AnyRequest = Request[Any, Any]
+
+LIMITS = (
+    "client_rate",
+    "client_burst",
+    "client_quota",
+    "quota_window_s",
+    "global_rate",
+    "global_burst",
+    "request_deadline_ms",
+    "target_p99_ms",
+    "inflight_min",
+    "inflight_max",
+)
+"""What can be changed, by the names and within the ranges of settings.py."""
+
+_LIMITER = {name: name.replace("client_quota", "quota") for name in LIMITS[:6]}
+"""The limiter's own names for those that are its."""
+
+logger = logging.getLogger("ledgercore")
+
+limit_routes = Blueprint("limits", url_prefix="/admin")
+
+
+def _get(path: str) -> Callable[[Handler], Handler]:
+    decorate: Callable[[Handler], Handler] = limit_routes.route(path, methods=["GET", "HEAD"])
+    return decorate
+
+
+def _lifecycle_of(request: AnyRequest) -> Lifecycle:
+    lifecycle: Lifecycle = request.app.ctx.lifecycle
+    return lifecycle
+
+
+def _tell(request: AnyRequest, sentence: str) -> None:
+    """Log who has changed what; it never holds a token or a secret."""
+    logger.warning("%s (by %s)", sentence, client_of(request).name or "an open server's client")
+
+
+# -- limits ----------------------------------------------------------------------------------
+
+
+@_get("/limits")
+@guard(Scope.ADMIN)
+async def get_limits(request: AnyRequest) -> HTTPResponse:
+    """Tell the limits in force."""
+    return answer_json(describe_limits(_lifecycle_of(request)))
+
+
+@limit_routes.patch("/limits")
+@guard(Scope.ADMIN)
+async def patch_limits(request: AnyRequest) -> HTTPResponse:
+    """Change the limits that the body names, all of them or none."""
+    check_content_type(request.headers.getall("content-type", ()))
+    changes = read_members(request.body)
+    if errors := check_members(changes, _LIMIT_CHECKS, frozenset()):
+        refuse(errors)
+    lifecycle = _lifecycle_of(request)
+    before = describe_limits(lifecycle)
+    change_limits(lifecycle, changes)
+    after = describe_limits(lifecycle)
+    for name in (name for name in LIMITS if after[name] != before[name]):
+        _tell(request, f"limit {name}: {before[name]} -> {after[name]}")
+    return answer_json(after)
+
+
+def describe_limits(lifecycle: Lifecycle) -> dict[str, int | float]:
+    """Return the limits in force, by the names of the settings."""
+    admission, regulator = lifecycle.admission, lifecycle.batcher.regulator
+    limiter = admission.limiter.settings()
+    own = {name: limiter[theirs] for name, theirs in _LIMITER.items()}
+    deadline = {"request_deadline_ms": admission.deadline_ns // 1_000_000}
+    return own | deadline | regulator.settings()
+
+
+def change_limits(lifecycle: Lifecycle, changes: Mapping[str, int]) -> None:
+    """Let limits of sound values hold from now on. Refuses bounds that cross, and changes nothing.
+
+    All of it happens in one turn of the loop, so that no request meets the half of it.
+    """
+    admission, regulator = lifecycle.admission, lifecycle.batcher.regulator
+    in_flight = {name: changes.get(name) for name in regulator.settings()}
+    try:
+        regulator.configure(**in_flight)
+    except ValueError as error:
+        refuse_body("conflict", f"{error}.")
+    admission.limiter.configure(
+        **{theirs: changes[name] for name, theirs in _LIMITER.items() if name in changes}
+    )
+    if "request_deadline_ms" in changes:
+        admission.deadline_ns = changes["request_deadline_ms"] * 1_000_000
+
+
+def _check_limit(name: str, value: object) -> Fault | None:
+    lowest, highest = RANGES[name]
+    if type(value) is not int:
+        return "integer-expected", "A limit is a whole number."
+    if not lowest <= value <= highest:
+        return "out-of-range", f"It is between {lowest} and {highest}."
+    return None
+
+
+_LIMIT_CHECKS: Checks = {name: partial(_check_limit, name) for name in LIMITS}
+
+
+# -- keys ------------------------------------------------------------------------------------
+
+
+@_get("/keys")
+@guard(Scope.ADMIN)
+async def get_keys(request: AnyRequest) -> HTTPResponse:
+    """List the API keys, the oldest first, without what would help to use one."""
+    lifecycle = _lifecycle_of(request)
+    keys = await lifecycle.call(_list_keys, lifecycle)
+    return answer_json({"keys": [describe_credential(key) for key in keys]})
+
+
+@limit_routes.post("/keys")
+@guard(Scope.ADMIN)
+async def post_key(request: AnyRequest) -> HTTPResponse:
+    """Make an API key; its token and secret are in this answer, and can never be had again."""
+    check_content_type(request.headers.getall("content-type", ()))
+    wanted = read_members(request.body)
+    if errors := check_members(wanted, _KEY_CHECKS, frozenset(("name", "scope"))):
+        refuse(errors)
+    lifecycle = _lifecycle_of(request)
+    new = await lifecycle.call(_create_key, lifecycle, wanted)
+    admission_of(request).reload()
+    credential = new.credential
+    _tell(
+        request,
+        f"API key {credential.id} of {credential.client} created, scope {credential.scope.label}",
+    )
+    body = describe_credential(credential) | {"token": new.token}
+    if new.secret is not None:
+        body["secret"] = new.secret
+    headers = {"location": f"/admin/keys/{credential.id}", "cache-control": "no-store"}
+    return answer_json(body, 201, headers)
+
+
+@limit_routes.delete("/keys/<key_id:str>")
+@guard(Scope.ADMIN)
+async def delete_key(request: AnyRequest, key_id: str) -> HTTPResponse:
+    """Revoke an API key. It opens nothing any more once this is answered."""
+    lifecycle = _lifecycle_of(request)
+    await lifecycle.call(_revoke_key, lifecycle, key_id)
+    admission_of(request).reload()
+    _tell(request, f"API key {key_id} revoked")
+    return HTTPResponse(status=204)
+
+
+def describe_credential(credential: Credential) -> dict[str, Any]:
+    """Return what is told of a key: neither its token's hash nor its secret."""
+    return {
+        "id": credential.id,
+        "name": credential.client,
+        "scope": credential.scope.label,
+        "signed": credential.is_signed,
+        "rate": credential.rate,
+        "burst": credential.burst,
+        "quota": credential.quota,
+        "created_at": credential.created_at,
+    }
+
+
+def _list_keys(lifecycle: Lifecycle) -> list[Credential]:
+    try:
+        return list_keys(lifecycle.settings.keys_path)
+    except KeyFileError as error:
+        _refuse_file(error)
+
+
+def _create_key(lifecycle: Lifecycle, wanted: Mapping[str, Any]) -> NewKey:
+    try:
+        return create_key(
+            lifecycle.settings.keys_path,
+            wanted["name"],
+            Scope[wanted["scope"].upper()],
+            is_signed=wanted.get("signed", False),
+            rate=wanted.get("rate"),
+            burst=wanted.get("burst"),
+            quota=wanted.get("quota"),
+        )
+    except ValueError as error:
+        name, _, detail = str(error).partition(": ")
+        member = {"client": "name"}.get(name, name)
+        refuse([{"pointer": f"/{member}", "code": "invalid", "detail": f"{detail}."}])
+    except KeyFileError as error:
+        _refuse_file(error)
+
+
+def _revoke_key(lifecycle: Lifecycle, key_id: str) -> None:
+    """Revoke the key of an id. A client's name, which the command takes too, is none here."""
+    path = lifecycle.settings.keys_path
+    try:
+        if any(key.id == key_id for key in list_keys(path)):
+            revoke_key(path, key_id)
+            return
+    except KeyFileError as error:
+        _refuse_file(error)
+    raise Problem(KEY_NOT_FOUND, "No API key has this id.")
+
+
+def _refuse_file(error: KeyFileError) -> NoReturn:
+    """Tell the operator what is wrong with the file: the log, since its path is nobody's else."""
+    logger.error("%s", error)
+    raise Problem(KEYS_UNUSABLE, "The file of the API keys says no; the log says why.") from None
+
+
+def _check_name(value: object) -> Fault | None:
+    return None if type(value) is str else ("string-expected", "A name is a string.")
+
+
+def _check_scope(value: object) -> Fault | None:
+    labels = [scope.label for scope in Scope]
+    return None if value in labels else ("scope", f"A scope is one of {', '.join(labels)}.")
+
+
+def _check_number(value: object) -> Fault | None:
+    is_number = value is None or type(value) is int
+    return None if is_number else ("integer-expected", "It is a whole number, or null.")
+
+
+_KEY_CHECKS: Checks = {
+    "name": _check_name,
+    "scope": _check_scope,
+    "signed": check_flag,
+    "rate": _check_number,
+    "burst": _check_number,
+    "quota": _check_number,
+}
