@@ -47,6 +47,13 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, str, Any]] = {
     ("GET", "admin/keys"): (Scope.ADMIN, "/admin/keys", None),
     ("POST", "admin/keys"): (Scope.ADMIN, "/admin/keys", {"name": "new", "scope": "read"}),
     ("DELETE", "admin/keys/<key_id:str>"): (Scope.ADMIN, "/admin/keys/00000000", None),
+    ("GET", "admin/workers"): (Scope.ADMIN, "/admin/workers", None),
+    ("PATCH", "admin/workers"): (Scope.ADMIN, "/admin/workers", {}),
+    ("GET", "admin/limits"): (Scope.ADMIN, "/admin/limits", None),
+    ("PATCH", "admin/limits"): (Scope.ADMIN, "/admin/limits", {}),
+    ("GET", "admin/keys"): (Scope.ADMIN, "/admin/keys", None),
+    ("POST", "admin/keys"): (Scope.ADMIN, "/admin/keys", {"name": "KEY", "scope": "read"}),
+    ("DELETE", "admin/keys/<key_id:str>"): (Scope.ADMIN, "/admin/keys/nobody", None),
     ("GET", "healthz"): (None, "/healthz", None),
     ("GET", "readyz"): (None, "/readyz", None),
 }

@@ -15,6 +15,7 @@ from service.authorization import (
     check_signature,
     client_of,
     guard,
+    is_local,
     read_timeout,
     read_token,
 )
@@ -128,8 +129,8 @@ class ScriptedAdmission:
         if name == self.refuses:
             raise Problem(problems.UNAUTHORIZED, name)
 
-    def identify(self, token: str | None, scope: Scope) -> Any:
-        self._ask("identify", token, scope)
+    def identify(self, token: str | None, scope: Scope, is_local: bool) -> Any:
+        self._ask("identify", token, scope, is_local)
         return self.client
 
     def verify(self, client: Any, method: str, target: str, body: bytes, header: Any) -> None:
@@ -141,7 +142,10 @@ class ScriptedAdmission:
 
 def guarded(admission: ScriptedAdmission, *headers: tuple[str, str]) -> Any:
     app = SimpleNamespace(ctx=SimpleNamespace(lifecycle=SimpleNamespace(admission=admission)))
-    return request_of(*headers, app=app, method="POST", raw_url=b"/x?y=z", body=b"{}")
+    transport = SimpleNamespace(get_extra_info=lambda name: ("127.0.0.1", 4711))
+    return request_of(
+        *headers, app=app, method="POST", raw_url=b"/x?y=z", body=b"{}", transport=transport
+    )
 
 
 async def handle(request: Any, **values: Any) -> Any:
@@ -153,7 +157,7 @@ async def test_a_guard_asks_in_this_order() -> None:
     request = guarded(admission, ("x-api-key", "abc"), ("x-signature", "s"))
     assert await guard(Scope.ADMIN)(handle)(request, id="7") == (admission.client, {"id": "7"})
     assert admission.asked == [
-        ("identify", "abc", Scope.ADMIN),
+        ("identify", "abc", Scope.ADMIN, True),
         ("verify", "POST", "/x?y=z", b"{}", "s"),
         ("take", 1),
     ]
@@ -193,3 +197,32 @@ async def test_who_does_not_sign_is_not_asked_to() -> None:
     admission = ScriptedAdmission()
     await guard(Scope.READ)(handle)(guarded(admission, ("X-Signature", "a")))
     assert [name for name, *_ in admission.asked] == ["identify", "take"]
+
+
+# -- where it comes from ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_here"),
+    [
+        (("127.0.0.1", 1), True),
+        (("127.9.9.9", 1), True),
+        (("::1", 1, 0, 0), True),
+        (("::ffff:127.0.0.1", 1, 0, 0), True),
+        ("/run/ledger.sock", True),
+        ("", True),
+        (("203.0.113.9", 1), False),
+        (("10.0.0.1", 1), False),
+        (("0.0.0.0", 1), False),
+        (("fe80::1%eth0", 1, 0, 2), False),
+        (("::ffff:203.0.113.9", 1, 0, 0), False),
+        (("localhost", 1), False),
+        (None, False),
+    ],
+)
+def test_where_a_connection_comes_from(peer: Any, is_here: bool) -> None:
+    assert is_local(SimpleNamespace(get_extra_info=lambda name: peer)) is is_here
+
+
+def test_a_connection_that_is_gone_comes_from_nowhere() -> None:
+    assert not is_local(None)

@@ -318,7 +318,7 @@ class HeldBack:
         self.batcher = SimpleNamespace(barrier=self._barrier)
         client = Client("", None, Limiter().find_client(""))
         self.admission = SimpleNamespace(
-            identify=lambda token, scope: client, take=lambda client, count: 0
+            identify=lambda token, scope, is_local: client, take=lambda client, count: 0
         )
         self.engine = SimpleNamespace(
             peek_account=lambda account_id: account,
@@ -349,7 +349,9 @@ async def test_nothing_is_told_before_it_is_durable(
 ) -> None:
     lifecycle = HeldBack()
     app = SimpleNamespace(ctx=SimpleNamespace(lifecycle=lifecycle))
-    request = SimpleNamespace(app=app, query_string="", headers=Header(), ctx=SimpleNamespace())
+    request = SimpleNamespace(
+        app=app, query_string="", headers=Header(), ctx=SimpleNamespace(), transport=None
+    )
     answer = asyncio.ensure_future(handler(request, **arguments))
     await asyncio.sleep(0)
     assert lifecycle.waited_for == [lsn]
