@@ -13,6 +13,7 @@ cdef class Client:
         readonly object credential
         readonly int scope
         readonly bint is_signed
+        readonly bint may_transfer
         readonly bint is_plain  # Whether its transfers need nothing but its token.
         readonly ClientLimit limit
         bytes id

@@ -44,7 +44,8 @@ cdef class Client:
         self.limit = limit
         self.scope = Scope.ADMIN if credential is None else credential.scope
         self.is_signed = credential is not None and credential.is_signed
-        self.is_plain = self.scope >= Scope.TRANSFER and not self.is_signed
+        self.may_transfer = self.scope >= Scope.TRANSFER
+        self.is_plain = self.may_transfer and not self.is_signed
 
     cdef lc_text text(self) noexcept:
         """The name, as the engine takes it."""

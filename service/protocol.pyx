@@ -156,13 +156,15 @@ cdef class Connection:
             if self.flight is not None:
                 return WAITS  # The answers that are due are those of one client.
             self.meet(request.token)
-        if self.client is None or not self.client.is_plain:
+        if self.client is None or not self.client.may_transfer:
             return ORDINARY
         if self.admission.room.is_full():
             if self.flight is not None:
                 return WAITS
             self.transport.write(self.admission.room.refuse())
             return TAKEN
+        if not self.client.is_plain:
+            return ORDINARY
         desk = self.find_desk(wanted.source)
         if desk.submission is None:
             self.batcher.place(desk.segment)
