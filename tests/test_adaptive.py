@@ -18,8 +18,10 @@ TARGET_MS = 20
 
 
 class Simulation:
-    """A server that takes a fixed time for each transfer, one after the other (M/D/1), behind a
-    room that a regulator moves. Who is refused is gone. Time is in nanoseconds."""
+    """A server that takes a fixed time for each transfer, one after the other (M/D/1).
+
+    It is behind a room that a regulator moves. Who is refused is gone. Time is in nanoseconds.
+    """
 
     def __init__(self, capacity: int, *, target_ms: int = TARGET_MS, lowest: int = 16) -> None:
         self.now_ns = SECOND
