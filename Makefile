@@ -87,7 +87,7 @@ sanitize-thread: $(VENV)/tools
 	@test -e "$(call runtime,libtsan.so)" || $(call stop,$(CC) has no thread sanitizer)
 	$(call variant,build/thread/tree,LEDGERCORE_SANITIZE=thread)
 	@$(call in_variant,build/thread/tree) TSAN_OPTIONS=halt_on_error=1 \
-		$(call watched,libtsan.so) tests/test_threads.py $(ARGS)
+		$(call watched,libtsan.so) tests/test_threads.py tests/test_workers.py tests/test_limits_threads.py $(ARGS)
 
 clean: ## Remove what the other commands made, but no data
 	rm -rf build $(VENV) *.egg-info */*.so .hypothesis .benchmarks .*_cache

@@ -10,6 +10,7 @@ import click
 
 COMMANDS = {
     "compare": "bench.compare.command",
+    "http": "bench.http_speed.command",
     "load": "bench.load",
     "overload": "bench.overload.command",
     "peers": "bench.peers.command",

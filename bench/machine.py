@@ -8,6 +8,7 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,12 +44,34 @@ def make_scratch() -> Iterator[Path]:
         yield Path(name)
 
 
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """Seconds of processor: in code of the process, and in the system on its behalf."""
+
+    user_s: float
+    system_s: float
+
+
 def read_process_cpu(pid: int) -> float:
     """Return the seconds of processor that all threads of a process have had so far."""
+    times = read_cpu_times(pid)
+    return times.user_s + times.system_s
+
+
+def read_cpu_times(pid: int) -> CpuTimes:
+    """Return the same, the system's part apart."""
+    return _read_times(Path(f"/proc/{pid}"))
+
+
+def read_thread_times(pid: int) -> dict[int, CpuTimes]:
+    """Return the times of each thread that a process has now, by its number."""
+    return {int(task.name): _read_times(task) for task in Path(f"/proc/{pid}/task").iterdir()}
+
+
+def _read_times(directory: Path) -> CpuTimes:
     # The name of the process, in brackets, may hold spaces; the numbers follow it.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = int(fields[11]), int(fields[12])
-    return (user + system) / TICKS_PER_S
+    fields = (directory / "stat").read_text().rpartition(")")[2].split()
+    return CpuTimes(int(fields[11]) / TICKS_PER_S, int(fields[12]) / TICKS_PER_S)
 
 
 def describe_machine() -> str:

@@ -23,7 +23,14 @@ from .errors import (
     QueueFull,
 )
 from .history import JournalEntry, read_journal
-from .opening import OPTION_RANGES, OpenOptions, Options, open_directory, open_in_memory
+from .opening import (
+    OPTION_RANGES,
+    WORKERS_MAX,
+    OpenOptions,
+    Options,
+    open_directory,
+    open_in_memory,
+)
 from .status import Status
 from .submission import Outcome, Submission
 from .types import (
@@ -32,6 +39,7 @@ from .types import (
     Account,
     Audit,
     KeyState,
+    SegmentLoad,
     Statistics,
     Transfer,
 )
@@ -43,6 +51,7 @@ __all__ = [
     "OPTION_RANGES",
     "OUTCOME",
     "TRANSFER",
+    "WORKERS_MAX",
     "Account",
     "AccountExists",
     "AccountNotFound",
@@ -64,6 +73,7 @@ __all__ = [
     "OutcomeUnknown",
     "QueueFull",
     "Repair",
+    "SegmentLoad",
     "Statistics",
     "Status",
     "Submission",
@@ -82,12 +92,13 @@ def open(path: str | os.PathLike[str] | None = None, **options: Unpack[OpenOptio
     """Open (or create) the ledger in the directory `path`.
 
     `durability` is "sync" (what is answered is on the disk) or "memory" (no journal: for tests and
-    comparisons; `path` may be None). `segments` queues with `workers_max` threads each;
-    `queue_size` transfers wait in each at most, `batch_max` go through at once. `accounts_max` and
-    `keys_max` bound the memory, which is reserved and committed lazily: 64 bytes a key, 64 bytes
-    and its id an account; memory for `keys_reserved` keys is committed at the start, so that the
-    table need not grow under load. Keys are kept for `key_ttl_s` at least. A journal file has
-    `segment_bytes`; a snapshot is made every `snapshot_every` files (0: never).
+    comparisons; `path` may be None). `segments` queues begin with `workers_min` threads
+    each, and `Engine.set_workers` gives them up to `workers_max`; `queue_size` transfers wait in
+    each at most, `batch_max` go through at once. `accounts_max` and `keys_max` bound the memory,
+    which is reserved and committed lazily: 64 bytes a key, 64 bytes and its id an account; memory
+    for `keys_reserved` keys is committed at the start, so that the table need not grow under load.
+    Keys are kept for `key_ttl_s` at least. A journal file has `segment_bytes`; a snapshot is made
+    every `snapshot_every` files (0: never).
 
     Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged.
     """

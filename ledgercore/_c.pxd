@@ -266,6 +266,10 @@ cdef extern from "queue.h" nogil:
     int lc_queue_push(lc_queue* queue, void* item, uint64_t weight)
     void* lc_queue_pop(lc_queue* queue)
     void lc_queue_done(lc_queue* queue, uint64_t weight)
+    void lc_queue_retire(lc_queue* queue, uint32_t count)
+    void lc_queue_stall(lc_queue* queue, bint stalled)
+    bint lc_queue_is_free(lc_queue* queue)
+    uint64_t lc_queue_busy_ns(lc_queue* queue)
     uint64_t lc_queue_depth(lc_queue* queue)
     void lc_queue_close(lc_queue* queue)
 

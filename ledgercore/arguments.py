@@ -6,12 +6,17 @@ These are the limits of the record and its text (src/base.h), told once for Pyth
 import re
 from operator import index
 
+import numpy as np
+import numpy.typing as npt
+
 from .errors import InvalidArgument
+from .types import TRANSFER
 
 AMOUNT_MAX = 2**63 - 1
 BALANCE_MIN = -(2**63) + 1
 KEY_BYTES_MAX = 255
 MEMO_BYTES_MAX = 256
+ALIGNMENT_BYTES = 8
 
 _match_id = re.compile(r"[A-Za-z0-9._:@/-]{1,64}").fullmatch
 _match_asset = re.compile(r"[A-Z][A-Z0-9]{0,15}/(?:0|[1-9]|1[0-8])").fullmatch
@@ -100,3 +105,12 @@ def check_range(field: str, value: object, low: int, high: int) -> int:
     if isinstance(value, bool) or not low <= number <= high:
         raise InvalidArgument(field, f"{value!r} is not between {low} and {high}")
     return number
+
+
+def check_batch(value: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return rows of TRANSFER as C can read them: in one piece, and aligned."""
+    array = np.asarray(value)
+    if array.dtype != TRANSFER or array.ndim != 1:
+        raise InvalidArgument("batch", "not a one-dimensional array of ledgercore.TRANSFER")
+    array = np.ascontiguousarray(array)
+    return array if array.ctypes.data % ALIGNMENT_BYTES == 0 else array.copy()

@@ -22,7 +22,10 @@ cdef class Doors(Pipeline):
     """A pipeline that can be used. `close_doors` and `drain` end it, in this order."""
 
     def submit(self, Submission submission, int segment):
-        """Queue a submission; raises QueueFull, EngineClosed, EngineFailed. Never blocks."""
+        """Queue a submission, or apply it here where that is quick; whether it was queued.
+
+        Raises QueueFull, EngineClosed, EngineFailed. Never blocks.
+        """
         self.check_open()
         if submission.data.owner != NULL:
             raise ValueError("the submission was submitted before")
@@ -30,26 +33,26 @@ cdef class Doors(Pipeline):
             submission.data.rest_lsn = lc_ring_last(&self.ledger.ring)
         submission.data.owner = <PyObject*> submission
         Py_INCREF(submission)
-        cdef int result = LC_QUEUE_TAKEN
         if submission.data.count == 0:
             self.finish_when_durable(&submission.data)
-        elif self.apply_here(&submission.data, &self.queues[segment]):
-            pass
-        else:
-            result = lc_queue_push(
-                &self.queues[segment], &submission.data, submission.data.count
-            )
+            return False
+        if self.apply_here(&submission.data, &self.queues[segment]):
+            return False
+        cdef int result = lc_queue_push(
+            &self.queues[segment], &submission.data, submission.data.count
+        )
         if result != LC_QUEUE_TAKEN:
             submission.data.owner = NULL
             Py_DECREF(submission)
             if result == LC_QUEUE_FULL:
                 raise QueueFull("the queue of the segment is full")
             raise EngineClosed("the engine is closed")
+        return True
 
     cdef bint apply_here(self, submission_t* data, lc_queue* queue) except -1:
         """Do a worker's part in this thread, where that is quick: a small batch that would be the
         only one of its segment, with room in the ring. It saves two switches between threads."""
-        if data.count > self.here_max or lc_queue_depth(queue) > 0:
+        if data.count > self.here_max or not lc_queue_is_free(queue):
             return False
         if self.journal is not None and not lc_ring_reserve(&self.ledger.ring, data.count):
             return False
@@ -209,6 +212,32 @@ cdef class Doors(Pipeline):
         if self.error_now() != 0:
             raise EngineFailed(self.failure)
         return 0
+
+    # -- the workers ------------------------------------------------------------------------------
+
+    def retire(self, int segment, uint32_t count):
+        """Let so many `run_worker` of a segment return, each once it has finished its batch."""
+        lc_queue_retire(&self.queues[segment], count)
+
+    def stall(self, int segment, bint stalled):
+        """Let the workers of a segment take nothing, or go on. Closing ends a stall."""
+        lc_queue_stall(&self.queues[segment], stalled)
+
+    def disturb_sync(self, uint32_t delay_ms, int error):
+        """Let the next sync of the journal take so much longer, and fail with this errno (0: none).
+
+        It replaces what was asked for before and has not happened yet.
+        """
+        pthread_mutex_lock(&self.wake)
+        self.sync_delay_ms = delay_ms
+        self.sync_error = error
+        pthread_mutex_unlock(&self.wake)
+
+    def load(self, int segment):
+        """Return (depth, busy_ns) of a segment: transfers that wait or are being applied, and how
+        long workers have been at work, summed over them."""
+        cdef lc_queue* queue = &self.queues[segment]
+        return lc_queue_depth(queue), lc_queue_busy_ns(queue)
 
     # -- the end ----------------------------------------------------------------------------------
 

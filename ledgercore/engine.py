@@ -7,7 +7,6 @@ What it returns is durable, save where a docstring says otherwise. Any thread ma
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from . import accounts as rows
 from .arguments import (
     AMOUNT_MAX,
     check_asset,
+    check_batch,
     check_id,
     check_limit,
     check_opening,
@@ -24,6 +24,7 @@ from .arguments import (
     check_scope,
 )
 from .auditing import Auditor
+from .disturbance import Disturbance
 from .doors import Doors
 from .errors import EngineFailed, InvalidArgument
 from .housekeeping import Housekeeper
@@ -35,16 +36,15 @@ from .replay import count_keys, last_lsn
 from .submission import Outcome, Submission
 from .types import (
     OUTCOME,
-    TRANSFER,
     Account,
     Audit,
     KeyState,
     Statistics,
     Transfer,
 )
+from .workers import Workers
 
 UNCHANGED: Any = object()
-ALIGNMENT_BYTES = 8
 COUNT_MAX = 1 << 20
 """Transfers of one submission: the offsets of their texts have 32 bits."""
 
@@ -71,7 +71,8 @@ class Engine:
         )
         self._past = Past(opened.ledger, self._doors, opened.directory)
         self._auditor = Auditor(opened.ledger, self._doors, opened.directory, options.capacity)
-        self._workers: list[threading.Thread] = []
+        self._workers = Workers(self._doors, options.workers_max)
+        self.disturbance = Disturbance(self._doors, self._workers)
         self._journal_thread: threading.Thread | None = None
         self._housekeeper: Housekeeper | None = None
         self._close_lock = threading.Lock()
@@ -84,17 +85,10 @@ class Engine:
 
     def _start_threads(self) -> None:
         """Start the native threads: each takes the GIL once to get going, and not again."""
-        doors = self._doors
         for segment in range(self.segments):
-            for _ in range(self.options.workers_max):
-                name = f"worker-{segment}-{len(self._workers)}"
-                worker = threading.Thread(
-                    target=doors.run_worker, args=(segment,), daemon=True, name=name
-                )
-                worker.start()
-                self._workers.append(worker)
+            self._workers.set_count(segment, self.options.workers_min)
         if self._journal is not None and self._directory is not None:
-            thread = threading.Thread(target=doors.run_journal, daemon=True, name="journal")
+            thread = threading.Thread(target=self._doors.run_journal, daemon=True, name="journal")
             thread.start()
             self._journal_thread = thread
             self._housekeeper = Housekeeper(self._journal, self._directory, self.options)
@@ -102,12 +96,7 @@ class Engine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -122,8 +111,7 @@ class Engine:
                 return
             # Each step can be repeated, so an interrupted close can be called again.
             self._doors.close_doors()
-            for worker in self._workers:
-                worker.join()
+            self._workers.join()
             self._doors.drain()
             if self._journal_thread is not None:
                 self._journal_thread.join()
@@ -142,8 +130,7 @@ class Engine:
     @property
     def failure(self) -> str | None:
         """Why the engine has stopped for good, or None."""
-        failure: str | None = self._doors.failure
-        return failure
+        return self._doors.failure
 
     # -- accounts ---------------------------------------------------------------------------------
 
@@ -193,10 +180,7 @@ class Engine:
         name, kind = check_id("id", id), check_asset(asset)
         floor, ceiling = check_limit("floor", floor), check_limit("ceiling", ceiling)
         check_opening(floor, ceiling)
-        opened: tuple[int, int] = self._doors.open_account(
-            name, kind, floor, ceiling, bool(frozen), wait
-        )
-        return opened
+        return self._doors.open_account(name, kind, floor, ceiling, bool(frozen), wait)
 
     def change_account(
         self,
@@ -239,8 +223,7 @@ class Engine:
 
     def peek_account(self, id: str) -> Account:
         """The account as it stands, maybe not yet durable: wait on a `barrier` before telling."""
-        account: Account = rows.read_account(self._ledger, rows.find_slot(self._ledger, id))
-        return account
+        return rows.read_account(self._ledger, rows.find_slot(self._ledger, id))
 
     def peek_accounts(self, start: int = 0, limit: int = 100) -> list[Account]:
         """As `accounts`, maybe not yet durable: wait on a `barrier` before telling."""
@@ -255,14 +238,12 @@ class Engine:
 
     def slots(self, ids: Sequence[str]) -> npt.NDArray[np.uint32]:
         """The slots of accounts, shape (n,). Raises AccountNotFound, naming the id."""
-        slots: npt.NDArray[np.uint32] = rows.find_slots(self._ledger, ids)
-        return slots
+        return rows.find_slots(self._ledger, ids)
 
     @property
     def balances(self) -> npt.NDArray[np.int64]:
         """A read-only view of all balances by slot, shape (accounts,). Live, not yet durable."""
-        view: npt.NDArray[np.int64] = rows.balances(self._ledger)
-        return view
+        return rows.balances(self._ledger)
 
     # -- transfers, in the caller's thread --------------------------------------------------------
 
@@ -283,20 +264,14 @@ class Engine:
         submission = Submission(self._ledger, 1)
         submission.add(client, key, source, target, amount, memo)
         self._doors.apply_submission(submission)
-        outcome: Outcome = submission.outcome(0)
-        return outcome
+        return submission.outcome(0)
 
     def transfer_batch(self, batch: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
         """Apply rows of TRANSFER in their order; returns rows of OUTCOME, shape (n,).
 
         Durable when it returns. The GIL is released throughout, so do not change `batch` meanwhile.
         """
-        array = np.asarray(batch)
-        if array.dtype != TRANSFER or array.ndim != 1:
-            raise InvalidArgument("batch", "not a one-dimensional array of ledgercore.TRANSFER")
-        array = np.ascontiguousarray(array)
-        if array.ctypes.data % ALIGNMENT_BYTES != 0:
-            array = array.copy()
+        array = check_batch(batch)
         outcomes = np.zeros(len(array), OUTCOME)
         if len(array) > 0:
             self._doors.apply_batch(array.view(np.uint8), outcomes.view(np.uint8))
@@ -304,8 +279,7 @@ class Engine:
 
     def fingerprint(self, key: str, client: str = "") -> bytes:
         """The 16 bytes that stand for (client, key) in `TRANSFER["key"]`."""
-        found: bytes = self._ledger.fingerprint(check_scope(key, client))
-        return found
+        return self._ledger.fingerprint(check_scope(key, client))
 
     def fingerprints(self, keys: Sequence[str], client: str = "") -> npt.NDArray[np.void]:
         """The fingerprints of many keys of one client, dtype V16, shape (n,)."""
@@ -329,11 +303,14 @@ class Engine:
             return Submission(self._ledger, min(self.batch_max, self.options.queue_size))
         return Submission(self._ledger, check_range("count_max", count_max, 1, COUNT_MAX))
 
-    def submit(self, submission: Submission, segment: int = 0) -> None:
-        """Queue a submission; never blocks. Raises QueueFull, EngineFailed, EngineClosed."""
+    def submit(self, submission: Submission, segment: int = 0) -> bool:
+        """Queue a submission, or apply it here where that is quick; whether it was queued.
+
+        Never blocks. Raises QueueFull, EngineFailed, EngineClosed.
+        """
         if not 0 <= segment < self.segments:
             raise InvalidArgument("segment", f"{segment} is not 0 to {self.segments - 1}")
-        self._doors.submit(submission, segment)
+        return self._doors.submit(submission, segment)
 
     def barrier(self, lsn: int | None = None) -> Submission:
         """Submit an empty submission that completes once `lsn` is durable; never blocks.
@@ -346,13 +323,33 @@ class Engine:
 
     def fileno(self) -> int:
         """An eventfd that is readable while `completed` has something to return."""
-        descriptor: int = self._doors.event_fd
-        return descriptor
+        return self._doors.event_fd
 
     def completed(self) -> list[Submission]:
         """The submissions that have completed since the last call; clears the eventfd."""
-        submissions: list[Submission] = self._doors.completed()
-        return submissions
+        return self._doors.completed()
+
+    # -- the workers ------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> list[int]:
+        """How many workers each segment has; who was retired does not count any more."""
+        return self._workers.counts
+
+    def set_workers(self, segment: int, count: int) -> None:
+        """Give a segment 1 to `workers_max` workers. One that is retired finishes its batch first.
+
+        Raises InvalidArgument, EngineClosed, and RuntimeError where no thread can be started.
+        """
+        self._workers.set_count(segment, count)
+
+    def stall(self, segment: int, stalled: bool = True) -> None:
+        """Let the workers of a segment take no batch until told otherwise, or until the end.
+
+        What is submitted to it waits in its queue. Raises InvalidArgument.
+        """
+        segment = check_range("segment", segment, 0, self.segments - 1)
+        self._doors.stall(segment, stalled)
 
     # -- the past, and the whole ------------------------------------------------------------------
 
@@ -376,19 +373,20 @@ class Engine:
 
     def statistics(self) -> Statistics:
         """Counters for operators."""
-        doors, ledger = self._doors, self._ledger
+        doors, ledger, loads = self._doors, self._ledger, self._workers.loads()
         return Statistics(
             lsn_applied=last_lsn(ledger),
             lsn_durable=doors.durable_lsn,
             accounts=rows.account_count(ledger),
             keys=count_keys(ledger),
             keys_max=self.options.keys_max,
-            queue_depth=doors.queue_depth,
-            workers=len(self._workers),
+            queue_depth=sum(load.queue_depth for load in loads),
+            workers=sum(load.workers for load in loads),
             durability=self.durability,
             groups=doors.group_count,
             recovered_records=0 if self.recovered is None else self.recovered.records,
             recovery_seconds=0.0 if self.recovered is None else self.recovered.seconds,
+            segments=loads,
         )
 
     def __repr__(self) -> str:

@@ -18,8 +18,15 @@ RING_RECORDS = 65_536
 DURABILITIES = ("sync", "memory")
 NANOSECONDS = 1_000_000_000
 
+WORKERS_MAX = min(4, max(1, len(os.sched_getaffinity(0)) - 2))
+"""Workers of a segment at most, where nothing else is said: what is left of the processors beside
+the journal's thread and the caller's. A worker that takes a processor from the journal brings
+nothing: on two, a durable ledger took as much with one as with two, or more. The four is prudence:
+who has measured more may ask for more."""
+
 OPTION_RANGES = {
     "segments": (1, 256),
+    "workers_min": (1, 256),
     "workers_max": (1, 256),
     "queue_size": (1, 1 << 24),
     "batch_max": (1, 16_384),
@@ -38,6 +45,7 @@ class OpenOptions(TypedDict, total=False):
 
     durability: str
     segments: int
+    workers_min: int
     workers_max: int
     queue_size: int
     batch_max: int
@@ -55,7 +63,8 @@ class Options:
 
     durability: str = "sync"
     segments: int = 1
-    workers_max: int = 1
+    workers_min: int = 1
+    workers_max: int = WORKERS_MAX
     queue_size: int = 262_144
     batch_max: int = 8_192
     accounts_max: int = 16_777_216
@@ -72,6 +81,7 @@ class Options:
             # The plain int of it: arithmetic on a numpy integer would wrap.
             object.__setattr__(self, name, check_range(name, getattr(self, name), low, high))
         check_range("keys_reserved", self.keys_reserved, 0, self.keys_max)
+        check_range("workers_min", self.workers_min, 1, self.workers_max)
 
     @property
     def key_ttl_ns(self) -> int:

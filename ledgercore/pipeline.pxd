@@ -31,6 +31,9 @@ cdef class Pipeline:
         pthread_mutex_t wake
         pthread_cond_t published
         bint has_news, draining
+        # What is to go wrong with the next sync; all zero but where faults are asked for.
+        uint32_t sync_delay_ms
+        int sync_error
         readonly int event_fd
 
     cdef void drop(self, submission_t* first) noexcept
@@ -50,6 +53,7 @@ cdef class Pipeline:
     cdef void let_wait(self, submission_t* submission) noexcept nogil
     cdef bint finish_awaiting(self) noexcept nogil
     cdef void write_groups(self) noexcept nogil
+    cdef int sync_group(self) noexcept nogil
     cdef char* text_buffer(self) noexcept nogil
     cdef bint wait_published(self, uint64_t lsn, int* error) noexcept nogil
     cdef void publish_durable(self, uint64_t lsn, uint32_t count) noexcept nogil

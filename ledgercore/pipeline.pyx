@@ -12,7 +12,7 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memmove, memset
-from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, nanosleep, timespec
 from posix.unistd cimport write
 
 from ledgercore._c cimport *
@@ -153,7 +153,8 @@ cdef class Pipeline:
     # -- the native threads -----------------------------------------------------------------------
 
     def run_worker(self, int segment):
-        """Apply the submissions of a segment until its queue is closed and empty."""
+        """Apply the submissions of a segment until this worker is retired, or until the queue is
+        closed and empty."""
         with nogil:
             self.work(&self.queues[segment])
 
@@ -290,12 +291,27 @@ cdef class Pipeline:
                 memmove(lc_frame_text(self.frame), self.text_buffer(), self.frame.text_length)
             error = self.journal.append(self.frame)
             if error == 0:
-                error = self.journal.sync()
+                error = self.sync_group()
             if error == 0:
                 next_lsn += count
                 self.publish_durable(next_lsn - 1, count)
         if error != 0:
             self.fail(error)
+
+    cdef int sync_group(self) noexcept nogil:
+        """Sync what was appended; late, or not at all, where `disturb_sync` has asked for that."""
+        cdef timespec delay
+        pthread_mutex_lock(&self.wake)
+        cdef uint32_t delay_ms = self.sync_delay_ms
+        cdef int error = self.sync_error
+        self.sync_delay_ms = 0
+        self.sync_error = 0
+        pthread_mutex_unlock(&self.wake)
+        if delay_ms > 0:
+            delay.tv_sec = delay_ms // 1000
+            delay.tv_nsec = delay_ms % 1000 * 1000000
+            nanosleep(&delay, NULL)
+        return error if error != 0 else self.journal.sync()
 
     cdef char* text_buffer(self) noexcept nogil:
         """Text is gathered behind room for all records, and moved up once their number is known."""

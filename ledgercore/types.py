@@ -86,10 +86,25 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentLoad:
+    """What one segment has to do, and who does it.
+
+    `queue_depth` counts the transfers that wait for a worker or are being applied; `busy_ns` is how
+    long workers have been at work since the ledger was opened, summed over them. A worker that was
+    retired no longer counts, though it may still finish its batch.
+    """
+
+    queue_depth: int
+    workers: int
+    busy_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """Counters of a running engine, for operators. Nothing here is needed to use it.
 
-    `groups` counts the frames written since it was opened, each with one sync.
+    `groups` counts the frames written since it was opened, each with one sync. `queue_depth` and
+    `workers` are sums over `segments`.
     """
 
     lsn_applied: int
@@ -103,3 +118,4 @@ class Statistics:
     groups: int
     recovered_records: int
     recovery_seconds: float
+    segments: tuple[SegmentLoad, ...]

@@ -41,7 +41,7 @@ cdef class Admission:
         readonly Limiter limiter
         readonly uint64_t generation  # What was found out about a token holds while this stays.
         public int64_t deadline_ns  # How long a request may take to the kernel; 0: any time.
-        dict clients
+        dict clients, refusals
         Client anybody
         set overridden
         int64_t looked_at_ns
@@ -53,8 +53,12 @@ cdef class Admission:
     cdef int charge(
         self, Client client, int64_t now_ns, uint32_t count, int64_t amount
     ) noexcept
-    cdef int refund(self, Client client, Submission submission, uint32_t row) except -1
-    cdef int give_back(self, Client client, Submission submission, uint32_t row) except -1
+    cdef int refund(
+        self, Client client, Submission submission, uint32_t row, int64_t charged_ns
+    ) noexcept
+    cdef int give_back(
+        self, Client client, Submission submission, uint32_t row, int64_t charged_ns
+    ) noexcept
     cdef bytes refuse(self, Client client, int64_t now_ns, int verdict)
 
 

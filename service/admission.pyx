@@ -7,22 +7,26 @@ It never reads a request, and nothing that it refuses has reached the engine or 
 Times are of CLOCK_MONOTONIC, in nanoseconds, as those of the engine and the limits.
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
 from service.limits cimport ADMITTED, ClientLimit, Limiter
 
+from .limits import TooManyClients
 from .credentials import Scope
 from .drain import DrainMeter
 from .handlers import encode_error
 from .limit_headers import make_limit_problem
-from .problems import FORBIDDEN, OVERLOADED, UNAUTHORIZED, Problem, make_busy_problem
+from .problems import (
+    FORBIDDEN, OVERLOADED, QUEUE_FULL, UNAUTHORIZED, Problem, make_busy_problem
+)
 
 cdef enum:
     LOOK_INTERVAL_NS = 100_000_000  # The ring looks at its file more seldom still.
     NS_PER_MS = 1_000_000
+    REFUSALS_MAX = 256
 
 REALM = 'Bearer realm="ledgercore"'
 
@@ -125,20 +129,25 @@ cdef class Admission:
         self.signatures = signatures
         self.limiter = limiter
         self.deadline_ns = deadline_ms * NS_PER_MS
+        self.refusals = {}
         self.overridden = set()
         self.generation = 0
         self.load()
 
     def load(self):
         """Take over what the ring of keys says now."""
-        overridden, self.overridden = self.overridden, set()
+        limits = dict.fromkeys(self.overridden, (None, None, None))
+        self.overridden = set()
+        # The oldest key comes first; what a newer one of the same client says counts.
         for credential in self.keys.credentials():
-            self.overridden.add(credential.client)
-            self.limiter.set_override(
-                credential.client, credential.rate, credential.burst, credential.quota
+            own = (credential.rate, credential.burst, credential.quota)
+            known = limits[credential.client] if credential.client in self.overridden else own
+            limits[credential.client] = tuple(
+                old if new is None else new for old, new in zip(known, own, strict=True)
             )
-        for name in overridden - self.overridden:
-            self.limiter.set_override(name)
+            self.overridden.add(credential.client)
+        for name, (rate, burst, quota) in limits.items():
+            self.limiter.set_override(name, rate, burst, quota)
         self.clients = {}
         self.anybody = None
         if self.keys.is_empty:
@@ -193,7 +202,10 @@ cdef class Admission:
         """Return the client of a token, None where the ordinary way has to say what is wrong."""
         if self.anybody is not None:
             return self.anybody
-        return self.find_client(token.start[:token.length].decode() if token.length > 0 else None)
+        try:
+            return self.find_client(token.start[:token.length].decode() if token.length else None)
+        except Problem:
+            return None
 
     cdef Client find_client(self, token):
         if self.anybody is not None:
@@ -203,10 +215,11 @@ cdef class Admission:
             return None
         cdef Client client = self.clients.get(credential.id)
         if client is None:
-            client = Client(
-                credential.client, credential, self.limiter.find_client(credential.client)
-            )
-            self.clients[credential.id] = client
+            try:
+                limit = self.limiter.find_client(credential.client)
+            except TooManyClients:
+                raise Problem(QUEUE_FULL, "There are too many clients; try again later.") from None
+            client = self.clients[credential.id] = Client(credential.client, credential, limit)
         return client
 
     def verify(self, Client client not None, str method, str target, bytes body, header):
@@ -236,19 +249,31 @@ cdef class Admission:
     cdef bytes refuse(self, Client client, int64_t now_ns, int verdict):
         """Return the whole answer to one request that is beyond a limit."""
         state = self.limiter.describe(client.limit, now_ns, verdict, 1)
-        return encode_error(make_limit_problem(state))[0]
+        cdef bytes answer = self.refusals.get(state)
+        if answer is None:
+            # The same few states come back for as long as somebody asks for too much.
+            if len(self.refusals) >= REFUSALS_MAX:
+                self.refusals.clear()
+            answer = self.refusals[state] = encode_error(make_limit_problem(state))[0]
+        return answer
 
-    cdef int refund(self, Client client, Submission submission, uint32_t row) except -1:
+    cdef int refund(
+        self, Client client, Submission submission, uint32_t row, int64_t charged_ns
+    ) noexcept:
         """Give back the money of a row that has completed and not moved by this request."""
         cdef lc_outcome* outcome = &submission.data.outcomes[row]
         if outcome.status == LC_APPLIED and not outcome.replayed:
             return 0
-        return self.give_back(client, submission, row)
+        return self.give_back(client, submission, row, charged_ns)
 
-    cdef int give_back(self, Client client, Submission submission, uint32_t row) except -1:
-        """Give back the money of a row."""
+    cdef int give_back(
+        self, Client client, Submission submission, uint32_t row, int64_t charged_ns
+    ) noexcept:
+        """Give back the money of a row, if the window in which it was charged is not over."""
         if client.limit.quota > 0:
-            self.limiter.give_back(client.limit, submission.data.records[row].amount)
+            self.limiter.give_back_quota(
+                client.limit, submission.data.records[row].amount, charged_ns
+            )
         return 0
 
     def take_all(self, Client client not None, Submission submission not None):
@@ -260,19 +285,23 @@ cdef class Admission:
             total = INT64_MAX if total > INT64_MAX - amount else total + amount
         return self.take(client, count, total)
 
-    def give_back_money(self, Client client not None, Submission submission not None, index=None):
+    def give_back_money(
+        self, Client client not None, Submission submission not None, int64_t charged_ns, index=None
+    ):
         """Give back all that was charged for one transfer, or for all, of what was not taken."""
         cdef uint32_t row, first = 0 if index is None else index
         for row in range(first, len(submission) if index is None else first + 1):
-            self.give_back(client, submission, row)
+            self.give_back(client, submission, row, charged_ns)
 
-    def settle(self, Client client not None, Submission submission not None, index=None):
+    def settle(
+        self, Client client not None, Submission submission not None, int64_t charged_ns, index=None
+    ):
         """Give back what has not moved of one transfer, or of all, of a completed submission."""
         cdef uint32_t row, first = 0 if index is None else index
         if client.limit.quota == 0:
             return
         for row in range(first, len(submission) if index is None else first + 1):
-            self.refund(client, submission, row)
+            self.refund(client, submission, row, charged_ns)
 
     # -- how long ---------------------------------------------------------------------------------
 

@@ -10,7 +10,16 @@ from typing import Any
 import msgspec
 from sanic.response import HTTPResponse
 
-from ledgercore import Account, Audit, KeyState, Statistics, Status, Submission, Transfer
+from ledgercore import (
+    Account,
+    Audit,
+    KeyState,
+    SegmentLoad,
+    Statistics,
+    Status,
+    Submission,
+    Transfer,
+)
 
 from .addresses import encode_cursor
 from .problems import STATUS_KINDS
@@ -25,6 +34,7 @@ REASONS = {status: status.name.lower().replace("_", "-") for status in Status}
 
 _RENAMED = {"source": "from", "target": "to"}
 _encode = msgspec.json.Encoder().encode
+_NANOSECONDS = 1_000_000_000
 
 
 class TransferBody(msgspec.Struct, gc=False, rename=_RENAMED, omit_defaults=True):
@@ -145,6 +155,15 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
     }
 
 
+def describe_load(load: SegmentLoad) -> dict[str, Any]:
+    """Return what one segment has to do as it is told."""
+    return {
+        "queue_depth": load.queue_depth,
+        "active_workers": load.workers,
+        "busy_seconds_total": round(load.busy_ns / _NANOSECONDS, 6),
+    }
+
+
 def describe_statistics(statistics: Statistics) -> dict[str, Any]:
     """Return the counters of an engine as they are told."""
     return {
@@ -156,6 +175,7 @@ def describe_statistics(statistics: Statistics) -> dict[str, Any]:
         "accounts": statistics.accounts,
         "keys": statistics.keys,
         "keys_max": statistics.keys_max,
+        "segments": [describe_load(load) for load in statistics.segments],
         "recovered_records": statistics.recovered_records,
         "recovery_seconds": round(statistics.recovery_seconds, 6),
     }

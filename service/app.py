@@ -12,6 +12,7 @@ from typing import Any
 from sanic import Sanic
 from sanic.config import Config
 
+from .admin_routes import admin_routes
 from .handlers import install_handlers
 from .heads import StrictRequest
 from .lifecycle import Lifecycle
@@ -35,7 +36,8 @@ _SERVER = {
     "GRACEFUL_SHUTDOWN_TIMEOUT": 5.0,
 }
 
-# Everything goes to stderr, and only what somebody has to act on.
+# Everything goes to stderr: what somebody has to act on, and from the ledger's own logger what the
+# server does of itself, such as another worker.
 _LOG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -48,8 +50,14 @@ _LOG: dict[str, Any] = {
         }
     },
     "loggers": {
-        name: {"level": "WARNING", "handlers": ["stderr"], "propagate": False}
-        for name in ("ledgercore", "sanic.root", "sanic.server", "sanic.error", "sanic.access")
+        name: {"level": level, "handlers": ["stderr"], "propagate": False}
+        for name, level in {
+            "ledgercore": "INFO",
+            "sanic.root": "WARNING",
+            "sanic.server": "WARNING",
+            "sanic.error": "WARNING",
+            "sanic.access": "WARNING",
+        }.items()
     },
 }
 
@@ -85,6 +93,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app.config.update(_SERVER)
     app.blueprint(ledger_routes)
     app.blueprint(limit_routes)
+    app.blueprint(admin_routes)
     install_handlers(app)
     _install_lifecycle(app, Lifecycle(settings))
     return app

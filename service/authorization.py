@@ -38,10 +38,13 @@ def client_of(request: AnyRequest) -> Client:
     return client
 
 
-def guard(scope: Scope, *, is_charged: bool = True) -> Callable[[Handler], Handler]:
+def guard(
+    scope: Scope, *, is_charged: bool = True, is_streamed: bool = False
+) -> Callable[[Handler], Handler]:
     """Return the decorator that lets in only who may do what `scope` allows.
 
     `is_charged` takes one request off the limits; without it the handler takes what it costs.
+    Where the body `is_streamed`, the handler checks the signature as well, once it is there.
     """
 
     def decorate(handler: Handler) -> Handler:
@@ -50,8 +53,7 @@ def guard(scope: Scope, *, is_charged: bool = True) -> Callable[[Handler], Handl
             admission = admission_of(request)
             client = admission.identify(read_token(request), scope)
             request.ctx.client = client
-            # A body that is still to come is signed as well, and its handler asks once it is there.
-            if client.is_signed and not getattr(request.route.ctx, "is_stream", False):
+            if client.is_signed and not is_streamed:
                 check_signature(request, request.body)
             if is_charged:
                 admission.take(client, 1)
@@ -75,7 +77,7 @@ def check_signature(request: AnyRequest, body: bytes) -> None:
 
 def read_token(request: AnyRequest) -> str | None:
     """Return the token of a request, None if it brings none. Raises the problem `unauthorized`."""
-    tokens = list(request.headers.getall("x-api-key", ()))
+    tokens: list[str] = list(request.headers.getall("x-api-key", ()))
     for text in request.headers.getall("authorization", ()):
         scheme, _, token = text.partition(" ")
         tokens.append(token.strip(" ") if scheme.lower() == "bearer" else "")

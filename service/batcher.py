@@ -14,6 +14,7 @@ from typing import TypeAlias
 from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission
 
 from .admission import Admission, Client
+from .disturber import Disturber
 from .problems import OUTCOME_UNKNOWN, Busy, Problem
 from .protocol import Connection, Desk, deliver, give_back
 from .regulator import Regulator
@@ -43,6 +44,10 @@ class Batcher:
         self._room = admission.room
         self.regulator = Regulator(self._room)
         self._placed_ns: dict[Submission, int] = {}
+        self.on_queued: Callable[[], None] = _ignore
+        """Called when a submission has to wait for a worker."""
+        self.disturber: Disturber | None = None
+        """What lets things go wrong on purpose, while somebody wants that."""
         self.desks = [Desk(segment) for segment in range(engine.segments)]
         self._waiters: dict[Submission, list[Waiter]] = {}
         self._barrier_waiters: list[Waiter] = []
@@ -68,13 +73,13 @@ class Batcher:
         return desk
 
     async def transfer(
-        self, client: Client, request: TransferRequest, deadline_ns: int = 0
+        self, client: Client, request: TransferRequest, charged_ns: int = 0, deadline_ns: int = 0
     ) -> tuple[Submission, int]:
         """Return the submission and the index of a transfer in it, once that is durable.
 
-        There was room for it, and its money was charged to the client, which is given back where it
-        has not moved. Raises QueueFull, EngineFailed, EngineClosed where nothing was taken, and the
-        problem `outcome-unknown` where the journal failed under it.
+        There was room for it, and its money was charged to the client at `charged_ns`, which is
+        given back where it has not moved. Raises QueueFull, EngineFailed, EngineClosed where
+        nothing was taken, and the problem `outcome-unknown` where the journal failed under it.
         """
         desk = self.place(self._engine.segment_of(request.source))
         submission = desk.submission
@@ -92,12 +97,14 @@ class Batcher:
         try:
             await waiter
         except LedgerError:
-            self._admission.give_back_money(client, submission, index)
+            self._admission.give_back_money(client, submission, charged_ns, index)
             raise
-        self._admission.settle(client, submission, index)
+        self._admission.settle(client, submission, charged_ns, index)
         return submission, index
 
-    async def apply(self, client: Client, submission: Submission, deadline_ns: int = 0) -> None:
+    async def apply(
+        self, client: Client, submission: Submission, charged_ns: int = 0, deadline_ns: int = 0
+    ) -> None:
         """Return once a submission of one request is applied and durable. Raises as `transfer`."""
         if deadline_ns > 0:
             submission.limit_time(deadline_ns)
@@ -105,12 +112,12 @@ class Batcher:
         self._waiters[submission] = [waiter]
         self._room.take(len(submission))
         try:
-            self._engine.submit(submission, submission.segment_hash % self._engine.segments)
+            self._submit(submission, submission.segment_hash % self._engine.segments)
         except LedgerError as error:
-            self._admission.give_back_money(client, submission)
+            self._admission.give_back_money(client, submission, charged_ns)
             self._forget(submission, error)
         await waiter
-        self._admission.settle(client, submission)
+        self._admission.settle(client, submission, charged_ns)
 
     async def barrier(self, lsn: int | None = None) -> None:
         """Return once `lsn`, or without it all that is applied now, is durable."""
@@ -150,7 +157,7 @@ class Batcher:
         submission, desk.submission = desk.submission, None
         assert submission is not None
         try:
-            self._engine.submit(submission, desk.segment)
+            self._submit(submission, desk.segment)
         except LedgerError as error:
             give_back(submission, self._waiters[submission])
             self._forget(submission, error)
@@ -164,6 +171,12 @@ class Batcher:
             error = Busy(str(error), wait_s)
         self._room.give_back(len(submission))
         self._refuse(waiters, error)
+
+    def _submit(self, submission: Submission, segment: int) -> None:
+        if self.disturber is not None:
+            self.disturber.strike(segment)
+        if self._engine.submit(submission, segment):
+            self.on_queued()
 
     def _submit_barrier(self) -> None:
         waiters, self._barrier_waiters = self._barrier_waiters, []
@@ -226,3 +239,7 @@ def _make_failure(submission: Submission) -> Exception:
         "The journal failed under this request, which may or may not be stored. Ask again with "
         "the same key once the server has restarted.",
     )
+
+
+def _ignore() -> None:
+    """Stand in for a listener that nobody has set."""

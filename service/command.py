@@ -11,6 +11,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from ledgercore import Engine
 
 from .administration import admin
 from .app import LedgerApp, create_app
+from .chaos import InvalidPlan, check_segments, load_plan
 from .credentials import KeyFileError, KeyRing
 from .lifecycle import Lifecycle
 from .settings import InvalidSetting, Settings, environment_name
@@ -67,7 +69,8 @@ main.add_command(admin)
 @_setting("demo_accounts", "Accounts acct-0 ... to open and fund in an empty directory.")
 @_setting("demo_funds", "Cents that each of them gets from world.", metavar="CENTS")
 @_setting("segments", "Queues, each with its own workers.")
-@_setting("workers_max", "Worker threads of each queue.")
+@_setting("workers_min", "Worker threads that each queue has at least.")
+@_setting("workers_max", "Worker threads that each queue gets when there is much to do.")
 @_setting("queue_size", "Transfers that may wait in each queue; more are refused.")
 @_setting("batch_max", "Transfers that one batch may hold.")
 @_setting("durability", "sync: an answer means on the disk. memory: no journal.")
@@ -91,6 +94,15 @@ main.add_command(admin)
 @_setting("connections_max", "Connections that may be open; more are closed at once.")
 @_setting("tls_cert", "Certificate chain to serve TLS with, PEM.", metavar="FILE")
 @_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
+@click.option(
+    "--allow-chaos",
+    envvar=environment_name("allow_chaos"),
+    flag_value="1",
+    default="0",
+    show_envvar=True,
+    help="Let things go wrong on purpose, by --chaos or over HTTP.",
+)
+@_setting("chaos", "Plan of what is to go wrong, JSON; needs --allow-chaos.", metavar="FILE")
 def serve(**texts: str) -> None:
     """Serve a ledger over HTTP.
 
@@ -100,6 +112,7 @@ def serve(**texts: str) -> None:
     """
     settings = _read_settings(texts)
     _check_keys(settings)
+    _check_chaos(settings)
     listener = _listen(settings)
     app = create_app(settings)
     lifecycle: Lifecycle = app.ctx.lifecycle
@@ -145,6 +158,15 @@ def _check_keys(settings: Settings) -> None:
             f"{settings.host} can be reached by others, and there are no API keys to tell them"
             " apart by; `ledgercore admin keys create` makes one",
         )
+
+
+def _check_chaos(settings: Settings) -> None:
+    """Read the plan once before anything else, so that a wrong one touches no ledger."""
+    try:
+        if settings.chaos:
+            check_segments(load_plan(Path(settings.chaos)), settings.segments)
+    except InvalidPlan as error:
+        raise SettingRefused("chaos", str(error)) from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -37,6 +37,8 @@ AnyRequest = Request[Any, Any]
 
 logger = logging.getLogger("ledgercore")
 
+_LAST = (problems.SHUTTING_DOWN, problems.CONNECTIONS_FULL)
+"""The problems after which a connection is closed."""
 _BUG = "The fault is in the server, and in its log."
 
 LEDGER_KINDS: dict[type[LedgerError], tuple[Kind, str]] = {
@@ -117,7 +119,7 @@ def encode_error(error: Exception) -> tuple[bytes, bool]:
         problem = error
     else:
         problem = _find_problem(error) or Problem(problems.INTERNAL_ERROR, _BUG)
-    is_last = problem.kind is problems.SHUTTING_DOWN
+    is_last = problem.kind in _LAST
     response = answer_problem(problem)
     response.headers["content-length"] = len(response.body or b"")
     response.headers["connection"] = "close" if is_last else "keep-alive"
@@ -145,7 +147,7 @@ def _answer_method(request: AnyRequest) -> HTTPResponse:
 
 def _list_methods(request: AnyRequest) -> Iterator[str]:
     # Sanic knows the methods of a fixed address, but not those of one with a path in it.
-    for method in ("DELETE", "GET", "HEAD", "PATCH", "POST"):
+    for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"):
         with suppress(web.SanicException):
             request.app.router.get(request.path, method, None)
             yield method

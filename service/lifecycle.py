@@ -24,11 +24,14 @@ from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError, QueueFull
 from .admission import Admission
 from .batcher import Batcher
 from .bulk import BodyBudget
+from .chaos import InvalidPlan, load_plan
+from .chaos_switch import ChaosSwitch
 from .credentials import KeyFileError, KeyRing
 from .demo import create_demo
 from .limits import Limiter
 from .nonces import NonceMemory
 from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
+from .scaler import Scaler
 from .settings import Settings
 from .signatures import SignatureCheck
 
@@ -82,6 +85,8 @@ class Lifecycle:
         self._batcher: Batcher | None = None
         self._admission: Admission | None = None
         self._nonces: NonceMemory | None = None
+        self._scaler: Scaler | None = None
+        self._chaos: ChaosSwitch | None = None
         self._opening: asyncio.Task[None] | None = None
         self._is_stopping = threading.Event()
         self._app: App | None = None
@@ -106,6 +111,20 @@ class Lifecycle:
         if self.state is not State.READY or self._admission is None:
             self._refuse()
         return self._admission
+
+    @property
+    def scaler(self) -> Scaler:
+        """What gives the segments their workers. Raises as `batcher`."""
+        if self.state is not State.READY or self._scaler is None:
+            self._refuse()
+        return self._scaler
+
+    @property
+    def chaos(self) -> ChaosSwitch:
+        """What may go wrong on purpose. Raises as `batcher`."""
+        if self.state is not State.READY or self._chaos is None:
+            self._refuse()
+        return self._chaos
 
     @property
     def engine(self) -> Engine:
@@ -172,6 +191,8 @@ class Lifecycle:
             await self._opening
         if self.state is not State.FAILED:
             self._enter(State.STOPPING)
+        if self._chaos is not None:
+            self._chaos.end()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await self._drain()
@@ -181,6 +202,9 @@ class Lifecycle:
         batcher, self._batcher = self._batcher, None
         if batcher is not None:
             batcher.close()
+        scaler, self._scaler = self._scaler, None
+        if scaler is not None:
+            scaler.close()
         engine, self._engine = self._engine, None
         if engine is not None:
             await self._close_engine(engine)
@@ -211,14 +235,18 @@ class Lifecycle:
             self._engine = engine
             self._nonces = await loop.run_in_executor(self._threads, open_nonces, self.settings)
             self._admission = make_admission(self.settings, self._nonces)
-        except (LedgerError, KeyFileError) as error:
+            self._batcher = Batcher(engine, self._admission, loop, self._note_failure)
+            self._batcher.regulator.configure(
+                self.settings.target_p99_ms, self.settings.inflight_min, self.settings.inflight_max
+            )
+            self._scaler = Scaler(engine, loop)
+            self._batcher.on_queued = self._scaler.wake
+            self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
+        except (LedgerError, KeyFileError, InvalidPlan) as error:
             self.fail(str(error))
         except Exception as error:
             self.fail("the ledger cannot be opened", error)
         else:
-            self._batcher = make_batcher(
-                self.settings, engine, self._admission, loop, self._note_failure
-            )
             if not self._is_stopping.is_set():
                 self._enter(State.READY)
                 self.on_ready(engine)
@@ -274,19 +302,14 @@ def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:
     return Admission(keys, signatures, limiter, settings.request_deadline_ms)
 
 
-def make_batcher(
-    settings: Settings,
-    engine: Engine,
-    admission: Admission,
-    loop: asyncio.AbstractEventLoop,
-    on_failure: Callable[[], None],
-) -> Batcher:
-    """Return the way into an engine, held to the target that the settings describe."""
-    batcher = Batcher(engine, admission, loop, on_failure)
-    batcher.regulator.configure(
-        settings.target_p99_ms, settings.inflight_min, settings.inflight_max
-    )
-    return batcher
+def make_chaos(
+    settings: Settings, engine: Engine, batcher: Batcher, loop: asyncio.AbstractEventLoop
+) -> ChaosSwitch:
+    """Return the switch of chaos as the settings have it. Raises InvalidPlan."""
+    switch = ChaosSwitch(engine, batcher, loop, is_allowed=bool(settings.allow_chaos))
+    if settings.chaos:
+        switch.change(load_plan(Path(settings.chaos)))
+    return switch
 
 
 def _ignore(engine: Engine) -> None:

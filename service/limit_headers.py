@@ -1,15 +1,15 @@
-"""What a client is told of its limits: header fields of every answer, and the problem of a refusal.
+"""What a client is told of its limits: header fields of any answer, and the problem of a refusal.
 
-This module owns how a limit is written. It never counts and never refuses: limits.pyx does. Sources:
-draft-ietf-httpapi-ratelimit-headers-10 for the fields and the problem, RFC 9651 for their syntax,
-RFC 9110 section 10.2.3 for `Retry-After`.
+This module owns how a limit is written. It never counts and never refuses: limits.pyx does.
+Sources: draft-ietf-httpapi-ratelimit-headers-10 for the fields and the problem, RFC 9651 for their
+syntax, RFC 9110 section 10.2.3 for `Retry-After`.
 """
 
 from .limits import LimitState
 from .problems import QUOTA_EXCEEDED, Problem
 
 INTEGER_MAX = 999_999_999_999_999
-"""The largest integer of a structured field. A quota of money may be larger, and is told as this."""
+"""The largest integer of a structured field. What is more is told as this."""
 
 UNITS = {"money": "minor-units"}
 """What a quota counts, where that is not requests."""

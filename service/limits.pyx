@@ -24,8 +24,6 @@ RATE_MIN, RATE_MAX = 0.001, LC_RATE_MAX // 1000
 BURST_MAX, COUNT_MAX, QUOTA_MAX = LC_BURST_MAX, LC_TAKE_MAX, INT64_MAX
 WINDOW_MAX_S = 366 * 86_400
 
-NS_PER_S = 1_000_000_000
-
 LimitState = namedtuple(
     "LimitState", ("name", "quota", "window_s", "remaining", "reset_s", "retry_after_s")
 )
@@ -135,14 +133,8 @@ cdef class Limiter:
     """
 
     def __init__(
-        self,
-        client_rate=0,
-        client_burst=0,
-        global_rate=0,
-        global_burst=0,
-        quota=0,
-        quota_window_s=86_400,
-        clock_ns=None,
+        self, client_rate=0, client_burst=0, global_rate=0, global_burst=0, quota=0,
+        quota_window_s=86_400, clock_ns=None
     ):
         self.clock_ns = clock_ns or time.monotonic_ns
         self.defaults = {}
@@ -271,13 +263,8 @@ cdef class Limiter:
     # -- settings ---------------------------------------------------------------------------------
 
     def configure(
-        self,
-        client_rate=None,
-        client_burst=None,
-        global_rate=None,
-        global_burst=None,
-        quota=None,
-        quota_window_s=None,
+        self, client_rate=None, client_burst=None, global_rate=None, global_burst=None,
+        quota=None, quota_window_s=None
     ):
         """Change settings; None leaves one as it is. A bucket stays full to the same part, a debt
         the same tokens, and what was spent of a quota is spent."""
@@ -299,7 +286,7 @@ cdef class Limiter:
             raise ValueError(f"quota_window_s: it is from 1 to {WINDOW_MAX_S} seconds")
         self.defaults = settings
         cdef int64_t now_ns = self.clock_ns()
-        cdef int64_t window_ns = round(settings["quota_window_s"] * NS_PER_S)
+        cdef int64_t window_ns = round(settings["quota_window_s"] * 1_000_000_000)
         lc_lock_acquire(&self.lock)
         self.window_ns = window_ns
         if differs(&self.bucket, rate, burst):

@@ -44,6 +44,7 @@ ACCOUNT_NOT_FOUND = Kind(404, "account-not-found", "There is no such account")
 KEY_NOT_FOUND = Kind(404, "api-key-not-found", "There is no such API key")
 KEYS_UNUSABLE = Kind(500, "api-keys-unusable", "The API keys cannot be read or changed")
 TRANSFER_NOT_FOUND = Kind(404, "transfer-not-found", "There is no such transfer")
+CHAOS_NOT_ALLOWED = Kind(403, "chaos-not-allowed", "Nothing may go wrong on purpose here")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
 DEADLINE_PASSED = Kind(504, "deadline-passed", "The deadline passed before the transfer was made")
 REQUEST_TIMEOUT = Kind(408, "request-timeout", "The request did not arrive in time")
@@ -59,6 +60,7 @@ OUTCOME_UNKNOWN = Kind(500, "outcome-unknown", "It is not known what became of t
 CAPACITY_EXCEEDED = Kind(507, "capacity-exceeded", "The ledger has no room for another account")
 QUEUE_FULL = Kind(503, "queue-full", "The server is busy")
 OVERLOADED = Kind(503, "overloaded", "The server has more under way than it answers in time")
+CONNECTIONS_FULL = Kind(503, "connections-full", "The server has too many connections")
 RECOVERING = Kind(503, "recovering", "The server is reading its journal")
 NONCES_FULL = Kind(503, "nonces-full", "The server can remember no further signature")
 NONCES_UNAVAILABLE = Kind(503, "nonces-unavailable", "The server can store no signature")
@@ -86,8 +88,9 @@ STATUS_KINDS: dict[Status, Kind] = {
 
 
 class Problem(Exception):
-    """A request that gets a problem for its answer. `detail` is told to the client, and so are the
-    members in `extra`, which this sort of problem has besides those of RFC 9457.
+    """A request that gets a problem for its answer. `detail` is told to the client.
+
+    So are the members in `extra`, which a sort of problem has besides those of RFC 9457.
     """
 
     def __init__(

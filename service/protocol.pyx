@@ -21,13 +21,12 @@ from service.reply cimport make_reply
 
 from time import monotonic
 
-from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from .handlers import encode_error
 from .heads import StrictHttp
-
-IDLE = Stage.IDLE
+from .patience import Patience, is_through
+from .problems import CONNECTIONS_FULL, Problem
 
 cdef enum:
     # What becomes of a plain request.
@@ -39,6 +38,7 @@ cdef enum:
     HELD_BYTES_MAX = 65536  # What a connection may send ahead while its answers are due.
     DUE_MAX = 256  # How many of its requests may be on their way at once.
 
+TOO_MANY = "There are too many connections. Nothing was stored; try again later."
 PARTIAL_S = 1.0
 """How long the rest of a request may take before Sanic's own clocks take over."""
 
@@ -74,7 +74,9 @@ cdef class Connection:
         bytes token
         uint64_t generation
         int64_t now_ns  # when what is being read arrived
+        int64_t charged_ns  # when the first of the rows was admitted
         list answers
+        object patience, disturber  # clocks of its own, and chaos where somebody wants it
         bytes held
         bint is_lost, is_paused, is_closing, was_active, is_write_paused
         bint is_with_sanic  # Sanic was given bytes, and was not yet seen to be through with them.
@@ -107,10 +109,7 @@ cdef class Connection:
         """Whether bytes may be read here: Sanic is through, and the ledger takes requests."""
         if self.is_with_sanic:
             http = self.protocol.http
-            self.is_with_sanic = not (
-                http is not None and http.stage is IDLE and http.keep_alive
-                and not http.request_body and not self.protocol.recv_buffer
-            )
+            self.is_with_sanic = http is None or not http.keep_alive or not is_through(http)
         return not self.is_with_sanic and self.lifecycle.is_ready
 
     cdef int read(self, bytes data) except -1:
@@ -125,12 +124,13 @@ cdef class Connection:
             self.desks = self.batcher.desks
         self.now_ns = read_clock()
         self.admission.look(self.now_ns)
+        self.disturber = self.batcher.disturber
         while at < end:
             length = lc_read_request(at, end, &request)
             if length <= 0 or self.admit(&request) != TAKEN:
                 break
             at += length
-        if at == end:
+        if at == end or self.is_lost:
             return 0
         rest = data if at == <const char*> data else at[:end - at]
         if self.flight is not None:
@@ -171,6 +171,9 @@ cdef class Connection:
         submission = desk.submission
         if self.flight is not None and (self.flight is not submission or self.due >= DUE_MAX):
             return WAITS
+        if self.disturber is not None and self.disturber.drops_before():
+            self.cut()
+            return WAITS
         verdict = self.admission.charge(self.client, self.now_ns, 1, wanted.amount)
         if verdict != ADMITTED:
             if self.flight is not None:
@@ -210,8 +213,10 @@ cdef class Connection:
         if deadline_ns > 0 and submission.set_deadline(<uint32_t> row, deadline_ns) < 0:
             raise MemoryError()
         desk.waiters.append(self)
-        self.flight = submission
         self.admission.room.enter(1)
+        if self.flight is None:
+            self.flight = submission
+            self.charged_ns = self.now_ns
         self.due += 1
         if submission.data.count >= submission.count_max:
             self.batcher.submit(desk)
@@ -233,6 +238,11 @@ cdef class Connection:
 
     cdef int give(self, bytes data) except -1:
         """Let Sanic have bytes, and all that follow until it is through with them."""
+        if self.patience is None:
+            self.patience = Patience(self.protocol)
+        if not self.is_with_sanic:
+            self.patience.begin()
+        self.patience.count(len(data))
         self.is_with_sanic = True
         HttpProtocol.data_received(self.protocol, data)
         return 0
@@ -269,6 +279,19 @@ cdef class Connection:
                 return 0
             reply = b"".join(self.answers)
             self.answers = None
+        if self.disturber is not None and self.disturber.takes(self, reply):
+            self.due = 1  # Until it calls `finish`, so that nothing overtakes it.
+            return 0
+        return self.finish(reply)
+
+    def cut(self):
+        """End the connection here and now, for the disturber: no answer is written any more."""
+        self.is_lost = True
+        self.transport.abort()
+
+    cpdef int finish(self, bytes reply) except -1:
+        """Write the answers to all that was due, and read on."""
+        self.due = 0
         self.flight = None
         # To write to what is closed would raise, in the middle of telling all the others.
         if self.is_lost or self.transport.is_closing():
@@ -299,7 +322,7 @@ def deliver(submission, list waiters):
         waiter = waiters[i]
         if type(waiter) is Connection:
             connection = waiter
-            connection.admission.refund(connection.client, submission, i)
+            connection.admission.refund(connection.client, submission, i, connection.charged_ns)
             if connection.is_lost:
                 continue
             connection.answer(make_reply(submission, i))
@@ -315,7 +338,7 @@ def give_back(Submission submission, list waiters):
     for i in range(len(waiters)):
         if type(waiters[i]) is Connection:
             connection = waiters[i]
-            connection.admission.give_back(connection.client, submission, i)
+            connection.admission.give_back(connection.client, submission, i, connection.charged_ns)
 
 
 class LedgerProtocol(HttpProtocol):
@@ -326,9 +349,13 @@ class LedgerProtocol(HttpProtocol):
     HTTP_CLASS = StrictHttp
 
     def connection_made(self, transport):
-        """Begin a connection."""
+        """Begin a connection, or end it at once where there are as many as there may be."""
+        lifecycle = self.app.ctx.lifecycle
         HttpProtocol.connection_made(self, transport)
-        self.native = Connection(self, transport, self.app.ctx.lifecycle)
+        self.native = Connection(self, transport, lifecycle)
+        if len(self.connections) > lifecycle.settings.connections_max:
+            transport.write(encode_error(Problem(CONNECTIONS_FULL, TOO_MANY))[0])
+            transport.close()
 
     def data_received(self, data):
         """Take what has arrived."""
@@ -339,19 +366,27 @@ class LedgerProtocol(HttpProtocol):
         cdef Connection native = self.native
         native.is_lost = True
         native.held = None
+        if native.patience is not None:
+            native.patience.end()
         if native.timer is not None:
             native.timer.cancel()
         HttpProtocol.connection_lost(self, exc)
 
     def pause_writing(self):
         """Read nothing more from a client that does not read."""
-        (<Connection> self.native).is_write_paused = True
+        cdef Connection native = self.native
+        native.is_write_paused = True
+        if native.patience is None:
+            native.patience = Patience(self)
+        native.patience.begin_reading()
         HttpProtocol.pause_writing(self)
 
     def resume_writing(self):
         """Read on."""
         cdef Connection native = self.native
         native.is_write_paused = False
+        if native.patience is not None:  # Sanic resumes what it closes, too.
+            native.patience.end_reading()
         HttpProtocol.resume_writing(self)
         if native.flight is None and not native.is_lost:
             native.release()

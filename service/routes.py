@@ -11,7 +11,7 @@ from urllib.parse import quote
 from sanic import Blueprint, Request
 from sanic.response import HTTPResponse
 
-from ledgercore import Account, AccountNotFound, Engine
+from ledgercore import Account, AccountNotFound, Engine, Status
 
 from . import answers, arrow, bulk
 from .addresses import (
@@ -23,9 +23,10 @@ from .addresses import (
 )
 from .authorization import admission_of, check_signature, client_of, guard, read_timeout
 from .credentials import Scope
+from .disturber import exposed
 from .lifecycle import Lifecycle
 from .limit_routes import describe_limits
-from .problems import TRANSFER_NOT_FOUND, Problem
+from .problems import DEADLINE_PASSED, TRANSFER_NOT_FOUND, Problem
 from .requests import (
     AccountRequest,
     check_content_type,
@@ -57,6 +58,7 @@ def lifecycle_of(request: AnyRequest) -> Lifecycle:
 
 @ledger_routes.post("/transfer")
 @guard(Scope.TRANSFER, is_charged=False)
+@exposed
 async def post_transfer(request: AnyRequest) -> HTTPResponse:
     """Move money, once per key, and answer when that is durable."""
     batcher, admission = request.app.ctx.lifecycle.batcher, admission_of(request)
@@ -70,13 +72,14 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
         raise
     # First, so that nothing was charged for what there is no room for.
     admission.room.check()
-    admission.take(client, 1, transfer.amount)
-    submission, index = await batcher.transfer(client, transfer, deadline_ns)
+    charged_ns = admission.take(client, 1, transfer.amount)
+    submission, index = await batcher.transfer(client, transfer, charged_ns, deadline_ns)
     return answers.answer_transfer(submission, index)
 
 
-@ledger_routes.post("/transfers", stream=True, ctx_is_stream=True)
-@guard(Scope.TRANSFER, is_charged=False)
+@ledger_routes.post("/transfers", stream=True)
+@guard(Scope.TRANSFER, is_charged=False, is_streamed=True)
+@exposed
 async def post_transfers(request: AnyRequest) -> HTTPResponse:
     """Move money many times, in the order of the body, and answer when all of it is durable."""
     lifecycle = lifecycle_of(request)
@@ -97,8 +100,11 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
         submission = await lifecycle.call(fill, engine, body, client.name)
         del body
         admission.room.check()
-        admission.take_all(client, submission)
-        await batcher.apply(client, submission, deadline_ns)
+        charged_ns = admission.take_all(client, submission)
+        await batcher.apply(client, submission, charged_ns, deadline_ns)
+    if len(submission) > 0 and submission.outcome(0).status is Status.DEADLINE_PASSED:
+        detail = "The deadline passed before the first transfer. Nothing was stored."
+        raise Problem(DEADLINE_PASSED, detail, extra={"executed": False})
     return answer(submission)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ledgercore import OPTION_RANGES
+from ledgercore import OPTION_RANGES, WORKERS_MAX
 
 from .key_file import FILE_NAME
 
@@ -31,6 +31,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "inflight_min": (1, 100_000_000),
     "inflight_max": (1, 100_000_000),
     "connections_max": (1, 1_000_000),
+    "allow_chaos": (0, 1),
     **OPTION_RANGES,
 }
 """The lowest and the highest value of each whole number."""
@@ -55,7 +56,8 @@ class Settings:
     demo_accounts: int = 0
     demo_funds: int = 100_000_000
     segments: int = 1
-    workers_max: int = 1
+    workers_min: int = 1
+    workers_max: int = WORKERS_MAX
     queue_size: int = 262_144
     batch_max: int = 8_192
     durability: str = "sync"
@@ -79,13 +81,15 @@ class Settings:
     connections_max: int = 16_384
     tls_cert: str = ""
     tls_key: str = ""
+    allow_chaos: int = 0
+    chaos: str = ""
 
     def __post_init__(self) -> None:
         for name, (lowest, highest) in RANGES.items():
             _check_range(name, getattr(self, name), lowest, highest)
         _check_text("host", self.host)
         _check_text("data", self.data)
-        for name in ("keys_file", "tls_cert", "tls_key"):
+        for name in ("keys_file", "tls_cert", "tls_key", "chaos"):
             _check_text(name, getattr(self, name) or "none")
         if self.durability not in DURABILITIES:
             raise InvalidSetting("durability", f"{self.durability!r} is not sync or memory")
@@ -96,6 +100,10 @@ class Settings:
         if self.batch_max > self.queue_size:
             raise InvalidSetting(
                 "batch_max", f"{self.batch_max} does not fit in queue_size {self.queue_size}"
+            )
+        if self.workers_min > self.workers_max:
+            raise InvalidSetting(
+                "workers_min", f"{self.workers_min} is more than workers_max {self.workers_max}"
             )
         if self.keys_reserved > self.keys_max:
             raise InvalidSetting(
@@ -115,9 +123,10 @@ class Settings:
                 "demo_funds",
                 f"{self.demo_funds} for {self.demo_accounts} accounts is more than world can owe",
             )
-
         if bool(self.tls_cert) != bool(self.tls_key):
             raise InvalidSetting("tls_cert", "tls_cert and tls_key go together")
+        if self.chaos and not self.allow_chaos:
+            raise InvalidSetting("chaos", "is refused without allow_chaos")
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> "Settings":

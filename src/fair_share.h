@@ -1,9 +1,9 @@
-/* Fair shares of one token bucket: who stays within his share of the rate finds tokens there, however
- * much the others ask for; and what nobody claims is for whoever wants more.
+/* Fair shares of one token bucket: who stays within his share of the rate finds tokens there,
+ * however much the others ask for; and what nobody claims is for whoever wants more.
  *
- * Each client has a token bucket of rate `rate / active`. They all fill at one rate, so their common
- * clock is kept once: the virtual time of generalized processor sharing (Parekh and Gallager, 1993),
- * told in units of tokens as in token_bucket.h.
+ * Each client has a token bucket of rate `rate / active`. They all fill at one rate, so their
+ * common clock is kept once: the virtual time of generalized processor sharing (Parekh and
+ * Gallager, 1993), told in units of tokens as in token_bucket.h.
  *
  *     V(now)       runs at rate / active; active: who asked within the last second
  *     within       where arrival - V(now) <= share_burst - count, or is at most 0

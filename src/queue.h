@@ -4,11 +4,15 @@
  *
  * The bound is on weight (transfers), not on items. `items` is caller-owned and holds at least
  * `weight_max` pointers, for no item weighs less than one.
+ *
+ * The number of consumers changes while it is used: who shall go takes no item, so nothing has to
+ * be given back, and it goes between two items.
  */
 #ifndef LC_QUEUE_H
 #define LC_QUEUE_H
 
 #include <pthread.h>
+#include <time.h>
 
 #include "base.h"
 
@@ -21,6 +25,12 @@ typedef struct lc_queue {
     uint64_t capacity;
     uint64_t weight;
     uint64_t weight_max;
+    /* How long workers have worked, summed over them, up to `counted_ns`; then `working` go on. */
+    uint64_t busy_ns;
+    uint64_t counted_ns;
+    uint32_t working;
+    uint32_t retiring;
+    bool stalled;
     bool closed;
 } lc_queue;
 
@@ -59,25 +69,90 @@ static inline enum lc_queue_result lc_queue_push(lc_queue *queue, void *item, ui
     return result;
 }
 
-/* The next item, waiting for one; NULL once the queue is closed and empty. The weight is given back
- * by lc_queue_done, so that the bound covers what is being worked on as well. */
+/* Bring `busy_ns` up to now. The mutex is held, and before `working` changes this is called. */
+static inline void lc_queue_count_busy(lc_queue *queue)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    queue->busy_ns += queue->working * (now_ns - queue->counted_ns);
+    queue->counted_ns = now_ns;
+}
+
+/* Whether a worker has to wait. Closing ends a stall, for what was taken must be finished. */
+static inline bool lc_queue_must_wait(const lc_queue *queue)
+{
+    if (queue->closed)
+        return false;
+    return queue->retiring == 0 && (queue->stalled || queue->head == queue->tail);
+}
+
+/* The next item, waiting for one; NULL for a worker that shall go: one for each that was retired,
+ * and all once the queue is closed and empty. A closed queue retires nobody before that. The weight
+ * is given back by lc_queue_done, so that the bound covers what is being worked on as well. */
 static inline void *lc_queue_pop(lc_queue *queue)
 {
     void *item = NULL;
     pthread_mutex_lock(&queue->mutex);
-    while (queue->head == queue->tail && !queue->closed)
+    while (lc_queue_must_wait(queue))
         pthread_cond_wait(&queue->filled, &queue->mutex);
-    if (queue->head != queue->tail)
+    if (queue->retiring > 0 && !queue->closed) {
+        queue->retiring--;
+    } else if (queue->head != queue->tail) {
         item = queue->items[queue->head++ % queue->capacity];
+        lc_queue_count_busy(queue);
+        queue->working++;
+    }
     pthread_mutex_unlock(&queue->mutex);
     return item;
 }
 
+/* The end of what lc_queue_pop has begun. */
 static inline void lc_queue_done(lc_queue *queue, uint64_t weight)
 {
     pthread_mutex_lock(&queue->mutex);
     queue->weight -= weight;
+    lc_queue_count_busy(queue);
+    queue->working--;
     pthread_mutex_unlock(&queue->mutex);
+}
+
+/* Let so many workers go, each as soon as it has finished its item. All are woken: one signal might
+ * meet a worker that was woken for an item, and the item would wait for the next. */
+static inline void lc_queue_retire(lc_queue *queue, uint32_t count)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->retiring += count;
+    pthread_mutex_unlock(&queue->mutex);
+    pthread_cond_broadcast(&queue->filled);
+}
+
+/* While stalled, nothing is taken out, and what comes in waits. */
+static inline void lc_queue_stall(lc_queue *queue, bool stalled)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->stalled = stalled;
+    pthread_mutex_unlock(&queue->mutex);
+    pthread_cond_broadcast(&queue->filled);
+}
+
+/* Whether a producer may do a worker's part: nothing is before it, and nothing holds it up. */
+static inline bool lc_queue_is_free(lc_queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    bool is_free = queue->weight == 0 && !queue->stalled;
+    pthread_mutex_unlock(&queue->mutex);
+    return is_free;
+}
+
+/* How long workers have worked so far, summed over them. */
+static inline uint64_t lc_queue_busy_ns(lc_queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    lc_queue_count_busy(queue);
+    uint64_t busy_ns = queue->busy_ns;
+    pthread_mutex_unlock(&queue->mutex);
+    return busy_ns;
 }
 
 static inline uint64_t lc_queue_depth(lc_queue *queue)

@@ -16,7 +16,9 @@ count_name = count(1)
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with Server(tmp_path_factory.mktemp("routes") / "ledger", "--segments=2") as server:
+    # With no worker to add there is nothing to tell, however long a test's requests are.
+    flags = ("--segments=2", "--workers-max=1")
+    with Server(tmp_path_factory.mktemp("routes") / "ledger", *flags) as server:
         yield server.url
         assert server.stop() == 0
         assert server.stderr == ""

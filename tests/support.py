@@ -1,7 +1,6 @@
 """What several tests need: waiting for a condition, and servers as processes of their own.
 
-This module owns the only loop that polls and every server that a test starts. It never asserts
-anything about the ledger.
+This module owns every server that a test starts. It never asserts anything about the ledger.
 """
 
 import os
@@ -10,34 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
+from tests.waiting import DEADLINE_S, wait_until
+
 ROOT = Path(__file__).resolve().parent.parent
-DEADLINE_S = 30.0
-POLL_INTERVAL_S = 0.005
 
 # Small files of the journal, so that a start is quick and a test sees more than one of them.
 SERVE = (sys.executable, "-m", "service", "serve", "--port=0", "--segment-bytes=4194304")
-
-Result = TypeVar("Result")
-
-
-def wait_until(
-    condition: Callable[[], Result], what: str, deadline_s: float = DEADLINE_S
-) -> Result:
-    """Return the first true result of the condition; fail when the deadline passes without one."""
-    end = time.monotonic() + deadline_s
-    while not (result := condition()):
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {deadline_s} s in vain for {what}")
-        time.sleep(POLL_INTERVAL_S)
-    return result
 
 
 def try_get(url: str) -> httpx.Response | None:

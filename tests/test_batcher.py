@@ -45,6 +45,7 @@ class ScriptedEngine:
         self.barriers: list[tuple[int | None, ScriptedSubmission]] = []
         self.error: Exception | None = None
         self.failure: str | None = None
+        self.is_queueing = False
         self._done: list[ScriptedSubmission] = []
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK)
 
@@ -54,10 +55,11 @@ class ScriptedEngine:
     def new_submission(self) -> ScriptedSubmission:
         return ScriptedSubmission(self.batch_max)
 
-    def submit(self, submission: ScriptedSubmission, segment: int = 0) -> None:
+    def submit(self, submission: ScriptedSubmission, segment: int = 0) -> bool:
         if self.error:
             raise self.error
         self.taken.append((segment, submission))
+        return self.is_queueing
 
     def barrier(self, lsn: int | None = None) -> ScriptedSubmission:
         if self.error:
@@ -280,6 +282,23 @@ async def test_refused_barrier(batcher: Batcher, engine: ScriptedEngine, lsn: in
     (task,) = await start(batcher.barrier(lsn))
     with pytest.raises(QueueFull):
         await task
+
+
+async def test_what_waits_for_a_worker_is_told(batcher: Batcher, engine: ScriptedEngine) -> None:
+    calls: list[int] = []
+    batcher.on_queued = lambda: calls.append(len(engine.taken))
+    tasks = await start(batcher.transfer(request_of(1)))
+    assert len(engine.taken) == 1 and calls == []
+    engine.is_queueing = True
+    tasks += await start(batcher.transfer(request_of(2)))
+    assert calls == [2]
+    large: Any = ScriptedSubmission(8)
+    large.segment_hash = 3
+    tasks += await start(batcher.apply(large))
+    assert calls == [2, 3] and engine.taken[2] == (1, large)
+    for _, submission in engine.taken:
+        engine.complete(submission)
+    await asyncio.gather(*tasks)
 
 
 async def test_drain_flushes_and_waits(batcher: Batcher, engine: ScriptedEngine) -> None:

@@ -20,6 +20,8 @@ from tests.support import run_command
         ("--demo-funds", "1.5"),
         ("--segments", "0"),
         ("--workers-max", "many"),
+        ("--workers-min", "0"),
+        ("--workers-min", "256"),
         ("--queue-size", "0"),
         ("--batch-max", "0"),
         ("--durability", "maybe"),

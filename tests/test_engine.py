@@ -35,7 +35,7 @@ def test_a_with_block_closes_whatever_happens(directory: Path) -> None:
 
 
 def test_closing_twice_and_at_once_is_closing(directory: Path) -> None:
-    ledger = open_small(directory, workers_max=2)
+    ledger = open_small(directory, workers_min=2, workers_max=2)
     names = {"journal", "housekeeper", "worker-0-0", "worker-0-1"}
     running = [thread for thread in threading.enumerate() if thread.name in names]
     assert len(running) >= 4
@@ -100,7 +100,7 @@ def test_its_name_tells_where_it_is(ledger: Engine, directory: Path) -> None:
 
 
 def test_statistics_count(directory: Path) -> None:
-    options = {"segments": 2, "workers_max": 3}
+    options = {"segments": 2, "workers_min": 3, "workers_max": 3}
     with open_small(directory, **options) as ledger:
         empty = ledger.statistics()
         assert (empty.lsn_applied, empty.lsn_durable, empty.accounts, empty.keys) == (0, 0, 0, 0)
@@ -110,6 +110,7 @@ def test_statistics_count(directory: Path) -> None:
         assert (found.lsn_applied, found.lsn_durable) == (103, 103)
         assert (found.accounts, found.keys, found.keys_max) == (2, 101, 1 << 18)
         assert (found.queue_depth, found.workers, found.durability) == (0, 6, "sync")
+        assert [(one.queue_depth, one.workers) for one in found.segments] == [(0, 3)] * 2
         assert 4 <= found.groups <= 103
     with open_small(directory) as ledger:
         again = ledger.statistics()

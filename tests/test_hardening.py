@@ -109,7 +109,7 @@ def test_a_thread_that_cannot_start_leaves_nothing_behind(
 
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(RuntimeError, match="can't start"):
-        open_small(directory, workers_max=4)
+        open_small(directory, workers_min=4, workers_max=4)
     monkeypatch.undo()
     for thread in started:
         thread.join(PATIENCE_S)

@@ -12,7 +12,7 @@ import pytest
 from service.credentials import Scope, create_key
 from service.limit_routes import LIMITS
 from tests.local import PROTOCOLS, LocalServer, local_serving
-from tests.support import Server, check_problem, post_transfer
+from tests.support import Server, check_problem, post_transfer, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,8 @@ def admin(served: tuple[Server, dict[str, str]]) -> Iterator[httpx.Client]:
 ROUTES = [
     ("GET", "/admin/limits"),
     ("PATCH", "/admin/limits"),
+    ("GET", "/admin/workers"),
+    ("PATCH", "/admin/workers"),
     ("GET", "/admin/keys"),
     ("POST", "/admin/keys"),
     ("DELETE", "/admin/keys/00000000"),
@@ -113,6 +115,27 @@ def test_what_is_no_limit_changes_nothing(
     told = check_problem(admin.patch("/admin/limits", json=body), 400, "malformed")
     assert told["errors"][0]["pointer"] == pointer
     assert admin.get("/admin/limits").json() == before
+
+
+# -- workers --------------------------------------------------------------------------------------
+
+
+def test_workers_follow_their_bounds(tmp_path: Path) -> None:
+    with (
+        Server(tmp_path / "ledger", "--segments=2", "--workers-max=3") as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        told = client.get("/admin/workers").json()
+        assert (told["workers_min"], told["workers_max"]) == (1, 3)
+        assert [segment["active_workers"] for segment in told["segments"]] == [1, 1]
+        answer = client.patch("/admin/workers", json={"workers_min": 2})
+        assert (answer.status_code, answer.json()["workers_min"]) == (200, 2)
+        wait_until(lambda: client.get("/metrics").json()["active_workers"] == 4, "two each")
+        for wrong in ({"workers_max": 4}, {"workers_max": 1}, {"workers_min": 0}, {"x": 1}):
+            check_problem(client.patch("/admin/workers", json=wrong), 400, "malformed")
+        assert client.get("/admin/workers").json()["workers_max"] == 3
+        line = "workers: 1 to 3 -> 2 to 3 a segment (by an open server's client)\n"
+        assert f"ledgercore: {line}" in server.stderr
 
 
 # -- keys -----------------------------------------------------------------------------------------

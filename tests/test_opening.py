@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import ledgercore
-from ledgercore.opening import DURABILITIES, NANOSECONDS, OpenOptions, Options
+from ledgercore.opening import DURABILITIES, NANOSECONDS, WORKERS_MAX, OpenOptions, Options
 from tests.damage import read_files
 from tests.histories import journal_files, open_funded, open_small
 
 BOUNDS = {
     "segments": (1, 256),
+    "workers_min": (1, WORKERS_MAX),
     "workers_max": (1, 256),
     "queue_size": (1, 1 << 24),
     "batch_max": (1, 16_384),
@@ -36,8 +37,9 @@ def field_of(**options: Any) -> str:
 def test_every_option_has_a_bound_or_a_list_and_can_be_given() -> None:
     assert {*BOUNDS, "durability"} == OpenOptions.__annotations__.keys()
     assert OpenOptions.__annotations__.keys() == set(Options.__dataclass_fields__)
-    # Its own bound is the number of keys, so the range is as wide as theirs.
-    assert BOUNDS | {"keys_reserved": (0, 1 << 32)} == ledgercore.OPTION_RANGES
+    # These two are bounded by another option, so their ranges are as wide as that one's.
+    wide = {"keys_reserved": (0, 1 << 32), "workers_min": (1, 256)}
+    assert BOUNDS | wide == ledgercore.OPTION_RANGES
 
 
 @pytest.mark.parametrize(("field", "low", "high"), [(f, *b) for f, b in BOUNDS.items()])

@@ -17,6 +17,7 @@ from ledgercore.ledger import Ledger
 from ledgercore.opening import Options, open_in_memory
 from ledgercore.replay import last_lsn, look_up_key
 from tests.histories import open_funded, open_small, wait_readable
+from tests.waiting import wait_until
 
 QUEUE_SIZE = 64
 BATCH_MAX = 16
@@ -173,7 +174,9 @@ def test_an_idle_engine_uses_no_processor(
     tmp_path_factory: pytest.TempPathFactory, durability: str
 ) -> None:
     path = tmp_path_factory.mktemp("idle") / "ledger"
-    with open_small(path, durability=durability, segments=4, workers_max=4) as ledger:
+    with open_small(
+        path, durability=durability, segments=4, workers_min=4, workers_max=4
+    ) as ledger:
         open_funded(ledger, ["alice"], 5)
         before = time.process_time()
         # Nothing comes, so this waits to its end; the journal writes its seal meanwhile.
@@ -181,3 +184,92 @@ def test_an_idle_engine_uses_no_processor(
         assert time.process_time() - before < 0.02
         ledger.barrier()
         wait_readable(ledger)
+
+
+def wait_ended(threads: list[threading.Thread], count: int) -> list[threading.Thread]:
+    """Wait until so many of the threads have ended; returns the others."""
+
+    def others() -> list[threading.Thread]:
+        return [thread for thread in threads if thread.is_alive()]
+
+    wait_until(lambda: len(others()) == len(threads) - count, f"{count} workers to end")
+    return others()
+
+
+def test_each_retirement_ends_one_worker_that_takes_nothing(stage: Stage) -> None:
+    # Those that retire before they have begun would be the first to take the batch.
+    stage.doors.retire(0, 2)
+    taken = stage.batch(5)
+    stage.doors.submit(taken, 0)
+    for _ in range(2):
+        stage.start(0)
+    assert wait_ended(stage.threads, 2) == []
+    assert stage.doors.queue_depth == 5 and stage.doors.completed() == []
+    for _ in range(3):
+        stage.start(0)
+    assert select.select([stage.doors.event_fd], [], [], 30)[0]
+    assert stage.doors.completed() == [taken] and list(balances(stage.ledger)) == [-5, 5]
+    # Those that wait for work are woken to go, and the one that stays does all of it.
+    stage.doors.retire(0, 2)
+    (last,) = wait_ended(stage.threads[2:], 2)
+    sent = [stage.batch(3, f"s{number}") for number in range(20)]
+    for submission in sent:
+        stage.doors.submit(submission, 0)
+    assert last.is_alive() and {*stage.finish()} == {*sent}
+    assert list(balances(stage.ledger)) == [-65, 65]
+
+
+def test_a_closed_queue_is_finished_before_anybody_retires(stage: Stage) -> None:
+    sent = [stage.batch(3, f"s{number}") for number in range(20)]
+    for submission in sent:
+        stage.doors.submit(submission, 0)
+    stage.doors.retire(0, 1)
+    stage.doors.close_doors()
+    stage.start(0)
+    assert wait_ended(stage.threads, 1) == []
+    assert {*stage.doors.completed()} == {*sent} and stage.doors.queue_depth == 0
+
+
+def test_a_stalled_segment_takes_nothing_until_it_goes_on(stage: Stage) -> None:
+    stage.doors.here_max = 8
+    for segment in range(2):
+        stage.start(segment)
+    stage.doors.stall(0, True)
+    held, other = stage.batch(5, "a"), stage.batch(5, "b")
+    # Not even here, where it would be quick: a stall would otherwise hold up the large ones only.
+    assert stage.doors.submit(held, 0) is True and stage.doors.submit(other, 1) is False
+    assert stage.doors.completed() == [other]
+    assert [stage.doors.load(segment)[0] for segment in range(2)] == [5, 0]
+    full = [stage.batch(16, f"s{number}") for number in range(3)]
+    for submission in full:
+        stage.doors.submit(submission, 0)
+    with pytest.raises(QueueFull):
+        stage.doors.submit(stage.batch(12, "late"), 0)
+    # A worker that waits there can still be retired, and another takes its place.
+    stage.doors.retire(0, 1)
+    wait_ended(stage.threads, 1)
+    stage.start(0)
+    assert stage.doors.completed() == [] and stage.doors.load(0) == (53, 0)
+    stage.doors.stall(0, False)
+    wait_until(lambda: stage.doors.queue_depth == 0, "the queue to be worked off")
+    assert stage.finish() == [held, *full] and list(balances(stage.ledger)) == [-58, 58]
+
+
+def test_closing_ends_a_stall(stage: Stage) -> None:
+    stage.doors.stall(0, True)
+    held = stage.batch(5)
+    stage.doors.submit(held, 0)
+    assert stage.finish() == [held]
+
+
+def test_busy_time_is_the_time_of_the_workers(stage: Stage) -> None:
+    assert [stage.doors.load(segment) for segment in range(2)] == [(0, 0), (0, 0)]
+    before_ns = time.monotonic_ns()
+    for number in range(4):
+        stage.doors.submit(stage.batch(16, f"s{number}"), 0)
+    stage.start(0)
+    wait_until(lambda: stage.doors.queue_depth == 0, "the queue to be worked off")
+    busy_ns = stage.doors.load(0)[1]
+    assert 0 < busy_ns < time.monotonic_ns() - before_ns
+    # Nobody is at work any more, so it stands still; and the other segment never began.
+    assert stage.doors.load(0) == (0, busy_ns) and stage.doors.load(1) == (0, 0)

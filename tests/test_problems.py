@@ -58,3 +58,11 @@ def test_problem_is_rendered(kind: Kind) -> None:
         "detail": "A detail.",
         "errors": errors,
     }
+
+
+def test_problem_has_members_of_its_own() -> None:
+    problem = Problem(problems.QUOTA_EXCEEDED, "A detail.", extra={"violated-policies": ["client"]})
+    body = json.loads(answer_problem(problem).body or b"")
+    assert body["violated-policies"] == ["client"]
+    assert body["detail"] == "A detail."
+    assert "errors" not in body

@@ -151,7 +151,8 @@ def test_every_problem_of_the_server_is_judged_as_it_promises() -> None:
         verdict = judge_answer(kind.http_status, encode_problem(kind, ""))
         leaves_it_open = kind in (problems.OUTCOME_UNKNOWN, problems.INTERNAL_ERROR)
         assert verdict.may_be_executed == leaves_it_open, kind
-        assert verdict.is_retryable == (kind.http_status == 503 or kind.name == "outcome-unknown")
+        is_busy = kind.http_status in (429, 503)
+        assert verdict.is_retryable == (is_busy or kind.name == "outcome-unknown")
 
 
 # -- Retry-After ----------------------------------------------------------------------------------

@@ -271,6 +271,10 @@ def test_metrics_count(client: httpx.Client, name: str) -> None:
         assert after[counter] == before[counter] + more
     assert after["journal_groups_total"] > before["journal_groups_total"]
     assert after["active_workers"] == 2 and after["keys_max"] > after["keys"]
+    for segment in after["segments"]:
+        assert (segment["queue_depth"], segment["active_workers"]) == (0, 1)
+        assert segment["busy_seconds_total"] >= 0
+    assert len(after["segments"]) == 2
 
 
 def test_head(client: httpx.Client, name: str) -> None:

@@ -43,6 +43,7 @@ def test_settings_are_frozen() -> None:
         ("port", "8.0"),
         ("port", "٨"),
         ("segments", "0"),
+        ("workers_min", "0"),
         ("workers_max", "0"),
         ("queue_size", "0"),
         ("batch_max", "16385"),
@@ -67,6 +68,7 @@ def test_bad_value_is_named_in_one_line(name: str, text: str) -> None:
     ("name", "values"),
     [
         ("batch_max", {"batch_max": 100, "queue_size": 10}),
+        ("workers_min", {"workers_min": 3, "workers_max": 2}),
         ("demo_accounts", {"demo_accounts": 10, "accounts_max": 10}),
         ("demo_funds", {"demo_accounts": 2, "demo_funds": 2**62}),
         ("port", {"port": True}),

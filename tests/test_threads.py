@@ -32,7 +32,7 @@ Batch = npt.NDArray[np.void]
 def crowded(request: pytest.FixtureRequest, directory: Path) -> Iterator[ledgercore.Engine]:
     """Few accounts with little money, two segments with two workers each."""
     path = directory if request.param == "sync" else None
-    options = {"segments": 2, "workers_max": 2}
+    options = {"segments": 2, "workers_min": 2, "workers_max": 2}
     with open_small(path, durability=request.param, **options) as ledger:
         open_funded(ledger, ACCOUNTS, FUNDS)
         yield ledger

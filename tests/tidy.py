@@ -227,7 +227,7 @@ def leaves_nothing_behind(source: Source) -> Iterator[str]:
     if source.layer in MAY_IMPORT and prints and source.path not in PRINTERS:
         yield "prints"
     slept = "time.sleep" in source.calls or ("time", ("sleep",)) in source.imports
-    if source.layer == "tests" and slept and source.path != "tests/support.py":
+    if source.layer == "tests" and slept and source.path != "tests/waiting.py":
         yield "sleeps"
 
 
@@ -316,3 +316,5 @@ def stated_names(node: ast.stmt) -> Iterator[str]:
         yield node.name
     elif isinstance(node, ast.AnnAssign):
         yield ast.unparse(node.target)
+    elif isinstance(node, ast.Assign):  # a member of an enumeration
+        yield from map(ast.unparse, node.targets)

@@ -1,0 +1,100 @@
+"""What a sample of the server was spent on, told from its stack.
+
+This module owns the classes and the rules. The system's time belongs to the call that asked for it,
+which is on the stack; code belongs to the file that it is compiled into. perf follows frame
+pointers, which libpython and libc do not keep, so of a stack outside of the system only the inner
+end is sure: what runs in libc counts for whoever is seen to have called it, and else as the rest.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from enum import Enum
+
+from .perf import Frame, Sample
+
+
+class Kind(Enum):
+    """What time goes into. The value is what a table calls it."""
+
+    SOCKET_WRITE = "sockets: write"
+    SOCKET_READ = "sockets: read"
+    POLL = "poll"
+    SYNC = "journal: write and sync"
+    HAND_OVER = "thread hand-over"
+    ENGINE = "engine"
+    SERVICE = "parser, rows and answers"
+    PYTHON = "Python and its loop"
+    OTHER = "other"
+
+
+KERNEL = "[kernel"
+SYSTEM_RULES = (
+    (Kind.SYNC, re.compile(r"__x64_sys_(fdatasync|fsync|pwrite64|pwritev2?|fallocate)")),
+    # An eventfd and a socket are written by the same system call, so the longer way comes first.
+    (Kind.HAND_OVER, re.compile(r"eventfd_\w+|(__x64_sys_|do_)futex\w*|__x64_sys_sched_yield")),
+    (Kind.POLL, re.compile(r"(__x64_sys|do)_epoll_\w+")),
+    (Kind.SOCKET_WRITE, re.compile(r"ksys_write|sock_write_iter|__x64_sys_(writev?|send\w+)")),
+    (Kind.SOCKET_READ, re.compile(r"ksys_read|sock_read_iter|__x64_sys_(readv?|recv\w+)")),
+    # None of the above, but the processor was given to another thread: one was woken.
+    (Kind.HAND_OVER, re.compile(r"schedule|asm_sysvec_reschedule_ipi")),
+)
+"""The first that matches any function of the system on the stack."""
+
+WRAPPER_RULES = (
+    (Kind.SYNC, re.compile(r"(fdatasync|pwrite64|pwrite)")),
+    (Kind.HAND_OVER, re.compile(r"pthread_(mutex|cond)_\w+|lll_\w+|futex\w*")),
+    (Kind.POLL, re.compile(r"epoll_p?wait")),
+    (Kind.SOCKET_WRITE, re.compile(r"write")),
+    (Kind.SOCKET_READ, re.compile(r"read")),
+)
+"""Functions of libc that go into the system, without the ornaments of their names."""
+ORNAMENTS = re.compile(r"^(__GI_)?_*(libc_)?|@.*$")
+
+FILE_RULES = (
+    (Kind.ENGINE, re.compile(r"/ledgercore/[^/]*\.so")),
+    (Kind.SERVICE, re.compile(r"/service/[^/]*\.so")),
+    (Kind.PYTHON, re.compile(r"/(lib)?python[\d.]*(\.so[\d.]*)?$|/uvloop/|/lib-dynload/")),
+    (Kind.PYTHON, re.compile(r"/site-packages/.*\.so")),
+)
+
+
+def class_sample(frames: tuple[Frame, ...]) -> Kind:
+    """Return what a sample was spent on, from its frames, the inner one first."""
+    inner = [frame.symbol for frame in frames if frame.file.startswith(KERNEL)]
+    for kind, rule in SYSTEM_RULES:
+        if any(rule.fullmatch(symbol) for symbol in inner):
+            return kind
+    # The way into the system and out of it has no name of a call, but the caller's has.
+    for frame in frames[len(inner) :]:
+        found = _class_code(frame)
+        if found is not None:
+            return found
+        if "libc" not in frame.file:
+            break
+    return Kind.OTHER
+
+
+def _class_code(frame: Frame) -> Kind | None:
+    """Return what a function outside of the system belongs to, None if that is its caller."""
+    for kind, rule in FILE_RULES:
+        if rule.search(frame.file):
+            return kind
+    name = ORNAMENTS.sub("", frame.symbol)
+    for kind, rule in WRAPPER_RULES:
+        if rule.fullmatch(name):
+            return kind
+    return None
+
+
+def count_kinds(samples: Iterable[Sample]) -> Counter[Kind]:
+    """Return how many samples each kind has."""
+    return Counter(class_sample(sample.frames) for sample in samples)
+
+
+def name_threads(samples: Iterable[Sample]) -> dict[int, str]:
+    """Return what each thread mostly does, by its number."""
+    counts: dict[int, Counter[Kind]] = {}
+    for sample in samples:
+        counts.setdefault(sample.thread, Counter())[class_sample(sample.frames)] += 1
+    return {thread: count.most_common(1)[0][0].value for thread, count in counts.items()}

@@ -1,0 +1,123 @@
+"""Where the time of the durable server goes while it is under load.
+
+This module owns the load that is profiled, and turns shares of samples into microseconds a request.
+How each thread's time divides is always told, from the system's own counts; what it went into is
+told by perf, where perf is there and may.
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ..machine import CpuTimes, read_process_cpu, read_thread_times
+from .classes import Kind, count_kinds, name_threads
+from .loads import Generator, Load, LoadFailed
+from .perf import PerfRefused, Sample, record
+from .subjects import Setting, Subject
+
+POLL_INTERVAL_S = 0.02
+WORKING_S = 0.1
+"""A server that has had so much of a processor is under load."""
+WAIT_MAX_S = 60.0
+SETTLING_S = 1.5
+"""How much longer the load lasts than the look at it, before and after together."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRow:
+    """What a thread had of a processor, in microseconds of each request."""
+
+    name: str
+    user_us: float
+    system_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """What one kind of work had of the processor: of all samples, and of each request."""
+
+    name: str
+    share: float
+    cpu_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One load, and where the server's time went. `kinds` is empty where there are no samples."""
+
+    connections: int
+    rate: float
+    cpu_us: float
+    threads: list[ThreadRow]
+    kinds: list[KindRow]
+    samples: int
+    note: str
+
+
+def take_profile(
+    subject: Subject,
+    generator: Generator,
+    setting: Setting,
+    connections: int,
+    seconds: float,
+    *,
+    is_sampled: bool,
+) -> Profile:
+    """Load a server, and look at it meanwhile. Raises LoadFailed."""
+    samples: list[Sample] = []
+    note = "" if is_sampled else "No profile was asked for."
+    before = read_thread_times(subject.pid)
+    cpu_before_s = read_process_cpu(subject.pid)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(generator, subject.url, connections, seconds + SETTLING_S)
+        _await_work(subject.pid, cpu_before_s, future)
+        if is_sampled:
+            try:
+                samples = record(setting.load_core, subject.pid, seconds, setting.scratch)
+            except PerfRefused as refusal:
+                note = str(refusal)
+        load = future.result()
+    after = read_thread_times(subject.pid)
+    return sum_up(connections, load, before, after, samples, note, main_thread=subject.pid)
+
+
+def _await_work(pid: int, cpu_before_s: float, future: "Future[Load]") -> None:
+    """Return once the server is under load, or the load has failed before it began."""
+    end = time.monotonic() + WAIT_MAX_S
+    while read_process_cpu(pid) < cpu_before_s + WORKING_S and not future.done():
+        if time.monotonic() > end:
+            raise LoadFailed("the generator has put no load on the server")
+        time.sleep(POLL_INTERVAL_S)
+
+
+def sum_up(
+    connections: int,
+    load: Load,
+    before: dict[int, CpuTimes],
+    after: dict[int, CpuTimes],
+    samples: Sequence[Sample],
+    note: str,
+    *,
+    main_thread: int,
+) -> Profile:
+    """Return the profile that a load, the threads' times around it, and samples of it make."""
+    works = name_threads(samples)
+    threads = []
+    nothing = CpuTimes(0.0, 0.0)
+    for number, times in sorted(after.items()):
+        past = before.get(number, nothing)
+        user_us = (times.user_s - past.user_s) / load.requests * 1e6
+        system_us = (times.system_s - past.system_s) / load.requests * 1e6
+        if user_us or system_us:
+            name = "event loop" if number == main_thread else f"thread {number - main_thread}"
+            mostly = f", mostly {works[number]}" if number in works else ""
+            threads.append(ThreadRow(f"{name}{mostly}", user_us, system_us))
+    cpu_us = sum(row.user_us + row.system_us for row in threads)
+    counts = count_kinds(samples)
+    kinds = [
+        KindRow(kind.value, counts[kind] / len(samples), counts[kind] / len(samples) * cpu_us)
+        for kind in Kind
+        if samples
+    ]
+    return Profile(connections, load.rate, cpu_us, threads, kinds, len(samples), note)
