@@ -77,10 +77,10 @@ def check_signature(request: AnyRequest, body: bytes) -> None:
 
 def read_token(request: AnyRequest) -> str | None:
     """Return the token of a request, None if it brings none. Raises the problem `unauthorized`."""
-    tokens: list[str] = list(request.headers.getall("x-api-key", ()))
+    tokens = [text.strip(" \t") for text in request.headers.getall("x-api-key", ())]
     for text in request.headers.getall("authorization", ()):
         scheme, _, token = text.partition(" ")
-        tokens.append(token.strip(" ") if scheme.lower() == "bearer" else "")
+        tokens.append(token.strip(" \t") if scheme.lower() == "bearer" else "")
     if not tokens:
         return None
     if len(tokens) > 1:

@@ -47,6 +47,11 @@ static void read_requests(const char *at, const char *end)
             return;
         if (length > end - at || request.transfer.key.length == 0)
             abort();
+        if (request.token.length > LC_TOKEN_BYTES_MAX || request.timeout_ms > 99999999
+            || !(request.headers & LC_HEADER_TOKEN) != (request.token.length == 0)
+            || !(request.headers & LC_HEADER_TIMEOUT) != (request.timeout_ms == 0))
+            abort();
+        read_text(request.token);
         read_transfer(&request.transfer);
         at += length;
     }

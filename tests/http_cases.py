@@ -270,3 +270,55 @@ expect("type-other", post(b"Content-Type: text/plain"), 415, closes=False)
 take("type-json", post(_JSON))
 take("type-charset", post(_JSON + b"; charset=utf-8"))
 take("plain", post())
+
+# -- who sends, and how long it waits --------------------------------------------------------------
+
+# These servers have no keys, so a token is not looked at; but two of them are never one.
+for _name, _lines in {
+    "token-bearer": (b"Authorization: Bearer abc",),
+    "token-bearer-case": (b"aUTHORIZATION: bEARER abc",),
+    "token-header": (b"X-API-Key: abc",),
+    "token-header-case": (b"x-api-key: abc",),
+    "token-no-space": (b"X-API-Key:abc",),
+    "token-spaces-before": (b"X-API-Key:   abc",),
+    "token-tab-before": (b"X-API-Key:\tabc",),
+    "token-space-after": (b"X-API-Key: abc \t",),
+    "token-spaces-within": (b"Authorization: Bearer   abc",),
+    "token-tab-within": (b"Authorization: Bearer\tabc",),
+    "token-other-scheme": (b"Authorization: Basic YTpi",),
+    "token-no-scheme": (b"Authorization: abc",),
+    "token-quoted": (b'Authorization: Bearer "abc"',),
+    "token-empty": (b"X-API-Key:",),
+    "token-long": (b"X-API-Key: " + b"k" * 255,),
+    "token-longer": (b"X-API-Key: " + b"k" * 256,),
+    "timeout": (b"X-Request-Timeout-Ms: 60000",),
+    "timeout-case": (b"x-request-timeout-ms: 60000",),
+    "timeout-no-space": (b"X-Request-Timeout-Ms:60000",),
+    "timeout-spaces": (b"X-Request-Timeout-Ms:  60000 \t",),
+    "timeout-tab": (b"X-Request-Timeout-Ms:\t60000",),
+    "timeout-zeros": (b"X-Request-Timeout-Ms: 00060000",),
+    "timeout-longest": (b"X-Request-Timeout-Ms: 99999999",),
+    "token-and-timeout": (b"X-API-Key: abc", b"X-Request-Timeout-Ms: 60000"),
+}.items():
+    take(_name, post(*_lines))
+for _name, _lines in {
+    "token-twice": (b"X-API-Key: abc", b"X-API-Key: abc"),
+    "token-twice-bearer": (b"Authorization: Bearer a", b"Authorization: Bearer b"),
+    "token-both": (b"X-API-Key: abc", b"Authorization: Bearer abc"),
+}.items():
+    expect(_name, post(*_lines), 401, closes=False)
+for _name, _lines in {
+    "timeout-zero": (b"X-Request-Timeout-Ms: 0",),
+    "timeout-minus": (b"X-Request-Timeout-Ms: -1",),
+    "timeout-plus": (b"X-Request-Timeout-Ms: +1",),
+    "timeout-exponent": (b"X-Request-Timeout-Ms: 1e3",),
+    "timeout-empty": (b"X-Request-Timeout-Ms:",),
+    "timeout-space-within": (b"X-Request-Timeout-Ms: 60 000",),
+    "timeout-too-long": (b"X-Request-Timeout-Ms: 100000000",),
+    "timeout-twice": (b"X-Request-Timeout-Ms: 9999", b"X-Request-Timeout-Ms: 9999"),
+}.items():
+    expect(_name, post(*_lines), 400, closes=False)
+refuse("token-folded", post(b"Authorization: Bearer\r\n abc"))
+refuse("timeout-unicode-digits", post(b"X-Request-Timeout-Ms: " + "６".encode()))
+refuse("token-not-ascii", post(b"X-API-Key: " + "ü".encode()))
+refuse("token-control", post(b"X-API-Key: a\x01bc"))

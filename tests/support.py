@@ -76,13 +76,13 @@ class Server:
         # A server that has recovered tells that first, in a line of its own.
         wait_until(
             lambda: (
-                ("http://" in self.stdout and self.stdout.endswith("\n"))
+                ("://" in self.stdout and self.stdout.endswith("\n"))
                 or self.process.poll() is not None
             ),
             "the server to be ready",
         )
         assert self.process.poll() is None, self.stderr
-        return next(word for word in self.stdout.split() if word.startswith("http://"))
+        return next(word for word in self.stdout.split() if "://" in word)
 
     def limit_files(self, file_bytes_max: int) -> None:
         """Let every further write beyond this size of a file fail, as on a disk that is full."""
@@ -165,5 +165,5 @@ def check_problem(response: httpx.Response, http_status: int, name: str) -> Any:
     body = response.json()
     assert body["type"] == f"urn:ledgercore:problem:{name}"
     assert body["status"] == http_status
-    assert ("retry-after" in response.headers) == (http_status == 503)
+    assert ("retry-after" in response.headers) == (http_status in (429, 503))
     return body

@@ -9,9 +9,13 @@ import pytest
 
 from ledgercore import EngineClosed, EngineFailed, QueueFull
 from service import problems
+from service.admission import Client
 from service.batcher import Batcher
+from service.limits import Limiter
 from service.problems import Problem
 from service.requests import TransferRequest
+
+CLIENT = Client("", None, Limiter().find_client(""))
 
 
 class ScriptedSubmission:
@@ -19,6 +23,7 @@ class ScriptedSubmission:
 
     def __init__(self, rows_max: int) -> None:
         self.rows: list[tuple[Any, ...]] = []
+        self.deadlines: list[tuple[int, int | None]] = []
         self.failed = False
         self._rows_max = rows_max
 
@@ -32,6 +37,11 @@ class ScriptedSubmission:
     def add(self, *row: Any) -> int:
         self.rows.append(row)
         return len(self.rows) - 1
+
+    def limit_time(self, deadline_ns: int, index: int | None = None) -> None:
+        self.deadlines.append((deadline_ns, index))
+
+    segment_hash = 0
 
 
 class ScriptedEngine:
@@ -85,6 +95,34 @@ class ScriptedEngine:
         os.close(self._eventfd)
 
 
+class ScriptedAdmission:
+    """An admission that remembers whose money it was to give back, and of which rows."""
+
+    def __init__(self) -> None:
+        self.settled: list[tuple[Any, Any, int | None]] = []
+        self.given_back: list[tuple[Any, Any, int | None]] = []
+
+    def settle(
+        self, client: Client, submission: Any, charged_ns: int = 0, index: int | None = None
+    ) -> None:
+        self.settled.append((client, submission, index))
+
+    def give_back_money(
+        self, client: Client, submission: Any, charged_ns: int = 0, index: int | None = None
+    ) -> None:
+        self.given_back.append((client, submission, index))
+
+
+@pytest.fixture(autouse=True)
+def without_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing native be given a scripted submission: futures alone wait in these tests."""
+
+    def give_back(submission: ScriptedSubmission, waiters: list[Any]) -> None:
+        assert all(isinstance(waiter, asyncio.Future) for waiter in waiters)
+
+    monkeypatch.setattr("service.batcher.give_back", give_back)
+
+
 @pytest.fixture
 def engine() -> Iterator[ScriptedEngine]:
     engine = ScriptedEngine()
@@ -98,9 +136,17 @@ def failures() -> list[str]:
 
 
 @pytest.fixture
-async def batcher(engine: ScriptedEngine, failures: list[str]) -> Any:
+def admission() -> ScriptedAdmission:
+    return ScriptedAdmission()
+
+
+@pytest.fixture
+async def batcher(
+    engine: ScriptedEngine, admission: ScriptedAdmission, failures: list[str]
+) -> Any:
     batcher = Batcher(
         engine,  # type: ignore[arg-type]
+        admission,  # type: ignore[arg-type]
         asyncio.get_running_loop(),
         lambda: failures.append("failed"),
     )
@@ -125,7 +171,7 @@ async def start(*requests: Any) -> list[asyncio.Task[Any]]:
 
 
 async def test_one_turn_is_one_batch(batcher: Batcher, engine: ScriptedEngine) -> None:
-    tasks = await start(*(batcher.transfer(request_of(number)) for number in range(3)))
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(3)))
     ((segment, submission),) = engine.taken
     assert segment == 0
     assert [row[1] for row in submission.rows] == ["k-0", "k-1", "k-2"]
@@ -139,7 +185,7 @@ async def test_nothing_is_answered_before_it_is_complete(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
     first, second = await start(
-        batcher.transfer(request_of(1, "a")), batcher.transfer(request_of(2, "ab"))
+        batcher.transfer(CLIENT, request_of(1, "a")), batcher.transfer(CLIENT, request_of(2, "ab"))
     )
     taken = dict(engine.taken)
     engine.complete(taken[0])
@@ -151,7 +197,7 @@ async def test_nothing_is_answered_before_it_is_complete(
 
 async def test_each_segment_has_its_batch(batcher: Batcher, engine: ScriptedEngine) -> None:
     sources = ["a", "ab", "abc", "abcd"]
-    tasks = await start(*(batcher.transfer(request_of(0, source)) for source in sources))
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(0, source)) for source in sources))
     assert sorted((segment, len(submission)) for segment, submission in engine.taken) == [
         (0, 2),
         (1, 2),
@@ -162,7 +208,7 @@ async def test_each_segment_has_its_batch(batcher: Batcher, engine: ScriptedEngi
 
 
 async def test_full_batch_leaves_at_once(batcher: Batcher, engine: ScriptedEngine) -> None:
-    tasks = await start(*(batcher.transfer(request_of(number)) for number in range(10)))
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(10)))
     assert [len(submission) for _, submission in engine.taken] == [4, 4, 2]
     for _, submission in engine.taken:
         engine.complete(submission)
@@ -172,7 +218,7 @@ async def test_full_batch_leaves_at_once(batcher: Batcher, engine: ScriptedEngin
 async def test_client_that_hangs_up_changes_nothing(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
-    leaving, staying = await start(*(batcher.transfer(request_of(number)) for number in range(2)))
+    leaving, staying = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(2)))
     leaving.cancel()
     await turn()
     ((_, submission),) = engine.taken
@@ -185,7 +231,7 @@ async def test_client_that_hangs_up_changes_nothing(
 async def test_client_that_hangs_up_before_the_flush(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
-    task = asyncio.ensure_future(batcher.transfer(request_of(1)))
+    task = asyncio.ensure_future(batcher.transfer(CLIENT, request_of(1)))
     await asyncio.sleep(0)
     task.cancel()
     await turn()
@@ -200,7 +246,7 @@ async def test_refused_submission_refuses_its_requests(
     batcher: Batcher, engine: ScriptedEngine, failures: list[str], error: Exception
 ) -> None:
     engine.error = error
-    tasks = await start(*(batcher.transfer(request_of(number)) for number in range(3)))
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(3)))
     raised = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(exception) for exception in raised] == [type(error)] * 3
     assert failures == []
@@ -209,11 +255,11 @@ async def test_refused_submission_refuses_its_requests(
 
 async def test_queue_that_was_full_takes_the_next(batcher: Batcher, engine: ScriptedEngine) -> None:
     engine.error = QueueFull("full")
-    (task,) = await start(batcher.transfer(request_of(1)))
+    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
     with pytest.raises(QueueFull):
         await task
     engine.error = None
-    (task,) = await start(batcher.transfer(request_of(1)))
+    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
     engine.complete(engine.taken[0][1])
     await task
 
@@ -222,7 +268,7 @@ async def test_failed_engine_takes_nothing(
     batcher: Batcher, engine: ScriptedEngine, failures: list[str]
 ) -> None:
     engine.error = EngineFailed("no space")
-    (task,) = await start(batcher.transfer(request_of(1)))
+    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
     with pytest.raises(EngineFailed):
         await task
     assert failures == ["failed"]
@@ -242,7 +288,7 @@ async def test_failure_of_an_idle_engine_is_told(
 async def test_failed_submission_has_unknown_outcomes(
     batcher: Batcher, engine: ScriptedEngine, failures: list[str]
 ) -> None:
-    (task,) = await start(batcher.transfer(request_of(1)))
+    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
     engine.complete(engine.taken[0][1], failed=True)
     with pytest.raises(Problem) as caught:
         await task
@@ -287,14 +333,14 @@ async def test_refused_barrier(batcher: Batcher, engine: ScriptedEngine, lsn: in
 async def test_what_waits_for_a_worker_is_told(batcher: Batcher, engine: ScriptedEngine) -> None:
     calls: list[int] = []
     batcher.on_queued = lambda: calls.append(len(engine.taken))
-    tasks = await start(batcher.transfer(request_of(1)))
+    tasks = await start(batcher.transfer(CLIENT, request_of(1)))
     assert len(engine.taken) == 1 and calls == []
     engine.is_queueing = True
-    tasks += await start(batcher.transfer(request_of(2)))
+    tasks += await start(batcher.transfer(CLIENT, request_of(2)))
     assert calls == [2]
     large: Any = ScriptedSubmission(8)
     large.segment_hash = 3
-    tasks += await start(batcher.apply(large))
+    tasks += await start(batcher.apply(CLIENT, large))
     assert calls == [2, 3] and engine.taken[2] == (1, large)
     for _, submission in engine.taken:
         engine.complete(submission)
@@ -302,7 +348,7 @@ async def test_what_waits_for_a_worker_is_told(batcher: Batcher, engine: Scripte
 
 
 async def test_drain_flushes_and_waits(batcher: Batcher, engine: ScriptedEngine) -> None:
-    request = asyncio.ensure_future(batcher.transfer(request_of(1)))
+    request = asyncio.ensure_future(batcher.transfer(CLIENT, request_of(1)))
     await asyncio.sleep(0)
     drain = asyncio.ensure_future(batcher.drain())
     await turn()
@@ -310,3 +356,90 @@ async def test_drain_flushes_and_waits(batcher: Batcher, engine: ScriptedEngine)
     engine.complete(engine.taken[0][1])
     await drain
     assert request.done()
+
+
+# -- money and deadlines ---------------------------------------------------------------------------
+
+
+async def test_what_has_completed_is_settled_for_its_client(
+    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
+) -> None:
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(2)))
+    ((_, submission),) = engine.taken
+    assert admission.settled == []
+    engine.complete(submission)
+    await asyncio.gather(*tasks)
+    assert admission.settled == [(CLIENT, submission, 0), (CLIENT, submission, 1)]
+    assert admission.given_back == []
+
+
+@pytest.mark.parametrize("error", [QueueFull("full"), EngineClosed("closed"), EngineFailed("gone")])
+async def test_what_was_not_taken_is_given_back_once(
+    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission, error: Exception
+) -> None:
+    engine.error = error
+    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(3)))
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [(client, index) for client, _, index in admission.given_back] == [
+        (CLIENT, 0),
+        (CLIENT, 1),
+        (CLIENT, 2),
+    ]
+    assert admission.settled == []
+
+
+async def test_an_unknown_outcome_keeps_the_money(
+    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
+) -> None:
+    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
+    engine.complete(engine.taken[0][1], failed=True)
+    with pytest.raises(Problem):
+        await task
+    assert admission.settled == admission.given_back == []
+
+
+async def test_a_client_that_hangs_up_is_settled_all_the_same(
+    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
+) -> None:
+    leaving, staying = await start(
+        *(batcher.transfer(CLIENT, request_of(number)) for number in range(2))
+    )
+    leaving.cancel()
+    await turn()
+    ((_, submission),) = engine.taken
+    engine.complete(submission)
+    await staying
+    assert sorted(index for _, _, index in admission.settled if index is not None) == [0, 1]
+
+
+async def test_a_bulk_that_hangs_up_is_settled_all_the_same(
+    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
+) -> None:
+    submission = engine.new_submission()
+    (task,) = await start(batcher.apply(CLIENT, submission))  # type: ignore[arg-type]
+    task.cancel()
+    await turn()
+    engine.complete(submission)
+    await batcher.drain()
+    assert admission.settled == [(CLIENT, submission, None)]
+
+
+async def test_deadlines_are_those_of_their_rows(batcher: Batcher, engine: ScriptedEngine) -> None:
+    tasks = await start(
+        batcher.transfer(CLIENT, request_of(0)),
+        batcher.transfer(CLIENT, request_of(1), deadline_ns=7),
+    )
+    ((_, submission),) = engine.taken
+    assert submission.deadlines == [(7, 1)]
+    engine.complete(submission)
+    await asyncio.gather(*tasks)
+
+
+async def test_a_deadline_of_a_bulk_is_that_of_all(
+    batcher: Batcher, engine: ScriptedEngine
+) -> None:
+    submission = engine.new_submission()
+    (task,) = await start(batcher.apply(CLIENT, submission, deadline_ns=7))  # type: ignore[arg-type]
+    assert submission.deadlines == [(7, None)]
+    engine.complete(submission)
+    await task

@@ -261,7 +261,7 @@ def test_what_would_be_read_out_of_line_is_refused() -> None:
 def agree(ledger: ledgercore.Engine, body: bytes) -> bool:
     """Whether a body is taken; then pyarrow takes it too, and reads the same."""
     try:
-        submission = arrow.fill_submission(ledger, body)
+        submission = arrow.fill_submission(ledger, body, "")
     except Problem:
         return False
     # In the C interface the name of a column ends at its first NUL, and pyarrow reads on.

@@ -30,6 +30,14 @@ from tests.support import run_command
         ("--host", "0.0.0.0"),
         ("--host", "192.0.2.1"),
         ("--host", "example.com"),
+        ("--host", "::"),
+        ("--client-rate", "-1"),
+        ("--client-quota", "1.5"),
+        ("--quota-window-s", "0"),
+        ("--global-rate", "many"),
+        ("--request-deadline-ms", "-1"),
+        ("--connections-max", "0"),
+        ("--tls-cert", "cert.pem"),
     ],
 )
 def test_bad_value_stops_the_start(flag: str, value: str) -> None:
@@ -75,6 +83,10 @@ def test_help_names_every_setting_and_its_variable() -> None:
         ["admin", "accounts", "show"],
         ["admin", "accounts", "open"],
         ["admin", "accounts", "change"],
+        ["admin", "keys"],
+        ["admin", "keys", "create"],
+        ["admin", "keys", "list"],
+        ["admin", "keys", "revoke"],
     ],
     ids=" ".join,
 )
@@ -87,5 +99,5 @@ def test_help(arguments: list[str]) -> None:
 
 def test_every_command_says_what_it_does() -> None:
     listing = CliRunner().invoke(main, ["admin", "--help"]).stdout
-    for name in ("verify", "inspect", "repair", "compact", "accounts"):
+    for name in ("verify", "inspect", "repair", "compact", "accounts", "keys"):
         assert re.search(rf"^  {name} +\w", listing, re.MULTILINE)

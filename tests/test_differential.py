@@ -47,6 +47,9 @@ PLAIN = [
     b"User-Agent: a (b; c) d/1.0",
     b"Accept: */*",
     b"Accept-Encoding: gzip, deflate",
+    b"Authorization: Bearer abc",
+    b"X-API-Key: abc",
+    b"X-Request-Timeout-Ms: 99999999",
 ]
 HEADERS = [
     *PLAIN,
@@ -59,6 +62,12 @@ HEADERS = [
     b"X-Other: a",
     b"Origin : a",
     b"Pragma: a\r\n b",
+    b"Authorization: Basic abc",
+    b"authorization:  bearer abc",
+    b"X-API-Key:",
+    b"x-api-key: a b",
+    b"X-Request-Timeout-Ms: 0",
+    b"X-Request-Timeout-Ms:\t60000 ",
     b"Transfer-Encoding: chunked",
     b"Idempotency-Key: other",
     b"Host: y",

@@ -30,6 +30,8 @@ def make_corpus() -> list[bytes]:
     more = b"Idempotency-Key: k-1\r\nContent-Type: application/json\r\nConnection: keep-alive\r\n"
     keyed = json.dumps([item | {"idempotency_key": "k-1"}] * 2, indent=1).encode()
     plain = json.dumps([item | {"idempotency_key": "!~"}], ensure_ascii=False).encode()
+    who = b"Authorization: Bearer lck_0123abcd_" + b"k" * 43 + b"\r\nX-Request-Timeout-Ms: 250\r\n"
+    other = b"x-api-key: " + b"k" * 255 + b"\r\nX-Request-Timeout-Ms: 99999999\r\n"
     ignored = b"Accept: */*\r\nUser-Agent: test\r\n\r\n"
     # The second message is a batch; its body is only more to change.
     metadata = write_table(make_table([("k", "a", "b", 1)])).split(b"\xff" * 4)[2][4:]
@@ -39,6 +41,7 @@ def make_corpus() -> list[bytes]:
     return [
         REQUESTS + head + more + b"\r\n" + one,
         REQUESTS + 2 * (head + more + ignored + one),
+        REQUESTS + head + more + who + b"\r\n" + one + head + more + other + b"\r\n" + one,
         ARRAY + keyed,
         ARRAY + b" \r\n" + plain + b"\t",
         FRAME + write_table(make_table(rows)),

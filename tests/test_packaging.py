@@ -88,6 +88,7 @@ def test_the_wheel_serves(distributions: Path, tmp_path: Path) -> None:
     ) as server:
         try:
             assert server.stdout is not None
+            assert "no API keys" in server.stdout.readline()
             ready = server.stdout.readline()
             url = next(word for word in ready.split() if word.startswith("http://"))
             moved = httpx.post(

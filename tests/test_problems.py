@@ -34,6 +34,7 @@ def test_rejections() -> None:
         Status.AMOUNT_INVALID: 400,
         Status.KEY_REUSED: 422,
         Status.KEYS_FULL: 503,
+        Status.DEADLINE_PASSED: 504,
     }
     assert rejected[Status.KEY_REUSED].name == "idempotency-key-reused"
 

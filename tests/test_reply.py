@@ -27,7 +27,8 @@ def headers_of(response: Any) -> dict[str, str]:
 
 def test_every_status_has_its_request() -> None:
     # A zero key and an amount of none cannot be asked for over HTTP; a full table is its own test.
-    apart = {Status.KEY_MISSING, Status.AMOUNT_INVALID, Status.KEYS_FULL}
+    # What is late has a test of its own as well: it is late whatever it asks for.
+    apart = {Status.KEY_MISSING, Status.AMOUNT_INVALID, Status.KEYS_FULL, Status.DEADLINE_PASSED}
     assert ASKED.keys() | apart == set(Status)
 
 
@@ -110,6 +111,23 @@ def test_what_is_not_stored_is_a_problem(ledger: ledgercore.Engine) -> None:
         b"HTTP/1.1 422 Unprocessable Entity\r\ncontent-type: application/problem+json\r\n"
         b"content-length: "
     )
+
+
+def test_what_is_late_says_that_it_was_not_executed(ledger: ledgercore.Engine) -> None:
+    submission = ledger.new_submission()
+    submission.add("", "k", "world", "alice", 250)
+    submission.limit_time(1)
+    ledger.submit(submission)
+    wait_readable(ledger)
+    assert ledger.completed() == [submission]
+    body = json.loads(encode_body(submission, 0))
+    assert (body["status"], body["type"]) == (504, "urn:ledgercore:problem:deadline-passed")
+    assert body["executed"] is False
+    assert body.keys() == {"type", "title", "status", "detail", "executed"}
+    assert encode_reply(submission, 0).startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+    assert headers_of(answer_transfer(submission, 0)) == {
+        "content-type": "application/problem+json"
+    }
 
 
 def test_a_full_table_asks_to_come_again() -> None:

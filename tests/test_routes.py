@@ -11,9 +11,12 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from sanic.compat import Header
 
 import ledgercore
 from service import routes
+from service.admission import Client
+from service.limits import Limiter
 from tests.support import Server, balance, check_problem, fund, open_accounts, post_transfer
 
 pytest_plugins = ["tests.serving"]
@@ -313,6 +316,10 @@ class HeldBack:
         self.durable = asyncio.Event()
         self.waited_for: list[int | None] = []
         self.batcher = SimpleNamespace(barrier=self._barrier)
+        client = Client("", None, Limiter().find_client(""))
+        self.admission = SimpleNamespace(
+            identify=lambda token, scope: client, take=lambda client, count: 0
+        )
         self.engine = SimpleNamespace(
             peek_account=lambda account_id: account,
             peek_accounts=lambda start, limit: [account],
@@ -331,19 +338,19 @@ class HeldBack:
 @pytest.mark.parametrize(
     ("handler", "arguments", "lsn"),
     [
-        (routes.get_account, ["a"], None),
-        (routes.get_accounts, [], None),
-        (routes.get_transfer, ["7"], 7),
-        (routes.get_key, ["k"], 7),
+        (routes.get_account, {"account_id": "a"}, None),
+        (routes.get_accounts, {}, None),
+        (routes.get_transfer, {"transfer_id": "7"}, 7),
+        (routes.get_key, {"key": "k"}, 7),
     ],
 )
 async def test_nothing_is_told_before_it_is_durable(
-    handler: Any, arguments: list[str], lsn: int | None
+    handler: Any, arguments: dict[str, str], lsn: int | None
 ) -> None:
     lifecycle = HeldBack()
     app = SimpleNamespace(ctx=SimpleNamespace(lifecycle=lifecycle))
-    request = SimpleNamespace(app=app, query_string="")
-    answer = asyncio.ensure_future(handler(request, *arguments))
+    request = SimpleNamespace(app=app, query_string="", headers=Header(), ctx=SimpleNamespace())
+    answer = asyncio.ensure_future(handler(request, **arguments))
     await asyncio.sleep(0)
     assert lifecycle.waited_for == [lsn]
     assert not answer.done()

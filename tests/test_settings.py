@@ -24,6 +24,15 @@ def test_environment() -> None:
 def test_every_setting_can_come_from_the_environment() -> None:
     texts = {environment_name(name): str(getattr(Settings(), name)) for name in Settings.__slots__}
     assert Settings.from_environment(texts) == Settings()
+    # What is empty as it stands counts as not given, so those names are asked once more, filled.
+    named = {name: f"/x/{name}" for name in ("keys_file", "tls_cert", "tls_key")}
+    settings = Settings.from_environment({environment_name(name): text for name, text in named.items()})
+    assert {name: getattr(settings, name) for name in named} == named
+
+
+def test_keys_are_in_the_directory_of_the_ledger_unless_told() -> None:
+    assert str(Settings(data="/x").keys_path) == "/x/api-keys.json"
+    assert str(Settings(data="/x", keys_file="/y/keys").keys_path) == "/y/keys"
 
 
 def test_settings_are_frozen() -> None:
@@ -54,6 +63,19 @@ def test_settings_are_frozen() -> None:
         ("segment_bytes", "1"),
         ("key_ttl_s", "0"),
         ("host", "a\nb"),
+        ("keys_file", "a\nb"),
+        ("client_rate", "-1"),
+        ("client_rate", "0.5"),
+        ("client_rate", "1000000001"),
+        ("client_burst", "1000000001"),
+        ("client_quota", "9223372036854775808"),
+        ("quota_window_s", "0"),
+        ("quota_window_s", "31536001"),
+        ("global_rate", "-1"),
+        ("global_burst", "many"),
+        ("request_deadline_ms", "-1"),
+        ("request_deadline_ms", "100000000"),
+        ("connections_max", "0"),
     ],
 )
 def test_bad_value_is_named_in_one_line(name: str, text: str) -> None:
@@ -73,6 +95,8 @@ def test_bad_value_is_named_in_one_line(name: str, text: str) -> None:
         ("demo_funds", {"demo_accounts": 2, "demo_funds": 2**62}),
         ("port", {"port": True}),
         ("data", {"data": ""}),
+        ("tls_cert", {"tls_cert": "cert.pem"}),
+        ("tls_cert", {"tls_key": "key.pem"}),
     ],
 )
 def test_values_that_do_not_go_together(name: str, values: dict[str, Any]) -> None:

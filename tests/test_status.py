@@ -18,6 +18,7 @@ def test_outcomes_and_rejections_are_told_apart() -> None:
         Status.AMOUNT_INVALID,
         Status.KEY_REUSED,
         Status.KEYS_FULL,
+        Status.DEADLINE_PASSED,
     ]
     # The number of an outcome is part of the journal's format, and never changes its meaning.
     assert [status.value for status in Status if status.is_outcome] == list(range(10))

@@ -1,0 +1,225 @@
+"""Deadlines of transfers: what is late is never applied, and what is not late is not touched."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ledgercore
+from ledgercore import QueueFull, Status, Submission
+from ledgercore.accounts import balances
+from tests.histories import open_funded, open_small, wait_readable
+from tests.support import wait_until
+from tests.test_pipeline import QUEUE_SIZE, Stage
+
+LATE, NONE = 1, 0
+FAR = 1 << 62
+DEADLINES = [NONE, LATE, FAR]
+
+
+@pytest.fixture
+def ledger() -> Iterator[ledgercore.Engine]:
+    with open_small(None, durability="memory") as engine:
+        open_funded(engine, ["a", "b"], 1000)
+        yield engine
+
+
+def complete(ledger: ledgercore.Engine, submission: Submission) -> list[Status]:
+    ledger.submit(submission)
+    wait_readable(ledger)
+    assert ledger.completed() == [submission]
+    return [submission.outcome(row).status for row in range(len(submission))]
+
+
+def fill(ledger: ledgercore.Engine, deadlines: list[int], prefix: str = "k") -> Submission:
+    submission = ledger.new_submission(max(len(deadlines), 1))
+    for row, deadline_ns in enumerate(deadlines):
+        submission.add("", f"{prefix}-{row}", "a", "b", 1)
+        submission.limit_time(deadline_ns, row)
+    return submission
+
+
+# -- one row ---------------------------------------------------------------------------------------
+
+
+def test_what_is_late_leaves_nothing_behind(ledger: ledgercore.Engine) -> None:
+    before = ledger.statistics()
+    submission = fill(ledger, [LATE])
+    assert complete(ledger, submission) == [Status.DEADLINE_PASSED]
+    outcome = submission.outcome(0)
+    assert (outcome.id, outcome.time_ns, outcome.replayed) == (0, 0, False)
+    after = ledger.statistics()
+    assert (after.lsn_applied, after.keys) == (before.lsn_applied, before.keys)
+    assert ledger.peek_account("a").balance == 1000
+    assert ledger.find_key("k-0", "").state == "unseen"
+    # The key is free, for any payload.
+    assert ledger.transfer("a", "b", 7, key="k-0").status is Status.APPLIED
+    assert ledger.audit().ok
+
+
+@pytest.mark.parametrize("deadline_ns", [NONE, FAR])
+def test_what_is_not_late_is_applied(ledger: ledgercore.Engine, deadline_ns: int) -> None:
+    assert complete(ledger, fill(ledger, [deadline_ns])) == [Status.APPLIED]
+
+
+def test_the_clock_is_the_monotonic_one(ledger: ledgercore.Engine) -> None:
+    now_ns = time.monotonic_ns()
+    assert complete(ledger, fill(ledger, [now_ns], "past")) == [Status.DEADLINE_PASSED]
+    soon_ns = time.monotonic_ns() + 3_600_000_000_000
+    assert complete(ledger, fill(ledger, [soon_ns], "soon")) == [Status.APPLIED]
+
+
+def test_a_late_try_of_a_stored_key_changes_nothing(ledger: ledgercore.Engine) -> None:
+    """It is not even looked up: of an earlier try it says nothing."""
+    assert complete(ledger, fill(ledger, [NONE])) == [Status.APPLIED]
+    assert complete(ledger, fill(ledger, [LATE])) == [Status.DEADLINE_PASSED]
+    again = fill(ledger, [FAR])
+    assert complete(ledger, again) == [Status.APPLIED] and again.outcome(0).replayed
+    assert ledger.peek_account("b").balance == 1001
+
+
+def test_a_refusal_that_is_late_is_none(ledger: ledgercore.Engine) -> None:
+    submission = ledger.new_submission()
+    for key, source, amount in (("x", "nobody", 1), ("y", "a", 10**9), ("z", "a", 1)):
+        submission.add("", key, source, "b", amount)
+    submission.limit_time(LATE)
+    assert complete(ledger, submission) == [Status.DEADLINE_PASSED] * 3
+    assert [ledger.find_key(key, "").state for key in "xyz"] == ["unseen"] * 3
+
+
+# -- many rows -------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.sampled_from(DEADLINES), st.integers(0, 5)), max_size=40))
+def test_rows_are_judged_one_by_one(rows: list[tuple[int, int]]) -> None:
+    """Against a model: late rows are as if they had not been there."""
+    with open_small(None, durability="memory", batch_max=8) as ledger:
+        open_funded(ledger, ["a", "b"], 10)
+        before = ledger.statistics().lsn_applied
+        submission = ledger.new_submission(64)
+        for row, (deadline_ns, key) in enumerate(rows):
+            submission.add("", f"k-{key}", "a", "b", key + 1)
+            if deadline_ns != NONE or row % 2:
+                submission.limit_time(deadline_ns, row)
+        left, stored, expected = 10, {}, []
+        for deadline_ns, key in rows:
+            status = Status.DEADLINE_PASSED
+            if deadline_ns != LATE:
+                if key not in stored:
+                    stored[key] = (
+                        Status.APPLIED if left >= key + 1 else Status.INSUFFICIENT_FUNDS
+                    )
+                    left -= key + 1 if stored[key] is Status.APPLIED else 0
+                status = stored[key]
+            expected.append(status)
+        assert complete(ledger, submission) == expected
+        assert ledger.peek_account("a").balance == left
+        assert ledger.statistics().lsn_applied == before + len(stored)
+        for key in range(6):
+            state = ledger.find_key(f"k-{key}", "").state
+            wanted = {Status.APPLIED: "applied", Status.INSUFFICIENT_FUNDS: "refused"}
+            assert state == wanted.get(stored.get(key, Status.KEY_MISSING), "unseen")
+        assert ledger.audit().ok
+
+
+def test_one_time_for_all_so_far(ledger: ledgercore.Engine) -> None:
+    submission = fill(ledger, [FAR, NONE, FAR])
+    submission.limit_time(LATE)
+    # What comes after has none.
+    wide = ledger.new_submission(4)
+    wide.add("", "w-0", "a", "b", 1)
+    wide.limit_time(LATE)
+    wide.add("", "w-1", "a", "b", 1)
+    assert complete(ledger, submission) == [Status.DEADLINE_PASSED] * 3
+    assert complete(ledger, wide) == [Status.DEADLINE_PASSED, Status.APPLIED]
+
+
+def test_a_deadline_can_be_taken_away(ledger: ledgercore.Engine) -> None:
+    submission = fill(ledger, [LATE, LATE])
+    submission.limit_time(NONE, 0)
+    assert complete(ledger, submission) == [Status.APPLIED, Status.DEADLINE_PASSED]
+
+
+def test_growing_keeps_the_deadlines(ledger: ledgercore.Engine) -> None:
+    """The memory moves several times on the way."""
+    deadlines = [LATE if row % 3 == 0 else FAR if row % 3 == 1 else NONE for row in range(500)]
+    submission = ledger.new_submission(500)
+    submission.add("", "g-0", "a", "b", 1)
+    submission.limit_time(LATE, 0)
+    for row in range(1, 500):
+        submission.add("", f"g-{row}", "a", "b", 1)
+        if deadlines[row] != NONE:
+            submission.limit_time(deadlines[row], row)
+    late = {row for row, status in enumerate(complete(ledger, submission)) if status}
+    assert late == set(range(0, 500, 3))
+
+
+def test_misuse_is_told(ledger: ledgercore.Engine) -> None:
+    submission = fill(ledger, [NONE])
+    for index in (-1, 1, 1 << 31):
+        with pytest.raises(IndexError):
+            submission.limit_time(LATE, index)
+    assert complete(ledger, submission) == [Status.APPLIED]
+    with pytest.raises(ValueError, match="submitted before"):
+        submission.limit_time(LATE)
+
+
+def test_a_late_row_survives_no_restart(tmp_path: Path) -> None:
+    with open_small(tmp_path / "ledger") as ledger:
+        open_funded(ledger, ["a", "b"], 1000)
+        assert complete(ledger, fill(ledger, [LATE, FAR, LATE])) == [
+            Status.DEADLINE_PASSED,
+            Status.APPLIED,
+            Status.DEADLINE_PASSED,
+        ]
+    with open_small(tmp_path / "ledger") as ledger:
+        states = [ledger.find_key(f"k-{row}", "").state for row in range(3)]
+        assert states == ["unseen", "applied", "unseen"]
+        assert ledger.peek_account("b").balance == 1001
+        assert ledger.audit().ok
+
+
+# -- a queue that is held up -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """A pipeline whose workers are not there yet."""
+    found = Stage()
+    yield found
+    found.finish()
+
+
+def test_what_becomes_late_in_the_queue_is_not_applied(stage: Stage) -> None:
+    """In time when it was queued, late when a worker came."""
+    passed, ahead, open_end = stage.batch(5, "a"), stage.batch(5, "b"), stage.batch(5, "c")
+    deadline_ns = time.monotonic_ns() + 20_000_000
+    passed.limit_time(deadline_ns)
+    ahead.limit_time(FAR)
+    for submission in (passed, ahead, open_end):
+        stage.doors.submit(submission, 0)
+    assert time.monotonic_ns() < deadline_ns, "the machine was too busy for this test"
+    wait_until(lambda: time.monotonic_ns() > deadline_ns, "the deadline to pass")
+    assert stage.finish() == [passed, ahead, open_end]
+    assert [passed.outcome(row).status for row in range(5)] == [Status.DEADLINE_PASSED] * 5
+    assert ahead.outcome(4).status is open_end.outcome(4).status is Status.APPLIED
+    assert list(balances(stage.ledger)) == [-10, 10]
+
+
+def test_late_rows_make_room_in_a_full_queue(stage: Stage) -> None:
+    full = stage.batch(QUEUE_SIZE, "a")
+    full.limit_time(LATE)
+    stage.doors.submit(full, 0)
+    refused = stage.batch(1, "b")
+    refused.limit_time(FAR)
+    with pytest.raises(QueueFull):
+        stage.doors.submit(refused, 0)
+    stage.start(0)
+    wait_until(lambda: stage.doors.queue_depth == 0, "a worker")
+    stage.doors.submit(refused, 0)
+    assert {*stage.finish()} == {full, refused}
+    assert refused.outcome(0).status is Status.APPLIED
+    assert list(balances(stage.ledger)) == [-1, 1]
