@@ -14,9 +14,7 @@ END = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 """The last request of a connection that a test reads to its end."""
 
 
-def make_key(
-    data: Path, client: str, scope: Scope = Scope.TRANSFER, **options: Any
-) -> NewKey:
+def make_key(data: Path, client: str, scope: Scope = Scope.TRANSFER, **options: Any) -> NewKey:
     """Make a key in the file of a directory, which is made if it is not there."""
     data.mkdir(parents=True, exist_ok=True)
     return create_key(data / FILE_NAME, client, scope, **options)

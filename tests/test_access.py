@@ -38,6 +38,8 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, str, Any]] = {
     ),
     ("GET", "audit"): (Scope.READ, "/audit?journal=false", None),
     ("GET", "metrics"): (Scope.READ, "/metrics", None),
+    ("GET", "admin/chaos"): (Scope.ADMIN, "/admin/chaos", None),
+    ("PUT", "admin/chaos"): (Scope.ADMIN, "/admin/chaos", {}),
     ("GET", "healthz"): (None, "/healthz", None),
     ("GET", "readyz"): (None, "/readyz", None),
 }
@@ -67,7 +69,7 @@ def servers(
 ) -> Iterator[dict[str, LocalServer]]:
     """Serve in both ways with the same keys, from ledgers that are alike."""
     data = tmp_path_factory.mktemp("access")
-    options: dict[str, Any] = {"demo_accounts": 3, "durability": "memory"}
+    options: dict[str, Any] = {"demo_accounts": 3, "durability": "memory", "allow_chaos": 1}
     options["keys_file"] = str(keys["file"])
     with (
         local_serving(),

@@ -11,7 +11,8 @@ import pytest
 
 from service.credentials import NewKey, Scope, revoke_key
 from service.key_file import FILE_NAME
-from tests.keyed import bearer, make_key, spell, spell_bulk, spell_transfer
+from tests.feeding import FedTransport, feed
+from tests.keyed import END, bearer, make_key, spell, spell_bulk, spell_transfer
 from tests.local import PROTOCOLS, LocalServer, RawConnection, local_serving
 from tests.support import Server, run_command, wait_until
 
@@ -105,7 +106,8 @@ def test_a_new_limit_of_a_key_counts_at_once(server: LocalServer, tmp_path: Path
             assert status_of(connection, spell_transfer(f"a-{n}", bearer(free.token))) == 201
         slow = make_key(tmp_path, "alice", rate=0.001, burst=1)
         wait_until(
-            lambda: status_of(connection, spell_transfer("a-0", bearer(slow.token))) == 429, "limits"
+            lambda: status_of(connection, spell_transfer("a-0", bearer(slow.token))) == 429,
+            "limits",
         )
         # It is the client that has the limit, whichever of its keys it brings.
         assert status_of(connection, spell_transfer("a-0", bearer(free.token))) == 429
@@ -113,6 +115,28 @@ def test_a_new_limit_of_a_key_counts_at_once(server: LocalServer, tmp_path: Path
         wait_until(
             lambda: status_of(connection, spell_transfer("a-0", bearer(free.token))) == 201, "none"
         )
+
+
+def test_the_open_mode_is_for_this_machine(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever command has opened the port, such as Sanic's own with --host."""
+    assert b" 201 " in server.run(feed(server, [spell_transfer("near") + END])).written
+    monkeypatch.setattr(FedTransport, "get_extra_info", lambda *_: ("203.0.113.9", 4711))
+    for data in (spell_transfer("far"), spell("GET", "/accounts/acct-0")):
+        answers = server.run(feed(server, [data + END])).written
+        assert answers.split(b" ", 2)[1] in (b"401", b"403"), answers
+    assert server.lifecycle.engine.find_key("far", "").state == "unseen"
+    # With a key it is served, wherever it is.
+    key = make_key(tmp_path, "alice")
+    wait_until(lambda: not try_identify(server), "keys")
+    data = spell_transfer("far", bearer(key.token)) + END
+    assert server.run(feed(server, [data])).written.startswith(b"HTTP/1.1 201 ")
+
+
+def try_identify(server: LocalServer) -> bool:
+    with server.connect() as connection:
+        return status_of(connection, spell_transfer("near")) == 201
 
 
 # -- starts ----------------------------------------------------------------------------------------

@@ -110,9 +110,7 @@ def test_a_scope_includes_those_below(tmp_path: Path, own: Scope, wanted: Scope)
 @pytest.mark.parametrize("token", [None, "", "nonsense", "\udcff", f"lck_00000000_{'A' * 43}"])
 def test_who_is_not_known_is_told_how_to_be(tmp_path: Path, token: str | None) -> None:
     make_key(tmp_path, "alice")
-    problem = refused(
-        problems.UNAUTHORIZED, make_admission(tmp_path).identify, token, Scope.READ
-    )
+    problem = refused(problems.UNAUTHORIZED, make_admission(tmp_path).identify, token, Scope.READ)
     challenge = 'Bearer realm="ledgercore"' + ("" if token is None else ', error="invalid_token"')
     assert problem.headers == {"www-authenticate": challenge}
 
@@ -222,9 +220,7 @@ def test_a_sum_that_no_number_holds_is_beyond_any_quota(
 ) -> None:
     admission = make_admission(tmp_path, quota=INT64_MAX - 1)
     client = admission.identify(None, Scope.READ)
-    refused(
-        problems.QUOTA_EXCEEDED, admission.take_all, client, fill(ledger, INT64_MAX, INT64_MAX)
-    )
+    refused(problems.QUOTA_EXCEEDED, admission.take_all, client, fill(ledger, INT64_MAX, INT64_MAX))
     refused(problems.QUOTA_EXCEEDED, admission.take, client, 1, 2**70)
     assert left(admission, client) == INT64_MAX - 1
 

@@ -2,172 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from ledgercore import EngineClosed, EngineFailed, QueueFull
 from service import problems
-from service.admission import Client
 from service.batcher import Batcher
-from service.limits import Limiter
 from service.problems import Problem
-from service.requests import TransferRequest
+from tests.scripted_engine import (
+    CLIENT,
+    ScriptedEngine,
+    ScriptedSubmission,
+    request_of,
+    start,
+    turn,
+)
 
-CLIENT = Client("", None, Limiter().find_client(""))
-
-
-class ScriptedSubmission:
-    """A submission that remembers what it was given, and answers with its own indices."""
-
-    def __init__(self, rows_max: int) -> None:
-        self.rows: list[tuple[Any, ...]] = []
-        self.deadlines: list[tuple[int, int | None]] = []
-        self.failed = False
-        self._rows_max = rows_max
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.rows) == self._rows_max
-
-    def add(self, *row: Any) -> int:
-        self.rows.append(row)
-        return len(self.rows) - 1
-
-    def limit_time(self, deadline_ns: int, index: int | None = None) -> None:
-        self.deadlines.append((deadline_ns, index))
-
-    segment_hash = 0
-
-
-class ScriptedEngine:
-    """An engine that takes or refuses as it is told, and completes when it is told."""
-
-    batch_max = 4
-    segments = 2
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[int, ScriptedSubmission]] = []
-        self.barriers: list[tuple[int | None, ScriptedSubmission]] = []
-        self.error: Exception | None = None
-        self.failure: str | None = None
-        self.is_queueing = False
-        self._done: list[ScriptedSubmission] = []
-        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK)
-
-    def segment_of(self, source: str) -> int:
-        return len(source) % 2
-
-    def new_submission(self) -> ScriptedSubmission:
-        return ScriptedSubmission(self.batch_max)
-
-    def submit(self, submission: ScriptedSubmission, segment: int = 0) -> bool:
-        if self.error:
-            raise self.error
-        self.taken.append((segment, submission))
-        return self.is_queueing
-
-    def barrier(self, lsn: int | None = None) -> ScriptedSubmission:
-        if self.error:
-            raise self.error
-        submission = self.new_submission()
-        self.barriers.append((lsn, submission))
-        return submission
-
-    def fileno(self) -> int:
-        return self._eventfd
-
-    def complete(self, submission: ScriptedSubmission, failed: bool = False) -> None:
-        submission.failed = failed
-        self._done.append(submission)
-        os.eventfd_write(self._eventfd, 1)
-
-    def completed(self) -> list[ScriptedSubmission]:
-        os.eventfd_read(self._eventfd)
-        done, self._done = self._done, []
-        return done
-
-    def close(self) -> None:
-        os.close(self._eventfd)
-
-
-class ScriptedAdmission:
-    """An admission that remembers whose money it was to give back, and of which rows."""
-
-    def __init__(self) -> None:
-        self.settled: list[tuple[Any, Any, int | None]] = []
-        self.given_back: list[tuple[Any, Any, int | None]] = []
-
-    def settle(
-        self, client: Client, submission: Any, charged_ns: int = 0, index: int | None = None
-    ) -> None:
-        self.settled.append((client, submission, index))
-
-    def give_back_money(
-        self, client: Client, submission: Any, charged_ns: int = 0, index: int | None = None
-    ) -> None:
-        self.given_back.append((client, submission, index))
-
-
-@pytest.fixture(autouse=True)
-def without_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing native be given a scripted submission: futures alone wait in these tests."""
-
-    def give_back(submission: ScriptedSubmission, waiters: list[Any]) -> None:
-        assert all(isinstance(waiter, asyncio.Future) for waiter in waiters)
-
-    monkeypatch.setattr("service.batcher.give_back", give_back)
-
-
-@pytest.fixture
-def engine() -> Iterator[ScriptedEngine]:
-    engine = ScriptedEngine()
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def failures() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def admission() -> ScriptedAdmission:
-    return ScriptedAdmission()
-
-
-@pytest.fixture
-async def batcher(
-    engine: ScriptedEngine, admission: ScriptedAdmission, failures: list[str]
-) -> Any:
-    batcher = Batcher(
-        engine,  # type: ignore[arg-type]
-        admission,  # type: ignore[arg-type]
-        asyncio.get_running_loop(),
-        lambda: failures.append("failed"),
-    )
-    yield batcher
-    batcher.close()
-
-
-def request_of(number: int, source: str = "ab") -> TransferRequest:
-    return TransferRequest(f"k-{number}", source, "bob", 250, None)
-
-
-async def turn() -> None:
-    """Let what is due run: the requests, and then the flush at the end of their turn."""
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
-async def start(*requests: Any) -> list[asyncio.Task[Any]]:
-    tasks = [asyncio.ensure_future(request) for request in requests]
-    await turn()
-    return tasks
+pytest_plugins = ["tests.batcher_fixtures"]
 
 
 async def test_one_turn_is_one_batch(batcher: Batcher, engine: ScriptedEngine) -> None:
@@ -218,7 +70,9 @@ async def test_full_batch_leaves_at_once(batcher: Batcher, engine: ScriptedEngin
 async def test_client_that_hangs_up_changes_nothing(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
-    leaving, staying = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(2)))
+    leaving, staying = await start(
+        *(batcher.transfer(CLIENT, request_of(number)) for number in range(2))
+    )
     leaving.cancel()
     await turn()
     ((_, submission),) = engine.taken
@@ -356,90 +210,3 @@ async def test_drain_flushes_and_waits(batcher: Batcher, engine: ScriptedEngine)
     engine.complete(engine.taken[0][1])
     await drain
     assert request.done()
-
-
-# -- money and deadlines ---------------------------------------------------------------------------
-
-
-async def test_what_has_completed_is_settled_for_its_client(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
-) -> None:
-    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(2)))
-    ((_, submission),) = engine.taken
-    assert admission.settled == []
-    engine.complete(submission)
-    await asyncio.gather(*tasks)
-    assert admission.settled == [(CLIENT, submission, 0), (CLIENT, submission, 1)]
-    assert admission.given_back == []
-
-
-@pytest.mark.parametrize("error", [QueueFull("full"), EngineClosed("closed"), EngineFailed("gone")])
-async def test_what_was_not_taken_is_given_back_once(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission, error: Exception
-) -> None:
-    engine.error = error
-    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(3)))
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert [(client, index) for client, _, index in admission.given_back] == [
-        (CLIENT, 0),
-        (CLIENT, 1),
-        (CLIENT, 2),
-    ]
-    assert admission.settled == []
-
-
-async def test_an_unknown_outcome_keeps_the_money(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
-) -> None:
-    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
-    engine.complete(engine.taken[0][1], failed=True)
-    with pytest.raises(Problem):
-        await task
-    assert admission.settled == admission.given_back == []
-
-
-async def test_a_client_that_hangs_up_is_settled_all_the_same(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
-) -> None:
-    leaving, staying = await start(
-        *(batcher.transfer(CLIENT, request_of(number)) for number in range(2))
-    )
-    leaving.cancel()
-    await turn()
-    ((_, submission),) = engine.taken
-    engine.complete(submission)
-    await staying
-    assert sorted(index for _, _, index in admission.settled if index is not None) == [0, 1]
-
-
-async def test_a_bulk_that_hangs_up_is_settled_all_the_same(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
-) -> None:
-    submission = engine.new_submission()
-    (task,) = await start(batcher.apply(CLIENT, submission))  # type: ignore[arg-type]
-    task.cancel()
-    await turn()
-    engine.complete(submission)
-    await batcher.drain()
-    assert admission.settled == [(CLIENT, submission, None)]
-
-
-async def test_deadlines_are_those_of_their_rows(batcher: Batcher, engine: ScriptedEngine) -> None:
-    tasks = await start(
-        batcher.transfer(CLIENT, request_of(0)),
-        batcher.transfer(CLIENT, request_of(1), deadline_ns=7),
-    )
-    ((_, submission),) = engine.taken
-    assert submission.deadlines == [(7, 1)]
-    engine.complete(submission)
-    await asyncio.gather(*tasks)
-
-
-async def test_a_deadline_of_a_bulk_is_that_of_all(
-    batcher: Batcher, engine: ScriptedEngine
-) -> None:
-    submission = engine.new_submission()
-    (task,) = await start(batcher.apply(CLIENT, submission, deadline_ns=7))  # type: ignore[arg-type]
-    assert submission.deadlines == [(7, None)]
-    engine.complete(submission)
-    await task

@@ -109,9 +109,7 @@ def test_rows_are_judged_one_by_one(rows: list[tuple[int, int]]) -> None:
             status = Status.DEADLINE_PASSED
             if deadline_ns != LATE:
                 if key not in stored:
-                    stored[key] = (
-                        Status.APPLIED if left >= key + 1 else Status.INSUFFICIENT_FUNDS
-                    )
+                    stored[key] = Status.APPLIED if left >= key + 1 else Status.INSUFFICIENT_FUNDS
                     left -= key + 1 if stored[key] is Status.APPLIED else 0
                 status = stored[key]
             expected.append(status)

@@ -54,7 +54,9 @@ def state_of(server: LocalServer, key: str, client: str = "") -> str:
 def left(server: LocalServer, client: str = "") -> int:
     """Return what is left of the money of a client."""
     limiter = server.lifecycle.admission.limiter
-    return int(limiter.describe(limiter.find_client(client)).remaining)
+    state = limiter.describe(limiter.find_client(client))
+    assert state is not None and state.name == "money"
+    return state.remaining
 
 
 # -- rates -----------------------------------------------------------------------------------------
@@ -226,9 +228,10 @@ def test_the_client_tries_again_what_was_late(
 ) -> None:
     server = serve()
     url = "http://{}:{}".format(*server.address)
-    with monkeypatch.context() as patch, make_client(
-        kind, url, policy=make_policy(attempts_max=3)
-    ) as client:
+    with (
+        monkeypatch.context() as patch,
+        make_client(kind, url, policy=make_policy(attempts_max=3)) as client,
+    ):
         patch.setattr(server.lifecycle.admission, "deadline_ns", 1)
         with pytest.raises(Exception, match="deadline-passed") as caught:
             client.transfer("acct-0", "acct-1", 5, key="c")

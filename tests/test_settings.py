@@ -26,7 +26,9 @@ def test_every_setting_can_come_from_the_environment() -> None:
     assert Settings.from_environment(texts) == Settings()
     # What is empty as it stands counts as not given, so those names are asked once more, filled.
     named = {name: f"/x/{name}" for name in ("keys_file", "tls_cert", "tls_key")}
-    settings = Settings.from_environment({environment_name(name): text for name, text in named.items()})
+    settings = Settings.from_environment(
+        {environment_name(name): text for name, text in named.items()}
+    )
     assert {name: getattr(settings, name) for name in named} == named
 
 
