@@ -6,7 +6,7 @@ regulator do. What is changed here lasts until the server stops, and the setting
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -41,6 +41,7 @@ from .requests import (
 from .settings import RANGES
 
 AnyRequest = Request[Any, Any]
+Handler = Callable[..., Awaitable[HTTPResponse]]
 
 LIMITS = (
     "client_rate",
@@ -74,10 +75,16 @@ def _tell(request: AnyRequest, sentence: str) -> None:
     logger.warning("%s (by %s)", sentence, client_of(request).name or "an open server's client")
 
 
+def _get(path: str) -> Callable[[Handler], Handler]:
+    """Return the decorator for what can be read; HEAD is told the same without the body."""
+    decorate: Callable[[Handler], Handler] = limit_routes.route(path, methods=["GET", "HEAD"])
+    return decorate
+
+
 # -- limits ----------------------------------------------------------------------------------
 
 
-@limit_routes.get("/limits")
+@_get("/limits")
 @guard(Scope.ADMIN)
 async def get_limits(request: AnyRequest) -> HTTPResponse:
     """Tell the limits in force."""
@@ -143,7 +150,7 @@ _LIMIT_CHECKS: Checks = {name: partial(_check_limit, name) for name in LIMITS}
 # -- workers ---------------------------------------------------------------------------------
 
 
-@limit_routes.get("/workers")
+@_get("/workers")
 @guard(Scope.ADMIN)
 async def get_workers(request: AnyRequest) -> HTTPResponse:
     """Tell how many workers a segment may have, and how many each has and what it has to do."""
@@ -185,7 +192,7 @@ _WORKER_CHECKS: Checks = {
 # -- keys ------------------------------------------------------------------------------------
 
 
-@limit_routes.get("/keys")
+@_get("/keys")
 @guard(Scope.ADMIN)
 async def get_keys(request: AnyRequest) -> HTTPResponse:
     """List the API keys, the oldest first, without what would help to use one."""
