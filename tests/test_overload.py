@@ -55,16 +55,17 @@ def test_figures_are_made_of_two_summaries() -> None:
     peak = {"answered_per_s": 1000.0, "success": 0.9}
     checks = {"mismatches": 1, "unasked": 2, "open_keys": 4}
     loaded = {
-        "accounting": {"sent": 800}, "checks": checks, "seconds": 2.0, "offered_per_s": 4500.0,
+        "accounting": {"sent": 800}, "checks": checks, "seconds": 2.0,
         "statuses": {"201": 600, "422": 9}, "refusals": {"overloaded": 7}, "ok": True,
     }  # fmt: skip
-    made = make_overload(peak, loaded, [1.0, 2.0], target_ms=5, before_mb=1, after_mb=2)
-    assert (made.peak, made.offered, made.sent, made.goodput) == (900, 4500, 400, 300)
-    assert (made.p99_ms, made.refused, made.lost, made.transfers) == (2, 7, 7, 600)
+    row = {"sent_s": "0.5", "answered_s": "0.75", "status": "201", "retries": "0"}
+    rows = [row, row | {"answered_s": "1.5"}, row | {"answered_s": "", "status": ""}]
+    sizes = {"target_ms": 5, "before_mb": 1, "after_mb": 2}
+    made = make_overload(peak, loaded, rows, seconds=1.0, **sizes)
+    assert (made.peak, made.offered, made.sent, made.goodput) == (900, 3, 400, 1)
+    assert (made.p99_ms, made.refused, made.lost, made.transfers) == (1000, 7, 7, 600)
     assert made.is_audited
-    unchecked = make_overload(
-        peak, loaded | {"checks": None}, [], target_ms=5, before_mb=1, after_mb=2
-    )
+    unchecked = make_overload(peak, loaded | {"checks": None}, [], seconds=1.0, **sizes)
     assert not unchecked.is_audited
 
 
@@ -81,5 +82,5 @@ def test_a_short_run_loses_nothing() -> None:
     assert ended.stdout, ended.stderr
     made = Overload(**json.loads(ended.stdout))
     assert made.lost == 0 and made.is_audited
-    assert made.transfers > 0 and 0 < made.goodput <= made.sent <= made.offered
+    assert made.transfers > 0 and 0 < made.goodput < made.offered
     assert made.after_mb - made.before_mb < made.allowed_mb

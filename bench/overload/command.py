@@ -16,7 +16,7 @@ import click
 
 from ..machine import describe_machine, make_scratch, pick_cores, run_on
 from ..servers import SERVICE, Server, make_environment
-from .figures import Overload, make_overload, read_latencies_ms
+from .figures import Overload, make_overload
 
 ACCOUNTS = 1000
 DEADLINE_S = 300.0
@@ -100,11 +100,12 @@ def run_overload(
         )
         after_mb = read_memory_mb(server.process.pid)
     with table.open() as file:
-        latencies_ms = read_latencies_ms(list(csv.DictReader(file)))
+        rows = list(csv.DictReader(file))
     return make_overload(
         peak,
         loaded,
-        latencies_ms,
+        rows,
+        seconds=seconds,
         target_ms=target_ms,
         before_mb=before_mb,
         after_mb=after_mb,
