@@ -1,6 +1,7 @@
 """The batcher: whose money is given back when, and which rows have which deadline."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,8 @@ async def test_a_deadline_of_a_bulk_is_that_of_all(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
     submission = engine.new_submission()
-    (task,) = await start(batcher.apply(CLIENT, submission, deadline_ns=7))  # type: ignore[arg-type]
+    bulk: Any = submission
+    (task,) = await start(batcher.apply(CLIENT, bulk, deadline_ns=7))
     assert submission.deadlines == [(7, None)]
     engine.complete(submission)
     await task

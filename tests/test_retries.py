@@ -144,17 +144,15 @@ def test_refusals_of_the_ledger_settle_the_key() -> None:
 
 
 def test_every_problem_of_the_server_is_judged_as_it_promises() -> None:
-    """The server says "Nothing was stored" with all of them, but for the two that leave it open."""
+    """All of them say "Nothing was stored", but for the two that leave it open."""
     kinds = {kind for kind in vars(problems).values() if isinstance(kind, Kind)}
     assert len(kinds) > 15
     for kind in kinds:
-        # What was late says so itself, since a 504 of a proxy means that nobody knows.
         extra = {"executed": False} if kind is problems.DEADLINE_PASSED else None
         verdict = judge_answer(kind.http_status, encode_problem(kind, "", extra=extra))
-        leaves_it_open = kind in (problems.OUTCOME_UNKNOWN, problems.INTERNAL_ERROR)
-        assert verdict.may_be_executed == leaves_it_open, kind
-        is_busy = kind.http_status in (429, 503, 504)
-        assert verdict.is_retryable == (is_busy or kind.name == "outcome-unknown")
+        is_unknown, is_busy = kind is problems.OUTCOME_UNKNOWN, kind.http_status in (429, 503, 504)
+        assert verdict.may_be_executed == (is_unknown or kind is problems.INTERNAL_ERROR), kind
+        assert verdict.is_retryable == (is_unknown or is_busy), kind
 
 
 # -- Retry-After ----------------------------------------------------------------------------------
