@@ -113,18 +113,18 @@ class Lifecycle:
         return self._admission
 
     @property
+    def scaler(self) -> Scaler:
+        """What gives the segments their workers. Raises as `batcher`."""
+        if self.state is not State.READY or self._scaler is None:
+            self._refuse()
+        return self._scaler
+
+    @property
     def chaos(self) -> ChaosSwitch:
         """What may go wrong on purpose. Raises as `batcher`."""
         if self.state is not State.READY or self._chaos is None:
             self._refuse()
         return self._chaos
-
-    @property
-    def scaler(self) -> Scaler:
-        """What keeps the workers. Raises as `batcher`."""
-        if self.state is not State.READY or self._scaler is None:
-            self._refuse()
-        return self._scaler
 
     @property
     def engine(self) -> Engine:

@@ -1,4 +1,4 @@
-"""The addresses under /admin for the limits and the keys of a running server.
+"""The addresses under /admin for the limits, workers and keys of a running server.
 
 This module owns what may be changed while the server runs, how such a change is asked for, and the
 line in the log that tells it. It never keeps a setting: the limiter, the admission and the
@@ -6,15 +6,17 @@ regulator do. What is changed here lasts until the server stops, and the setting
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
 from sanic import Blueprint, Request
 from sanic.response import HTTPResponse
 
-from .answers import answer_json
-from .authorization import Handler, admission_of, client_of, guard
+from ledgercore import InvalidArgument
+
+from .answers import answer_json, describe_load
+from .authorization import admission_of, client_of, guard
 from .credentials import (
     Credential,
     KeyFileError,
@@ -39,6 +41,7 @@ from .requests import (
 from .settings import RANGES
 
 AnyRequest = Request[Any, Any]
+Handler = Callable[..., Awaitable[HTTPResponse]]
 
 LIMITS = (
     "client_rate",
@@ -62,11 +65,6 @@ logger = logging.getLogger("ledgercore")
 limit_routes = Blueprint("limits", url_prefix="/admin")
 
 
-def _get(path: str) -> Callable[[Handler], Handler]:
-    decorate: Callable[[Handler], Handler] = limit_routes.route(path, methods=["GET", "HEAD"])
-    return decorate
-
-
 def _lifecycle_of(request: AnyRequest) -> Lifecycle:
     lifecycle: Lifecycle = request.app.ctx.lifecycle
     return lifecycle
@@ -75,6 +73,12 @@ def _lifecycle_of(request: AnyRequest) -> Lifecycle:
 def _tell(request: AnyRequest, sentence: str) -> None:
     """Log who has changed what; it never holds a token or a secret."""
     logger.warning("%s (by %s)", sentence, client_of(request).name or "an open server's client")
+
+
+def _get(path: str) -> Callable[[Handler], Handler]:
+    """Return the decorator for what can be read; HEAD is told the same without the body."""
+    decorate: Callable[[Handler], Handler] = limit_routes.route(path, methods=["GET", "HEAD"])
+    return decorate
 
 
 # -- limits ----------------------------------------------------------------------------------
@@ -141,6 +145,48 @@ def _check_limit(name: str, value: object) -> Fault | None:
 
 
 _LIMIT_CHECKS: Checks = {name: partial(_check_limit, name) for name in LIMITS}
+
+
+# -- workers ---------------------------------------------------------------------------------
+
+
+@_get("/workers")
+@guard(Scope.ADMIN)
+async def get_workers(request: AnyRequest) -> HTTPResponse:
+    """Tell how many workers a segment may have, and how many each has and what it has to do."""
+    return answer_json(describe_workers(_lifecycle_of(request)))
+
+
+@limit_routes.patch("/workers")
+@guard(Scope.ADMIN)
+async def patch_workers(request: AnyRequest) -> HTTPResponse:
+    """Change how many workers a segment may have. Who is too many finishes a batch first."""
+    check_content_type(request.headers.getall("content-type", ()))
+    changes = read_members(request.body)
+    if errors := check_members(changes, _WORKER_CHECKS, frozenset()):
+        refuse(errors)
+    scaler = _lifecycle_of(request).scaler
+    before = scaler.bounds
+    lowest, highest = changes.get("workers_min", before[0]), changes.get("workers_max", before[1])
+    try:
+        scaler.set_bounds(lowest, highest)
+    except InvalidArgument as error:
+        refuse_body("conflict", f"{error}.")
+    if scaler.bounds != before:
+        _tell(request, f"workers: {before[0]} to {before[1]} -> {lowest} to {highest} a segment")
+    return answer_json(describe_workers(_lifecycle_of(request)))
+
+
+def describe_workers(lifecycle: Lifecycle) -> dict[str, Any]:
+    """Return the bounds of the workers, and what each segment has."""
+    lowest, highest = lifecycle.scaler.bounds
+    segments = [describe_load(load) for load in lifecycle.engine.statistics().segments]
+    return {"workers_min": lowest, "workers_max": highest, "segments": segments}
+
+
+_WORKER_CHECKS: Checks = {
+    name: partial(_check_limit, name) for name in ("workers_min", "workers_max")
+}
 
 
 # -- keys ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import asyncio
 import os
 from typing import Any
 
-from service.admission import Client
+from service.admission import Client, Room
 from service.limits import Limiter
 from service.requests import TransferRequest
 
@@ -97,6 +97,7 @@ class ScriptedAdmission:
     def __init__(self) -> None:
         self.settled: list[tuple[Any, Any, int | None]] = []
         self.given_back: list[tuple[Any, Any, int | None]] = []
+        self.room = Room()
 
     def settle(
         self, client: Client, submission: Any, charged_ns: int = 0, index: int | None = None

@@ -10,7 +10,6 @@ import pytest
 from service.credentials import Scope
 from service.key_file import create_key
 from tests.support import Server, check_problem
-from tests.waiting import wait_until
 
 PLAN = {"seed": 7, "latency": {"probability": 0.5, "ms": [1, 2]}}
 
@@ -58,33 +57,6 @@ def test_other_methods_are_refused(url: str) -> None:
     for response in (httpx.delete(f"{url}/admin/chaos"), httpx.post(f"{url}/admin/chaos")):
         check_problem(response, 405, "method-not-allowed")
         assert response.headers["allow"] == "GET, HEAD, PUT, OPTIONS"
-
-
-def test_workers_are_told_and_held_to_new_bounds(tmp_path: Path) -> None:
-    with Server(tmp_path / "ledger", "--segments=2", "--workers-max=3") as server:
-        address = f"{server.url}/admin/workers"
-        segments = [{"workers": 1, "queue_depth": 0}] * 2
-        told = {"workers_min": 1, "workers_max": 3, "segments": segments}
-        assert httpx.get(address).json() == told
-        changed = httpx.patch(address, json={"workers_min": 2})
-        assert changed.status_code == 200 and changed.json()["workers_min"] == 2
-
-        def has_two_each() -> bool:
-            now = httpx.get(address).json()["segments"]
-            return [segment["workers"] for segment in now] == [2, 2]
-
-        wait_until(has_two_each, "each segment to have two workers")
-        for body, code in (
-            ({"workers_min": 4}, "out-of-range"),
-            ({"workers_max": 1}, "out-of-range"),
-            ({"workers_max": 2.0}, "integer-expected"),
-            ({"threads": 2}, "unknown"),
-        ):
-            problem = check_problem(httpx.patch(address, json=body), 400, "malformed")
-            assert problem["errors"][0]["code"] == code, body
-        assert httpx.get(address).json()["workers_min"] == 2
-        assert server.stop() == 0
-        assert "workers of each segment: 1 to 3 -> 2 to 3" in server.stderr
 
 
 def test_chaos_is_refused_where_it_was_not_allowed(tmp_path: Path) -> None:

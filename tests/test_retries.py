@@ -144,14 +144,14 @@ def test_refusals_of_the_ledger_settle_the_key() -> None:
 
 
 def test_every_problem_of_the_server_is_judged_as_it_promises() -> None:
-    """All of them say "Nothing was stored", but for the two that leave it open."""
+    """All of them say "Nothing was stored", but for those of a fault, which leave it open."""
     kinds = {kind for kind in vars(problems).values() if isinstance(kind, Kind)}
     assert len(kinds) > 15
     for kind in kinds:
         extra = {"executed": False} if kind is problems.DEADLINE_PASSED else None
         verdict = judge_answer(kind.http_status, encode_problem(kind, "", extra=extra))
         is_unknown, is_busy = kind is problems.OUTCOME_UNKNOWN, kind.http_status in (429, 503, 504)
-        assert verdict.may_be_executed == (is_unknown or kind is problems.INTERNAL_ERROR), kind
+        assert verdict.may_be_executed == (kind.http_status == 500), kind
         assert verdict.is_retryable == (is_unknown or is_busy), kind
 
 

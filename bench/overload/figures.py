@@ -88,24 +88,39 @@ def read_latencies_ms(rows: Sequence[Mapping[str, str]]) -> list[float]:
     ]
 
 
+def count_applied(rows: Sequence[Mapping[str, str]], seconds: float) -> int:
+    """Return how many transfers were applied, and answered in the first so many seconds.
+
+    Retries go on for some seconds after the last arrival, and are no load to speak of.
+    """
+    return sum(
+        row["status"] == "201" and row["answered_s"] != "" and float(row["answered_s"]) <= seconds
+        for row in rows
+    )
+
+
 def make_overload(
     peak: Mapping[str, Any],
     loaded: Mapping[str, Any],
-    latencies_ms: Sequence[float],
+    rows: Sequence[Mapping[str, str]],
     *,
+    seconds: float,
     target_ms: float,
     before_mb: float,
     after_mb: float,
 ) -> Overload:
-    """Return the figures of two summaries of the simulator, one of the peak and one beyond it."""
-    accounting, checks, seconds = loaded["accounting"], loaded["checks"] or {}, loaded["seconds"]
+    """Return the figures of two summaries of the simulator, one of the peak and one beyond it.
+
+    `rows` is the table of the latter, which offered its load for `seconds`.
+    """
+    accounting, checks = loaded["accounting"], loaded["checks"] or {}
     applied = int(loaded["statuses"].get("201", 0))
     return Overload(
         peak=float(peak["answered_per_s"]) * float(peak["success"]),
-        offered=float(loaded["offered_per_s"]),
-        sent=accounting["sent"] / seconds,
-        goodput=applied / seconds,
-        p99_ms=find_percentile(latencies_ms, 99),
+        offered=len(rows) / seconds,
+        sent=accounting["sent"] / loaded["seconds"],
+        goodput=count_applied(rows, seconds) / seconds,
+        p99_ms=find_percentile(read_latencies_ms(rows), 99),
         target_ms=target_ms,
         refused=sum(loaded["refusals"].values()),
         lost=sum(int(checks.get(name, 0)) for name in ("mismatches", "unasked", "open_keys")),
