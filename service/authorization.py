@@ -66,15 +66,23 @@ def guard(
 
 
 def is_local(transport: Any) -> bool:
-    """Return whether the other end of a connection is on this machine."""
-    peer = transport.get_extra_info("peername") if transport is not None else None
-    if isinstance(peer, str):
+    """Return whether a connection is of this machine with itself.
+
+    Its own address tells, which nobody else can reach if it is a loopback one. That of the other
+    end may be gone with the connection; as long as it is there it has to be one too.
+    """
+    if transport is None:
+        return False
+    own, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+    if isinstance(own, str):
         return True  # A socket of the file system has no address.
-    if not isinstance(peer, tuple):
-        return False  # The connection has died, and with it all that was known of it.
+    return _is_loopback(own) and (peer is None or _is_loopback(peer))
+
+
+def _is_loopback(name: Any) -> bool:
     try:
-        address = ip_address(peer[0].partition("%")[0])
-    except ValueError:
+        address = ip_address(name[0].partition("%")[0])
+    except (TypeError, ValueError, LookupError):
         return False
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 

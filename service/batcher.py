@@ -94,12 +94,7 @@ class Batcher:
         self._room.take(1)
         if submission.is_full:
             self.submit(desk)
-        try:
-            await waiter
-        except LedgerError:
-            self._admission.give_back_money(client, submission, charged_ns, index)
-            raise
-        self._admission.settle(client, submission, charged_ns, index)
+        await self._settle(waiter, client, submission, charged_ns, index)
         return submission, index
 
     async def apply(
@@ -114,10 +109,32 @@ class Batcher:
         try:
             self._submit(submission, submission.segment_hash % self._engine.segments)
         except LedgerError as error:
-            self._admission.give_back_money(client, submission, charged_ns)
             self._forget(submission, error)
-        await waiter
-        self._admission.settle(client, submission, charged_ns)
+        await self._settle(waiter, client, submission, charged_ns, None)
+
+    async def _settle(
+        self,
+        waiter: asyncio.Future[Submission],
+        client: Client,
+        submission: Submission,
+        charged_ns: int,
+        index: int | None,
+    ) -> None:
+        """Wait, and give back the money that has not moved; even where the client has hung up."""
+
+        def settle(told: asyncio.Future[Submission]) -> None:
+            error = told.exception()
+            if error is None:
+                self._admission.settle(client, submission, charged_ns, index)
+            elif isinstance(error, LedgerError):  # Of other errors it is not known what moved.
+                self._admission.give_back_money(client, submission, charged_ns, index)
+
+        if waiter.done():
+            settle(waiter)
+        else:
+            waiter.add_done_callback(settle)
+        # Who hangs up cancels what waits for the waiter, and not the waiter.
+        await asyncio.shield(waiter)
 
     async def barrier(self, lsn: int | None = None) -> None:
         """Return once `lsn`, or without it all that is applied now, is durable."""

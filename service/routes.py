@@ -96,8 +96,12 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
     with lifecycle.bodies.reading() as take:
         body = await bulk.read_body(request, take)
         check_signature(request, body)
-        deadline_ns = admission.deadline(read_timeout(request))
-        submission = await lifecycle.call(fill, engine, body, client.name)
+        try:
+            deadline_ns = admission.deadline(read_timeout(request))
+            submission = await lifecycle.call(fill, engine, body, client.name)
+        except Problem:
+            admission.take(client, 1)  # As for one: nonsense counts.
+            raise
         del body
         admission.room.check()
         charged_ns = admission.take_all(client, submission)
