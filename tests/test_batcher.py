@@ -105,6 +105,7 @@ async def test_refused_submission_refuses_its_requests(
     assert all(isinstance(exception, type(error)) for exception in raised)
     # One each, and a full queue says when to come again; nothing drains here.
     assert len({id(exception) for exception in raised}) == 3
+    assert batcher.regulator.describe()["inflight"] == 0
     waits = [getattr(exception, "retry_after_s", None) for exception in raised]
     assert waits == [1 if isinstance(error, QueueFull) else None] * 3
     assert failures == []

@@ -237,7 +237,7 @@ BULK = HEAD % (b"/transfers", len(ITEMS)) + b"\r\n" + ITEMS
 
 
 def test_what_is_in_flight_comes_back_to_nothing(tmp_path: Path) -> None:
-    """Through answers, refusals of a full queue, and connections that are gone."""
+    """Through answers, and connections that are gone before theirs."""
     with Server(
         tmp_path / "ledger", "--demo-accounts=2", "--queue-size=64", "--batch-max=32"
     ) as server, httpx.Client(base_url=server.url) as client:  # fmt: skip

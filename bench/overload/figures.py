@@ -118,7 +118,7 @@ def make_overload(
     return Overload(
         peak=float(peak["answered_per_s"]) * float(peak["success"]),
         offered=len(rows) / seconds,
-        sent=accounting["sent"] / loaded["seconds"],
+        sent=accounting["sent"] / seconds,
         goodput=count_applied(rows, seconds) / seconds,
         p99_ms=find_percentile(read_latencies_ms(rows), 99),
         target_ms=target_ms,
