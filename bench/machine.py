@@ -51,11 +51,15 @@ class CpuTimes:
     user_s: float
     system_s: float
 
+    @property
+    def total_s(self) -> float:
+        """Both together."""
+        return self.user_s + self.system_s
+
 
 def read_process_cpu(pid: int) -> float:
     """Return the seconds of processor that all threads of a process have had so far."""
-    times = read_cpu_times(pid)
-    return times.user_s + times.system_s
+    return read_cpu_times(pid).total_s
 
 
 def read_cpu_times(pid: int) -> CpuTimes:

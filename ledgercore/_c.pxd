@@ -93,6 +93,10 @@ cdef extern from "http_request.h" nogil:
     int lc_read_request(const char* start, const char* end, lc_request* request)
 
 
+cdef extern from "clock.h" nogil:
+    int64_t lc_monotonic_ns()
+
+
 cdef extern from "format.h" nogil:
     const int LC_NUMBER_BYTES_MAX, LC_TIME_BYTES
     char* lc_write_number(char* at, uint64_t number)

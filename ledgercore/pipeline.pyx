@@ -12,7 +12,7 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memmove, memset
-from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, nanosleep, timespec
+from posix.time cimport CLOCK_REALTIME, clock_gettime, nanosleep, timespec
 from posix.unistd cimport write
 
 from ledgercore._c cimport *
@@ -31,12 +31,6 @@ cdef enum:
     HERE_MAX = 512  # To apply so many takes no longer than to wake a worker, or a few times that.
     REST_MS = 50  # After this long without work the journal writes its seal.
     TEXT_BYTES_FULL = (1 << 20) - 2 * 384  # LC_FRAME_TEXT_BYTES_MAX, less what two records may add.
-
-
-cdef inline int64_t monotonic_ns() noexcept nogil:
-    cdef timespec clock
-    clock_gettime(CLOCK_MONOTONIC, &clock)
-    return clock.tv_sec * 1000000000 + clock.tv_nsec
 
 
 cdef inline bint is_late(
@@ -199,7 +193,7 @@ cdef class Pipeline:
                 &submission.rest_lsn
             )
             return
-        now_ns = monotonic_ns()
+        now_ns = lc_monotonic_ns()
         while first < end:
             next = first
             while next < end and not is_late(submission, next, now_ns):

@@ -4,44 +4,38 @@ This module owns which of them does what. All need the scope `admin`. What they 
 with the process.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-from sanic import Blueprint, Request
+from sanic import Blueprint
 from sanic.response import HTTPResponse
 
 from . import answers
-from .authorization import guard
+from .authorization import (
+    AnyRequest,
+    guard,
+    readable,
+)
 from .chaos import InvalidPlan, read_plan
 from .chaos_switch import ChaosSwitch
 from .credentials import Scope
+from .lifecycle import lifecycle_of
 from .requests import check_content_type, refuse_body
-
-AnyRequest = Request[Any, Any]
-Handler = Callable[..., Awaitable[HTTPResponse]]
 
 admin_routes = Blueprint("admin", url_prefix="/admin")
 
 
-def _route(path: str, *methods: str) -> Callable[[Handler], Handler]:
-    decorate: Callable[[Handler], Handler] = admin_routes.route(path, methods=methods)
-    return decorate
-
-
 def _chaos_of(request: AnyRequest) -> ChaosSwitch:
-    switch: ChaosSwitch = request.app.ctx.lifecycle.chaos
+    switch = lifecycle_of(request).chaos
     switch.check_allowed()
     return switch
 
 
-@_route("/chaos", "GET", "HEAD")
+@readable(admin_routes, "/chaos")
 @guard(Scope.ADMIN)
 async def get_chaos(request: AnyRequest) -> HTTPResponse:
     """Tell what goes wrong on purpose, and how often it has."""
     return answers.answer_json(_chaos_of(request).describe())
 
 
-@_route("/chaos", "PUT")
+@admin_routes.put("/chaos")
 @guard(Scope.ADMIN)
 async def put_chaos(request: AnyRequest) -> HTTPResponse:
     """Let go wrong what the body plans, and nothing else; an empty object ends all of it."""

@@ -28,7 +28,7 @@ cdef class Room:
         dict replies
 
     cdef bint is_full(self) noexcept
-    cdef void enter(self, int64_t count) noexcept
+    cpdef void take(self, int64_t count) noexcept
     cdef bytes refuse(self)
 
 
@@ -59,6 +59,3 @@ cdef class Admission:
         self, Client client, Submission submission, uint32_t row, int64_t charged_ns
     ) noexcept
     cdef bytes refuse(self, Client client, int64_t now_ns, int verdict)
-
-
-cdef int64_t read_clock() noexcept nogil

@@ -8,7 +8,6 @@ Times are of CLOCK_MONOTONIC, in nanoseconds, as those of the engine and the lim
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
@@ -29,12 +28,6 @@ cdef enum:
     REFUSALS_MAX = 256
 
 REALM = 'Bearer realm="ledgercore"'
-
-
-cdef int64_t read_clock() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1_000_000_000 + now.tv_nsec
 
 
 cdef class Client:
@@ -74,14 +67,11 @@ cdef class Room:
         many transfers in one would be refused for ever."""
         return self.in_flight >= self.limit
 
-    cdef void enter(self, int64_t count) noexcept:
+    cpdef void take(self, int64_t count) noexcept:
+        """Count transfers that were admitted."""
         self.in_flight += count
         if self.in_flight > self.peak:
             self.peak = self.in_flight
-
-    def take(self, int64_t count):
-        """Count transfers that were admitted."""
-        self.enter(count)
 
     def leave(self, int64_t count, int64_t now_ns):
         """Count transfers that were answered now."""
@@ -182,7 +172,7 @@ cdef class Admission:
         Without keys, whoever `is_local`, on this machine, may do everything, and nobody else.
         Raises the problems `unauthorized` and `forbidden`.
         """
-        self.look(read_clock())
+        self.look(lc_monotonic_ns())
         cdef Client client = self.find_client(token, is_local)
         if client is None:
             detail = "The request has no API key." if token is None else "The API key is not known."
@@ -238,7 +228,7 @@ cdef class Admission:
 
     def take(self, Client client not None, uint32_t count, amount=0):
         """Do as `charge`; raises the problem `quota-exceeded`. Returns when it was charged."""
-        cdef int64_t now_ns = read_clock()
+        cdef int64_t now_ns = lc_monotonic_ns()
         cdef int64_t money = min(amount, INT64_MAX)
         cdef int verdict = self.charge(client, now_ns, count, money)
         if verdict != ADMITTED:
@@ -314,4 +304,4 @@ cdef class Admission:
 
     def deadline(self, uint32_t timeout_ms=0):
         """Return the deadline of a request that is here now, and gives itself so long (0: any)."""
-        return self.find_deadline(read_clock(), timeout_ms)
+        return self.find_deadline(lc_monotonic_ns(), timeout_ms)

@@ -30,7 +30,14 @@ from ledgercore import Engine, Status, Submission
 
 from .answers import PreparedResponse
 from .bulk import ITEMS_MAX
-from .columns import COLUMN_NAMES, ColumnFault, add_columns, check_stream, encode_outcomes
+from .columns import (
+    COLUMN_NAMES,
+    ColumnFault,
+    CompressedStream,
+    add_columns,
+    check_stream,
+    encode_outcomes,
+)
 from .problems import PAYLOAD_TOO_LARGE, STATUS_KINDS, UNSUPPORTED_MEDIA_TYPE, Problem
 from .requests import KEY_FIELD, TRANSFER_CHECKS, Fault, make_error, refuse, refuse_body
 
@@ -126,7 +133,7 @@ def _check_frame(body: bytes, items_max: int) -> None:
     """Refuse what would cost too much to decode."""
     try:
         rows = check_stream(body)
-    except NotImplementedError:
+    except CompressedStream:
         refuse_body("compressed", "The Arrow stream is compressed, which is not taken.")
     except ValueError as error:
         _refuse_stream(str(error))

@@ -10,7 +10,7 @@ from functools import wraps
 from ipaddress import ip_address
 from typing import Any
 
-from sanic import Request
+from sanic import Blueprint, Request
 from sanic.response import HTTPResponse
 
 from .admission import Admission, Client
@@ -25,6 +25,12 @@ TOKEN_CHARACTERS_MAX = 255
 
 AnyRequest = Request[Any, Any]
 Handler = Callable[..., Awaitable[HTTPResponse]]
+
+
+def readable(routes: Blueprint, path: str) -> Callable[[Handler], Handler]:
+    """Return the decorator for what can be read; HEAD is told the same without the body."""
+    decorate: Callable[[Handler], Handler] = routes.route(path, methods=["GET", "HEAD"])
+    return decorate
 
 
 def admission_of(request: AnyRequest) -> Admission:

@@ -16,6 +16,9 @@ class ColumnFault(Exception):
         self, column: str, code: str, row: int | None = None, value: bytes | int | None = None
     ) -> None: ...
 
+class CompressedStream(Exception):
+    """A stream that would have to be expanded to be read."""
+
 def check_stream(body: bytes) -> int: ...
 def add_columns(submission: Submission, stream: Any, client: bytes) -> None: ...
 def encode_outcomes(

@@ -100,22 +100,23 @@ class ColumnFault(Exception):
 
     def __init__(self, column, code, row=None, value=None):
         super().__init__(column, code, row, value)
-        self.column = column
-        self.code = code
-        self.row = row
-        self.value = value
+        self.column, self.code = column, code
+        self.row, self.value = row, value
+
+
+class CompressedStream(Exception):
+    """A stream that would have to be expanded to be read: a few bytes may become any number."""
 
 
 def check_stream(bytes body):
     """Walk the frame of an Arrow IPC stream; returns how many rows it has.
 
-    Raises ValueError where it is malformed, and NotImplementedError where it is compressed.
+    Raises ValueError where it is malformed, and CompressedStream where it is compressed.
     """
     cdef lc_arrow_facts facts
-    cdef const uint8_t* start = <const uint8_t*> <const char*> body
-    cdef int result = lc_arrow_check(start, len(body), &facts)
+    cdef int result = lc_arrow_check(<const uint8_t*> <const char*> body, len(body), &facts)
     if result == LC_ARROW_COMPRESSED:
-        raise NotImplementedError("compressed")
+        raise CompressedStream
     if result != LC_ARROW_GOOD:
         raise ValueError("its messages are cut, mixed up or larger than they say")
     return facts.rows

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from sanic import Sanic
+from sanic import Request, Sanic
 
 import ledgercore
 from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError, QueueFull
@@ -267,6 +267,12 @@ class Lifecycle:
     def _note_failure(self) -> None:
         engine = self._engine
         self.fail((engine and engine.failure) or "the journal has failed")
+
+
+def lifecycle_of(request: Request[Any, Any]) -> Lifecycle:
+    """Return the lifecycle of the app that serves this request."""
+    lifecycle: Lifecycle = request.app.ctx.lifecycle
+    return lifecycle
 
 
 def open_ledger(settings: Settings, is_stopped: Callable[[], bool] = lambda: False) -> Engine:

@@ -6,17 +6,23 @@ regulator do. What is changed here lasts until the server stops, and the setting
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NoReturn
 
-from sanic import Blueprint, Request
+from sanic import Blueprint
 from sanic.response import HTTPResponse
 
 from ledgercore import InvalidArgument
 
 from .answers import answer_json, describe_load
-from .authorization import admission_of, client_of, guard
+from .authorization import (
+    AnyRequest,
+    admission_of,
+    client_of,
+    guard,
+    readable,
+)
 from .credentials import (
     Credential,
     KeyFileError,
@@ -26,7 +32,7 @@ from .credentials import (
     list_keys,
     revoke_key,
 )
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, lifecycle_of
 from .problems import KEY_NOT_FOUND, KEYS_UNUSABLE, Problem
 from .requests import (
     Checks,
@@ -39,9 +45,6 @@ from .requests import (
     refuse_body,
 )
 from .settings import RANGES
-
-AnyRequest = Request[Any, Any]
-Handler = Callable[..., Awaitable[HTTPResponse]]
 
 LIMITS = (
     "client_rate",
@@ -63,22 +66,12 @@ _LIMITER = {name: name.replace("client_quota", "quota") for name in LIMITS[:6]}
 logger = logging.getLogger("ledgercore")
 
 limit_routes = Blueprint("limits", url_prefix="/admin")
-
-
-def _lifecycle_of(request: AnyRequest) -> Lifecycle:
-    lifecycle: Lifecycle = request.app.ctx.lifecycle
-    return lifecycle
+_get = partial(readable, limit_routes)
 
 
 def _tell(request: AnyRequest, sentence: str) -> None:
     """Log who has changed what; it never holds a token or a secret."""
     logger.warning("%s (by %s)", sentence, client_of(request).name or "an open server's client")
-
-
-def _get(path: str) -> Callable[[Handler], Handler]:
-    """Return the decorator for what can be read; HEAD is told the same without the body."""
-    decorate: Callable[[Handler], Handler] = limit_routes.route(path, methods=["GET", "HEAD"])
-    return decorate
 
 
 # -- limits ----------------------------------------------------------------------------------
@@ -88,7 +81,7 @@ def _get(path: str) -> Callable[[Handler], Handler]:
 @guard(Scope.ADMIN)
 async def get_limits(request: AnyRequest) -> HTTPResponse:
     """Tell the limits in force."""
-    return answer_json(describe_limits(_lifecycle_of(request)))
+    return answer_json(describe_limits(lifecycle_of(request)))
 
 
 @limit_routes.patch("/limits")
@@ -99,7 +92,7 @@ async def patch_limits(request: AnyRequest) -> HTTPResponse:
     changes = read_members(request.body)
     if errors := check_members(changes, _LIMIT_CHECKS, frozenset()):
         refuse(errors)
-    lifecycle = _lifecycle_of(request)
+    lifecycle = lifecycle_of(request)
     before = describe_limits(lifecycle)
     change_limits(lifecycle, changes)
     after = describe_limits(lifecycle)
@@ -154,7 +147,7 @@ _LIMIT_CHECKS: Checks = {name: partial(_check_limit, name) for name in LIMITS}
 @guard(Scope.ADMIN)
 async def get_workers(request: AnyRequest) -> HTTPResponse:
     """Tell how many workers a segment may have, and how many each has and what it has to do."""
-    return answer_json(describe_workers(_lifecycle_of(request)))
+    return answer_json(describe_workers(lifecycle_of(request)))
 
 
 @limit_routes.patch("/workers")
@@ -165,7 +158,7 @@ async def patch_workers(request: AnyRequest) -> HTTPResponse:
     changes = read_members(request.body)
     if errors := check_members(changes, _WORKER_CHECKS, frozenset()):
         refuse(errors)
-    scaler = _lifecycle_of(request).scaler
+    scaler = lifecycle_of(request).scaler
     before = scaler.bounds
     lowest, highest = changes.get("workers_min", before[0]), changes.get("workers_max", before[1])
     try:
@@ -174,7 +167,7 @@ async def patch_workers(request: AnyRequest) -> HTTPResponse:
         refuse_body("conflict", f"{error}.")
     if scaler.bounds != before:
         _tell(request, f"workers: {before[0]} to {before[1]} -> {lowest} to {highest} a segment")
-    return answer_json(describe_workers(_lifecycle_of(request)))
+    return answer_json(describe_workers(lifecycle_of(request)))
 
 
 def describe_workers(lifecycle: Lifecycle) -> dict[str, Any]:
@@ -196,7 +189,7 @@ _WORKER_CHECKS: Checks = {
 @guard(Scope.ADMIN)
 async def get_keys(request: AnyRequest) -> HTTPResponse:
     """List the API keys, the oldest first, without what would help to use one."""
-    lifecycle = _lifecycle_of(request)
+    lifecycle = lifecycle_of(request)
     keys = await lifecycle.call(_list_keys, lifecycle)
     return answer_json({"keys": [describe_credential(key) for key in keys]})
 
@@ -209,7 +202,7 @@ async def post_key(request: AnyRequest) -> HTTPResponse:
     wanted = read_members(request.body)
     if errors := check_members(wanted, _KEY_CHECKS, frozenset(("name", "scope"))):
         refuse(errors)
-    lifecycle = _lifecycle_of(request)
+    lifecycle = lifecycle_of(request)
     new = await lifecycle.call(_create_key, lifecycle, wanted)
     admission_of(request).reload()
     credential = new.credential
@@ -228,7 +221,7 @@ async def post_key(request: AnyRequest) -> HTTPResponse:
 @guard(Scope.ADMIN)
 async def delete_key(request: AnyRequest, key_id: str) -> HTTPResponse:
     """Revoke an API key. It opens nothing any more once this is answered."""
-    lifecycle = _lifecycle_of(request)
+    lifecycle = lifecycle_of(request)
     await lifecycle.call(_revoke_key, lifecycle, key_id)
     admission_of(request).reload()
     _tell(request, f"API key {key_id} revoked")

@@ -10,9 +10,8 @@ the settings falls between two requests. Any number of threads may ask, with or 
 
 from cpython.ref cimport Py_REFCNT
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from ledgercore._c cimport lc_lock_acquire, lc_lock_release
+from ledgercore._c cimport lc_lock_acquire, lc_lock_release, lc_monotonic_ns
 
 import time
 from collections import namedtuple
@@ -56,13 +55,6 @@ cdef int64_t check_quota(str name, quota) except -1:
     return quota
 
 
-cdef int64_t read_clock() noexcept nogil:
-    """The time of time.monotonic_ns()."""
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t> now.tv_sec * 1_000_000_000 + now.tv_nsec
-
-
 cdef class TokenBucket:
     """One bucket alone: `rate` tokens a second, at most `burst` of them saved up.
 
@@ -88,7 +80,7 @@ cdef class TokenBucket:
         cdef uint32_t taken = 0
         with nogil:
             for _ in range(attempts):
-                taken += lc_bucket_take(&self.bucket, read_clock(), count)
+                taken += lc_bucket_take(&self.bucket, lc_monotonic_ns(), count)
         return taken
 
     def wait_ns(self, int64_t now_ns, uint32_t count=1):

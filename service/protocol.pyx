@@ -15,7 +15,7 @@ from libc.string cimport memcmp
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
-from service.admission cimport Admission, Client, read_clock
+from service.admission cimport Admission, Client
 from service.limits cimport ADMITTED
 from service.reply cimport make_reply
 
@@ -120,7 +120,7 @@ cdef class Connection:
             self.admission = self.lifecycle.admission
             self.batcher = self.lifecycle.batcher
             self.desks = self.batcher.desks
-        self.now_ns = read_clock()
+        self.now_ns = lc_monotonic_ns()
         self.admission.look(self.now_ns)
         self.disturber = self.batcher.disturber
         while at < end:
@@ -215,7 +215,7 @@ cdef class Connection:
         if self.flight is None:
             self.flight = submission
             self.charged_ns = self.now_ns
-        self.admission.room.enter(1)
+        self.admission.room.take(1)
         self.due += 1
         if submission.data.count >= submission.count_max:
             self.batcher.submit(desk)

@@ -4,11 +4,10 @@ This module owns which address does what. It never parses, never encodes and nev
 itself: it joins the modules that do.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
 from urllib.parse import quote
 
-from sanic import Blueprint, Request
+from sanic import Blueprint
 from sanic.response import HTTPResponse
 
 from ledgercore import Account, AccountNotFound, Engine, Status
@@ -21,10 +20,18 @@ from .addresses import (
     read_switch,
     read_transfer_id,
 )
-from .authorization import admission_of, check_signature, client_of, guard, read_timeout
+from .authorization import (
+    AnyRequest,
+    admission_of,
+    check_signature,
+    client_of,
+    guard,
+    read_timeout,
+    readable,
+)
 from .credentials import Scope
 from .disturber import exposed
-from .lifecycle import Lifecycle
+from .lifecycle import lifecycle_of
 from .limit_routes import describe_limits
 from .problems import DEADLINE_PASSED, TRANSFER_NOT_FOUND, Problem
 from .requests import (
@@ -35,22 +42,8 @@ from .requests import (
     read_transfer,
 )
 
-AnyRequest = Request[Any, Any]
-Handler = Callable[..., Awaitable[HTTPResponse]]
-
 ledger_routes = Blueprint("ledger")
-
-
-def _get(path: str) -> Callable[[Handler], Handler]:
-    """Return the decorator for what can be read; HEAD is told the same without the body."""
-    decorate: Callable[[Handler], Handler] = ledger_routes.route(path, methods=["GET", "HEAD"])
-    return decorate
-
-
-def lifecycle_of(request: AnyRequest) -> Lifecycle:
-    """Return the lifecycle of the app that serves this request."""
-    lifecycle: Lifecycle = request.app.ctx.lifecycle
-    return lifecycle
+_get = partial(readable, ledger_routes)
 
 
 # -- transfers -------------------------------------------------------------------------------

@@ -12,9 +12,8 @@
 #define LC_QUEUE_H
 
 #include <pthread.h>
-#include <time.h>
 
-#include "base.h"
+#include "clock.h"
 
 typedef struct lc_queue {
     pthread_mutex_t mutex;
@@ -72,9 +71,7 @@ static inline enum lc_queue_result lc_queue_push(lc_queue *queue, void *item, ui
 /* Bring `busy_ns` up to now. The mutex is held, and before `working` changes this is called. */
 static inline void lc_queue_count_busy(lc_queue *queue)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    uint64_t now_ns = (uint64_t)lc_monotonic_ns();
     queue->busy_ns += queue->working * (now_ns - queue->counted_ns);
     queue->counted_ns = now_ns;
 }

@@ -239,6 +239,17 @@ def local_serving() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def serve_both_ways(data: Path, **options: Any) -> Iterator[dict[str, LocalServer]]:
+    """Serve natively and by the ordinary way alone, from ledgers that are alike."""
+    with (
+        local_serving(),
+        LocalServer(data / "native", PROTOCOLS["native"], **options) as native,
+        LocalServer(data / "ordinary", PROTOCOLS["ordinary"], **options) as ordinary,
+    ):
+        yield {"native": native, "ordinary": ordinary}
+
+
 _TIME = re.compile(rb'"created_at":"[^"]*"')
 
 

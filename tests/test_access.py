@@ -17,7 +17,7 @@ from service.credentials import Scope
 from service.key_file import FILE_NAME
 from tests.feeding import feed, mask_ids
 from tests.keyed import END, bearer, make_key, spell, spell_bulk, spell_transfer
-from tests.local import PROTOCOLS, LocalServer, local_serving
+from tests.local import LocalServer, serve_both_ways
 
 UNKNOWN = f"lck_00000000_{'A' * 43}"
 count_key = count(1)
@@ -78,12 +78,8 @@ def servers(
     data = tmp_path_factory.mktemp("access")
     options: dict[str, Any] = {"demo_accounts": 3, "durability": "memory", "allow_chaos": 1}
     options["keys_file"] = str(keys["file"])
-    with (
-        local_serving(),
-        LocalServer(data / "native", PROTOCOLS["native"], **options) as native,
-        LocalServer(data / "ordinary", PROTOCOLS["ordinary"], **options) as ordinary,
-    ):
-        yield {"native": native, "ordinary": ordinary}
+    with serve_both_ways(data, **options) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="module")

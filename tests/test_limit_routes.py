@@ -111,10 +111,17 @@ def test_a_changed_rate_holds_at_once(admin: httpx.Client) -> None:
 def test_what_is_no_limit_changes_nothing(
     admin: httpx.Client, body: dict[str, Any], pointer: str
 ) -> None:
-    before = admin.get("/admin/limits").json()
-    told = check_problem(admin.patch("/admin/limits", json=body), 400, "malformed")
+    check_refused(admin, "PATCH", "/admin/limits", body, pointer)
+
+
+def check_refused(
+    admin: httpx.Client, method: str, path: str, body: dict[str, Any], pointer: str
+) -> None:
+    """Check that a change is malformed, where, and that nothing has changed."""
+    before = admin.get(path).json()
+    told = check_problem(admin.request(method, path, json=body), 400, "malformed")
     assert told["errors"][0]["pointer"] == pointer
-    assert admin.get("/admin/limits").json() == before
+    assert admin.get(path).json() == before
 
 
 # -- workers --------------------------------------------------------------------------------------
@@ -185,10 +192,7 @@ def test_a_signed_key_has_a_secret_that_is_told_once(server: Server, admin: http
 def test_what_can_be_no_key_is_refused(
     admin: httpx.Client, body: dict[str, Any], pointer: str
 ) -> None:
-    before = admin.get("/admin/keys").json()
-    told = check_problem(admin.post("/admin/keys", json=body), 400, "malformed")
-    assert told["errors"][0]["pointer"] == pointer
-    assert admin.get("/admin/keys").json() == before
+    check_refused(admin, "POST", "/admin/keys", body, pointer)
 
 
 def test_the_first_key_ends_the_open_mode(tmp_path: Path) -> None:

@@ -288,11 +288,11 @@ def test_the_time_of_each_thread_is_read() -> None:
     # In a process of its own, since what threads had that have ended is in none of these numbers.
     code = """if True:
         import os, time
-        from bench.profiling.sampling import read_thread_cpu
+        from bench.machine import read_thread_times
         while time.process_time() < 0.5:
             pass
-        times = read_thread_cpu(os.getpid())
-        print(times[str(os.getpid())], sum(times.values()), sum(os.times()[:2]))
+        times = {n: t.total_s for n, t in read_thread_times(os.getpid()).items()}
+        print(times[os.getpid()], sum(times.values()), sum(os.times()[:2]))
     """
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

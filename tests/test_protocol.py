@@ -12,7 +12,7 @@ from ledgercore import EngineFailed, QueueFull
 from service import protocol
 from service.lifecycle import State
 from tests.feeding import feed, mask_ids, open_fed, wait_in_loop
-from tests.local import PROTOCOLS, LocalServer, local_serving
+from tests.local import PROTOCOLS, LocalServer, local_serving, serve_both_ways
 
 END = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HEALTHY = b'{"status":"ok"}'
@@ -25,12 +25,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Loca
     """Serve in both ways, from ledgers that are alike."""
     data = tmp_path_factory.mktemp("protocol")
     options: dict[str, Any] = {"demo_accounts": 40, "durability": "memory", "segments": SEGMENTS}
-    with (
-        local_serving(),
-        LocalServer(data / "native", PROTOCOLS["native"], **options) as native,
-        LocalServer(data / "ordinary", PROTOCOLS["ordinary"], **options) as ordinary,
-    ):
-        yield {"native": native, "ordinary": ordinary}
+    with serve_both_ways(data, **options) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import click
 
 from ..compare.build import describe_build
 from ..machine import describe_machine, make_scratch, pick_cores
-from ..peers.command import heed_sigterm
+from ..peers.command import go_option, heed_sigterm
 from ..peers.peer import PeerFailed
 from .generators import OWN, WRK, make_generator, pick_generator
 from .loads import LoadFailed
@@ -63,12 +63,7 @@ def read_parts(context: click.Context, parameter: click.Parameter, value: str) -
     show_default=True,
     help="Of load on one server in one round; wrk takes whole seconds.",
 )
-@click.option(
-    "--go",
-    "go_binary",
-    type=click.Path(exists=True, dir_okay=False, executable=True, path_type=Path),
-    help="The sketch in Go: a program with the flags -addr -wal -accounts -funds -procs.",
-)
+@go_option
 @click.option(
     "--generator",
     type=click.Choice([WRK, OWN]),

@@ -5,21 +5,19 @@ How each thread's time divides is always told, from the system's own counts; wha
 told by perf, where perf is there and may.
 """
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..machine import CpuTimes, read_process_cpu, read_thread_times
+from ..waiting import wait_until
 from .classes import Kind, count_kinds, name_threads
 from .loads import Generator, Load, LoadFailed
 from .perf import PerfRefused, Sample, record
 from .subjects import Setting, Subject
 
-POLL_INTERVAL_S = 0.02
 WORKING_S = 0.1
 """A server that has had so much of a processor is under load."""
-WAIT_MAX_S = 60.0
 SETTLING_S = 1.5
 """How much longer the load lasts than the look at it, before and after together."""
 
@@ -84,11 +82,10 @@ def take_profile(
 
 def _await_work(pid: int, cpu_before_s: float, future: "Future[Load]") -> None:
     """Return once the server is under load, or the load has failed before it began."""
-    end = time.monotonic() + WAIT_MAX_S
-    while read_process_cpu(pid) < cpu_before_s + WORKING_S and not future.done():
-        if time.monotonic() > end:
-            raise LoadFailed("the generator has put no load on the server")
-        time.sleep(POLL_INTERVAL_S)
+    wait_until(
+        lambda: future.done() or read_process_cpu(pid) >= cpu_before_s + WORKING_S,
+        lambda: LoadFailed("the generator has put no load on the server"),
+    )
 
 
 def sum_up(

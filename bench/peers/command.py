@@ -27,6 +27,13 @@ GO_HELP = (
     " the key in Idempotency-Key, between acct-0 ... acct-N-1, which hold 1,000,000 each; 201 means"
     " applied, 422 refused."
 )
+go_option = click.option(
+    "--go",
+    "go_binary",
+    type=click.Path(exists=True, dir_okay=False, executable=True, path_type=Path),
+    help=GO_HELP,
+)
+"""The flag for the sketch in Go, of every command that puts it beside the service."""
 
 
 @click.command()
@@ -37,12 +44,7 @@ GO_HELP = (
     type=click.Choice(list(PEERS)),
     help="Which to compare; more than once for more than one. All of them if none is named.",
 )
-@click.option(
-    "--go",
-    "go_binary",
-    type=click.Path(exists=True, dir_okay=False, executable=True, path_type=Path),
-    help=GO_HELP,
-)
+@go_option
 @click.option(
     "--seconds",
     type=click.FloatRange(0, 600, min_open=True),

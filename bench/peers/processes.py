@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import Any, TypeVar
 
 from ..machine import run_on
 from ..servers import make_environment
+from ..waiting import wait_until
 from .peer import DEADLINE_S, PeerFailed
 
-POLL_INTERVAL_S = 0.02
 LAST_LINES = 5
 DISK_DIRECTORY = Path("/var/tmp")
 """A place on a disk, where every user may write."""
@@ -80,15 +79,24 @@ def await_server(
 
     Raises PeerFailed, with the last lines of the log, if the process ends or takes too long.
     """
-    end = time.monotonic() + DEADLINE_S
-    while True:
+    found: list[Ready] = []
+    last: list[Exception] = []
+
+    def explain() -> PeerFailed:
+        said = "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+        return PeerFailed(f"{process.args!r} did not start: {last[-1]}\n{said}")
+
+    def is_there() -> bool:
         try:
-            return connect()
+            found.append(connect())
         except not_yet as error:
-            if process.poll() is not None or time.monotonic() > end:
-                said = "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:])
-                raise PeerFailed(f"{process.args!r} did not start: {error}\n{said}") from error
-        time.sleep(POLL_INTERVAL_S)
+            last[:] = [error]
+            if process.poll() is not None:
+                raise explain() from error
+        return bool(found)
+
+    wait_until(is_there, explain)
+    return found[0]
 
 
 def pick_port() -> int:

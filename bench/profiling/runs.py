@@ -19,14 +19,13 @@ from typing import Any, Self
 
 import httpx
 
-from ..machine import ROOT, pick_cores, run_on
+from ..machine import ROOT, pick_cores, read_thread_times, run_on
 from ..servers import SERVICE, Server, make_environment
+from ..waiting import DEADLINE_S, wait_until
 from .line_profile import Profile, read_profile, render_page, shorten_paths
-from .sampling import read_thread_cpu, sample_stacks
+from .sampling import sample_stacks
 from .stacks import read_thread_names
 
-DEADLINE_S = 60.0
-POLL_INTERVAL_S = 0.05
 ACCOUNTS = 1_000
 CONNECTIONS = 64
 SETTLING_S = 0.5
@@ -148,11 +147,10 @@ class Load:
             raise
 
     def _await_transfers(self, url: str, lsn: int) -> None:
-        end = time.monotonic() + DEADLINE_S
-        while _read_lsn(url) < lsn and self._process.poll() is None:
-            if time.monotonic() > end:
-                raise RuntimeError("the simulator has sent no transfers")
-            time.sleep(POLL_INTERVAL_S)
+        wait_until(
+            lambda: self._process.poll() is not None or _read_lsn(url) >= lsn,
+            lambda: RuntimeError("the simulator has sent no transfers"),
+        )
 
     def finish(self) -> tuple[int, float]:
         """Wait for the end; return how many transfers were applied, and how many a second."""
@@ -221,7 +219,7 @@ def profile_server(scratch: Path, seconds: float, connections: int, path: Path) 
     ):
         time.sleep(SETTLING_S)
         server.process.send_signal(SWITCH_ON)
-        time.sleep(seconds)
+        time.sleep(seconds)  # This is how long the profile is of.
         server.process.send_signal(SWITCH_OFF)
         load.finish()
     # Scalene writes at the very end of the process, which the block has waited for.
@@ -238,14 +236,14 @@ def sample_server(scratch: Path, seconds: float, connections: int) -> Samples:
         pid = server.process.pid
         with Load(server.url, math.ceil(seconds) + SAMPLER_START_S, connections) as load:
             time.sleep(SETTLING_S)
-            before = read_thread_cpu(pid)
+            before = read_thread_times(pid)
             with run_on(core):
                 text = sample_stacks(pid, seconds, scratch / "stacks.txt")
-            after = read_thread_cpu(pid)
+            after = read_thread_times(pid)
             _, rate = load.finish()
-    names = read_thread_names(text)
+    names = {int(number): name for number, name in read_thread_names(text).items()}
     spent = {
-        name: after[number] - before.get(number, 0.0)
+        name: after[number].total_s - (before[number].total_s if number in before else 0.0)
         for number, name in names.items()
         if number in after
     }

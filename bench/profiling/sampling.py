@@ -12,8 +12,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..machine import TICKS_PER_S
-
 RATE_HZ = 100
 """Above that, reading native frames takes so long that the server stands still."""
 GRACE_S = 60.0
@@ -73,13 +71,3 @@ def explain_refusal(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if "rror" in line or "eason" in line), "")
     return f"No flame graph: py-spy failed: {said or (lines or ['it said nothing'])[-1]}"
-
-
-def read_thread_cpu(pid: int) -> dict[str, float]:
-    """Return the seconds of processor that each thread of a process has had, by its number."""
-    times = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        # The name of the thread, in brackets, may hold spaces; the numbers follow it.
-        fields = (task / "stat").read_text().rpartition(")")[2].split()
-        times[task.name] = (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-    return times
