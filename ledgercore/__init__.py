@@ -22,7 +22,9 @@ from .errors import (
     OutcomeUnknown,
     QueueFull,
 )
+from .histogram import Histogram
 from .history import JournalEntry, read_journal
+from .measures import Measures
 from .opening import (
     OPTION_RANGES,
     WORKERS_MAX,
@@ -31,6 +33,7 @@ from .opening import (
     open_directory,
     open_in_memory,
 )
+from .recorder import Recorder
 from .status import Status
 from .submission import Outcome, Submission
 from .types import (
@@ -62,6 +65,7 @@ __all__ = [
     "Engine",
     "EngineClosed",
     "EngineFailed",
+    "Histogram",
     "Inspection",
     "InvalidArgument",
     "JournalDamaged",
@@ -69,9 +73,11 @@ __all__ = [
     "KeyState",
     "LedgerError",
     "LimitConflict",
+    "Measures",
     "Outcome",
     "OutcomeUnknown",
     "QueueFull",
+    "Recorder",
     "Repair",
     "SegmentLoad",
     "Statistics",
@@ -98,7 +104,7 @@ def open(path: str | os.PathLike[str] | None = None, **options: Unpack[OpenOptio
     which is reserved and committed lazily: 64 bytes a key, 64 bytes and its id an account; memory
     for `keys_reserved` keys is committed at the start, so that the table need not grow under load.
     Keys are kept for `key_ttl_s` at least. A journal file has `segment_bytes`; a snapshot is made
-    every `snapshot_every` files (0: never).
+    every `snapshot_every` files (0: never). `instruments` 0 measures nothing of itself.
 
     Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged.
     """

@@ -87,14 +87,60 @@ cdef extern from "http_request.h" nogil:
 
     ctypedef struct lc_request:
         lc_transfer_json transfer
-        lc_text token
+        lc_text token, traceparent
         uint32_t timeout_ms
 
     int lc_read_request(const char* start, const char* end, lc_request* request)
 
 
+cdef extern from "trace_context.h" nogil:
+    const int LC_TRACE_LINES_BYTES_MAX
+    const uint8_t LC_TRACE_SAMPLED
+
+    ctypedef struct lc_trace:
+        uint64_t id[2]
+        uint64_t parent, span
+        uint8_t flags
+
+    ctypedef struct lc_random:
+        uint64_t state[4]
+
+    bint lc_random_start(lc_random* random)
+    uint64_t lc_random_next(lc_random* random)
+    void lc_trace_begin(lc_text told, lc_random* random, lc_trace* trace)
+    char* lc_trace_write(char* at, const lc_trace* trace, bint is_sampled)
+
+
 cdef extern from "clock.h" nogil:
     int64_t lc_monotonic_ns()
+
+
+cdef extern from "histogram.h" nogil:
+    const int LC_HISTOGRAM_BUCKETS
+
+    ctypedef struct lc_histogram:
+        uint64_t* counts
+        uint64_t sum
+
+    void lc_histogram_record(lc_histogram* histogram, int64_t value, uint64_t times)
+    uint64_t lc_histogram_read(const lc_histogram* histogram, uint64_t* counts)
+
+
+cdef extern from "meters.h" nogil:
+    const int LC_METER_JOURNAL, LC_METERS_END
+
+    ctypedef struct lc_meters:
+        lc_histogram* histograms
+        uint64_t* outcomes
+        uint64_t replays, journal_bytes
+        bint is_on
+
+    int64_t lc_meters_look(const lc_meters* meters)
+    void lc_meters_note_batch(
+        lc_meters* meters, uint32_t count, int64_t queued_ns, int64_t begun_ns, int64_t applied_ns
+    )
+    void lc_meters_note_group(lc_meters* meters, uint32_t count, uint32_t bytes, int64_t begun_ns)
+    void lc_meters_count(lc_meters* meters, const lc_outcome* outcomes, uint32_t count)
 
 
 cdef extern from "format.h" nogil:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from .pipeline import Pipeline
 from .submission import Submission
 
@@ -36,5 +39,8 @@ class Doors(Pipeline):
     def durable_lsn(self) -> int: ...
     @property
     def group_count(self) -> int: ...
+    def measure(
+        self,
+    ) -> tuple[list[tuple[npt.NDArray[np.uint64], int]], list[int], int, int]: ...
     @property
     def queue_depth(self) -> int: ...

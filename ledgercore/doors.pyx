@@ -14,6 +14,8 @@ from ledgercore.submission cimport Submission, submission_t
 
 import os
 
+import numpy as np
+
 from . import accounts
 from .errors import EngineClosed, EngineFailed, OutcomeUnknown, QueueFull
 
@@ -36,6 +38,7 @@ cdef class Doors(Pipeline):
         if submission.data.count == 0:
             self.finish_when_durable(&submission.data)
             return False
+        submission.data.queued_ns = lc_meters_look(self.meters)
         if self.apply_here(&submission.data, &self.queues[segment]):
             return False
         cdef int result = lc_queue_push(
@@ -58,9 +61,11 @@ cdef class Doors(Pipeline):
             return False
         self.enter()
         with nogil:
+            data.begun_ns = data.queued_ns
             self.apply_part(data, 0, data.count)
             data.done = data.count
             self.settle(data.outcomes, data.count)
+            self.note_applied(data)
             self.finish_when_durable(data)
         self.leave(0, True)
         return True
@@ -286,6 +291,22 @@ cdef class Doors(Pipeline):
         cdef uint64_t groups = self.groups
         pthread_mutex_unlock(&self.state)
         return groups
+
+    def measure(self):
+        """Return what was counted so far: what measures.py makes its Measures of."""
+        cdef lc_meters* meters = self.meters
+        cdef uint64_t[::1] counts
+        cdef int meter, status
+        outcomes = [0] * LC_STATUS_END
+        for status in range(LC_STATUS_END):
+            outcomes[status] = meters.outcomes[status]
+        histograms = []
+        for meter in range(LC_METERS_END):
+            array = np.empty(LC_HISTOGRAM_BUCKETS, np.uint64)
+            counts = array
+            total = lc_histogram_read(&meters.histograms[meter], &counts[0])
+            histograms.append((array, total))
+        return histograms, outcomes, meters.replays, meters.journal_bytes
 
     @property
     def queue_depth(self):

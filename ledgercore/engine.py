@@ -30,6 +30,7 @@ from .errors import EngineFailed, InvalidArgument
 from .housekeeping import Housekeeper
 from .journal import FileJournal
 from .ledger import Ledger
+from .measures import Measures, read_measures
 from .opening import Opened, Options
 from .past import Past
 from .replay import count_keys, last_lsn
@@ -68,6 +69,7 @@ class Engine:
             options.segments,
             options.queue_size,
             options.batch_max,
+            bool(options.instruments),
         )
         self._past = Past(opened.ledger, self._doors, opened.directory)
         self._auditor = Auditor(opened.ledger, self._doors, opened.directory, options.capacity)
@@ -388,6 +390,10 @@ class Engine:
             recovery_seconds=0.0 if self.recovered is None else self.recovered.seconds,
             segments=loads,
         )
+
+    def measures(self) -> Measures:
+        """What was counted and timed since it was opened."""
+        return read_measures(self._doors)
 
     def __repr__(self) -> str:
         where = f" at {self.path}" if self.path else ""

@@ -36,6 +36,7 @@ OPTION_RANGES = {
     "key_ttl_s": (1, 10 * 366 * 86_400),
     "segment_bytes": (SEGMENT_BYTES_MIN, 1 << 32),
     "snapshot_every": (0, 1 << 30),
+    "instruments": (0, 1),
 }
 """The lowest and the highest value of each option that is a number."""
 
@@ -55,6 +56,7 @@ class OpenOptions(TypedDict, total=False):
     key_ttl_s: int
     segment_bytes: int
     snapshot_every: int
+    instruments: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Options:
     key_ttl_s: int = 86_400
     segment_bytes: int = 67_108_864
     snapshot_every: int = 16
+    instruments: int = 1
 
     def __post_init__(self) -> None:
         if self.durability not in DURABILITIES:

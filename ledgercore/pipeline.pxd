@@ -2,7 +2,9 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ledgercore._c cimport lc_frame, lc_outcome, lc_queue, pthread_cond_t, pthread_mutex_t
+from ledgercore._c cimport (
+    lc_frame, lc_meters, lc_outcome, lc_queue, pthread_cond_t, pthread_mutex_t
+)
 from ledgercore.journal cimport Journal
 from ledgercore.ledger cimport Ledger
 from ledgercore.submission cimport submission_t
@@ -17,10 +19,12 @@ cdef class Pipeline:
         uint32_t batch_max
         public uint32_t here_max  # What `submit` applies itself at most; 0: all is for workers.
         lc_frame* frame
+        lc_meters* meters
         # Guarded by `state`; `settled` is broadcast when any of it changes.
         pthread_mutex_t state
         pthread_cond_t settled
         uint64_t durable, groups
+        int64_t durable_at_ns  # when `durable` became what it is
         submission_t* awaiting
         submission_t* awaiting_last
         submission_t* finished
@@ -42,6 +46,7 @@ cdef class Pipeline:
     cdef void settle(self, const lc_outcome* outcomes, uint32_t count) noexcept nogil
     cdef void wake_journal(self) noexcept nogil
     cdef int wait_durable(self, uint64_t lsn) noexcept nogil
+    cdef void note_applied(self, submission_t* submission) noexcept nogil
     cdef void work(self, lc_queue* queue) noexcept nogil
     cdef void apply_part(
         self, submission_t* submission, uint32_t first, uint32_t count
@@ -53,6 +58,7 @@ cdef class Pipeline:
     cdef void let_wait(self, submission_t* submission) noexcept nogil
     cdef bint finish_awaiting(self) noexcept nogil
     cdef void write_groups(self) noexcept nogil
+    cdef int write_group(self) noexcept nogil
     cdef int sync_group(self) noexcept nogil
     cdef char* text_buffer(self) noexcept nogil
     cdef bint wait_published(self, uint64_t lsn, int* error) noexcept nogil

@@ -10,7 +10,7 @@ There is one order of locks here: a queue's mutex, `wake` and `state` are never 
 
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memmove, memset
 from posix.time cimport CLOCK_REALTIME, clock_gettime, nanosleep, timespec
 from posix.unistd cimport write
@@ -43,7 +43,8 @@ cdef class Pipeline:
     """The threads' meeting place. `journal` None means that nothing is written: memory only."""
 
     def __cinit__(
-        self, Ledger ledger, Journal journal, int segments, uint64_t queue_size, uint32_t batch_max
+        self, Ledger ledger, Journal journal, int segments, uint64_t queue_size,
+        uint32_t batch_max, bint is_measured=True
     ):
         self.ledger = ledger
         self.journal = journal
@@ -52,8 +53,10 @@ cdef class Pipeline:
         self.segments = segments
         self.queues = <lc_queue*> malloc(segments * sizeof(lc_queue))
         self.frame = <lc_frame*> malloc(LC_FRAME_BYTES_MAX + LC_FRAME_ALIGNMENT)
-        if self.queues == NULL or self.frame == NULL:
+        self.meters = <lc_meters*> calloc(1, sizeof(lc_meters))
+        if self.queues == NULL or self.frame == NULL or self.meters == NULL:
             raise MemoryError()
+        self.meters.is_on = is_measured
         cdef int i
         for i in range(segments):
             lc_queue_start(&self.queues[i], <void**> ledger.table(queue_size, 8), queue_size)
@@ -73,6 +76,7 @@ cdef class Pipeline:
                 lc_queue_stop(&self.queues[i])
         free(self.queues)
         free(self.frame)
+        free(self.meters)
         pthread_cond_destroy(&self.published)
         pthread_mutex_destroy(&self.wake)
         pthread_cond_destroy(&self.settled)
@@ -111,6 +115,8 @@ cdef class Pipeline:
     cdef void settle(self, const lc_outcome* outcomes, uint32_t count) noexcept nogil:
         """Give back the credits of what took no LSN, and wake the journal for what did."""
         cdef uint32_t i, taken = 0
+        if self.meters.is_on:
+            lc_meters_count(self.meters, outcomes, count)
         if self.journal is None:
             return
         for i in range(count):
@@ -160,9 +166,19 @@ cdef class Pipeline:
             if submission == NULL:
                 return
             count = submission.count
+            submission.begun_ns = lc_meters_look(self.meters)
             submission.failed = self.apply_whole(submission) != 0
+            self.note_applied(submission)
             lc_queue_done(queue, count)
             self.finish_when_durable(submission)
+
+    cdef void note_applied(self, submission_t* submission) noexcept nogil:
+        if self.meters.is_on:
+            submission.applied_ns = lc_monotonic_ns()
+            lc_meters_note_batch(
+                self.meters, submission.count, submission.queued_ns, submission.begun_ns,
+                submission.applied_ns
+            )
 
     cdef int apply_whole(self, submission_t* submission) noexcept nogil:
         """Apply a submission in its order; returns an errno once the journal has failed.
@@ -233,6 +249,12 @@ cdef class Pipeline:
     cdef bint finish(self, submission_t* submission) noexcept nogil:
         """Hand a submission to `completed`; whether the list was empty, so that `tell` is due."""
         cdef bint is_first = self.finished == NULL
+        if submission.count > 0 and self.meters.is_on:
+            submission.durable_ns = max(submission.applied_ns, self.durable_at_ns)
+            lc_histogram_record(
+                &self.meters.histograms[LC_METER_JOURNAL],
+                submission.durable_ns - submission.applied_ns, submission.count
+            )
         submission.next = self.finished
         self.finished = submission
         return is_first
@@ -283,14 +305,22 @@ cdef class Pipeline:
             self.frame.count = count
             if self.frame.text_length > 0:
                 memmove(lc_frame_text(self.frame), self.text_buffer(), self.frame.text_length)
-            error = self.journal.append(self.frame)
-            if error == 0:
-                error = self.sync_group()
+            error = self.write_group()
             if error == 0:
                 next_lsn += count
                 self.publish_durable(next_lsn - 1, count)
         if error != 0:
             self.fail(error)
+
+    cdef int write_group(self) noexcept nogil:
+        """Write and sync what the frame holds; returns an errno."""
+        cdef int64_t begun_ns = lc_meters_look(self.meters)
+        cdef int error = self.journal.append(self.frame)
+        if error == 0:
+            error = self.sync_group()
+        if error == 0 and self.meters.is_on:
+            lc_meters_note_group(self.meters, self.frame.count, self.frame.length, begun_ns)
+        return error
 
     cdef int sync_group(self) noexcept nogil:
         """Sync what was appended; late, or not at all, where `disturb_sync` has asked for that."""
@@ -342,9 +372,11 @@ cdef class Pipeline:
         return lc_ring_ready(&self.ledger.ring, lsn) and error[0] == 0
 
     cdef void publish_durable(self, uint64_t lsn, uint32_t count) noexcept nogil:
+        cdef int64_t now_ns = lc_meters_look(self.meters)
         lc_ring_release(&self.ledger.ring, count)
         pthread_mutex_lock(&self.state)
         self.durable = lsn
+        self.durable_at_ns = now_ns
         self.groups += 1
         cdef bint is_first = self.finish_awaiting()
         pthread_mutex_unlock(&self.state)

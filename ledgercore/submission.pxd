@@ -15,6 +15,9 @@ cdef struct submission_t:
     uint32_t done  # how many of them have been applied
     uint64_t segment_hash  # of the source of the first
     uint64_t rest_lsn  # what its answers rest on
+    # When it was submitted, taken by who applies it, applied, and durable: CLOCK_MONOTONIC in ns,
+    # 0 where the engine does not measure.
+    int64_t queued_ns, begun_ns, applied_ns, durable_ns
     bint failed
     submission_t* next
     PyObject* owner  # the Submission, referenced while it is on its way

@@ -36,6 +36,13 @@ class Submission:
     def segment_hash(self) -> int:
         """What names the segment of its first source: this, modulo the number of segments."""
 
+    @property
+    def stamps(self) -> tuple[int, int, int, int]:
+        """When it was submitted, taken by who applies it, applied, and durable.
+
+        By time.monotonic_ns(), once it has completed; zeros where the engine does not measure.
+        """
+
     def add(
         self, client: str, key: str, source: str, target: str, amount: int, memo: str | None = None
     ) -> int:

@@ -105,6 +105,11 @@ cdef class Submission:
     def segment_hash(self):
         return self.data.segment_hash
 
+    @property
+    def stamps(self):
+        cdef submission_t* data = &self.data
+        return data.queued_ns, data.begun_ns, data.applied_ns, data.durable_ns
+
     cdef int make_room(self, uint32_t text_bytes) noexcept nogil:
         """Have room for one more transfer; -1 where there is no memory."""
         cdef submission_t* data = &self.data

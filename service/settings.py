@@ -67,6 +67,7 @@ class Settings:
     key_ttl_s: int = 86_400
     segment_bytes: int = 67_108_864
     snapshot_every: int = 16
+    instruments: int = 1
     keys_file: str = ""
     client_rate: int = 0
     client_burst: int = 0

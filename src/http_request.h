@@ -7,7 +7,7 @@
  *   header lines "name: value", where the name is one of those below, directly before the colon,
  *   and the value visible ASCII and spaces, with no space at its end; lines end in CRLF;
  *   exactly one Host and one Content-Length, at most one of each of the others, and at most one of
- *   Authorization, with a bearer token, and X-API-Key;
+ *   Authorization, with a bearer token, and X-API-Key; what a traceparent says is not judged;
  *   a body of that length that lc_read_transfer takes, with nothing but space around it;
  *   a key: in the header, bare, or in the body; where it is in both, the same.
  *
@@ -41,13 +41,15 @@ enum lc_header {
     LC_HEADER_CONNECTION = 16,
     LC_HEADER_TOKEN = 32,   /* Authorization or X-API-Key */
     LC_HEADER_TIMEOUT = 64, /* X-Request-Timeout-Ms */
-    LC_HEADER_UNKNOWN = 128,
+    LC_HEADER_TRACE = 128,  /* Traceparent */
+    LC_HEADER_UNKNOWN = 256,
 };
 
 typedef struct lc_request {
     lc_transfer_json transfer; /* with the key, wherever it was */
     lc_text key;
-    lc_text token; /* of length 0 where there was none */
+    lc_text token; /* of length 0 where there was none, as the next */
+    lc_text traceparent;
     uint32_t body_length;
     uint32_t timeout_ms; /* 0 where there was none */
     uint32_t headers; /* enum lc_header, those that were there */
@@ -73,6 +75,9 @@ static inline enum lc_header lc_find_header(lc_text name)
         {"authorization", 13, LC_HEADER_TOKEN},
         {"x-api-key", 9, LC_HEADER_TOKEN},
         {"x-request-timeout-ms", 20, LC_HEADER_TIMEOUT},
+        {"traceparent", 11, LC_HEADER_TRACE},
+        {"tracestate", 10, LC_HEADER_IGNORED},
+        {"x-request-id", 12, LC_HEADER_IGNORED},
         {"user-agent", 10, LC_HEADER_IGNORED},
         {"accept", 6, LC_HEADER_IGNORED},
         {"accept-encoding", 15, LC_HEADER_IGNORED},
@@ -158,6 +163,9 @@ static inline bool lc_take_header(lc_text name, lc_text value, lc_request *reque
         return lc_read_token(value, name.length == 13, &request->token);
     case LC_HEADER_TIMEOUT:
         return lc_read_count(value, LC_TIMEOUT_DIGITS_MAX, &request->timeout_ms);
+    case LC_HEADER_TRACE:
+        request->traceparent = value;
+        return true;
     case LC_HEADER_CONNECTION:
         return lc_equals(value, "keep-alive", 10);
     case LC_HEADER_IGNORED:

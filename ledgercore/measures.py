@@ -1,0 +1,39 @@
+"""What an engine has counted and timed of itself, read from its native meters (src/meters.h)."""
+
+from dataclasses import dataclass
+
+from .doors import Doors
+from .histogram import Histogram
+from .status import Status
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measures:
+    """What an engine has counted since it was opened; all zero where it does not measure.
+
+    `queue`, `kernel` and `journal` are the parts of a transfer's way, in nanoseconds, of every
+    transfer that was submitted: until a worker takes it, in the batch that it is applied in, and
+    from there to the disk. `sync` is the write and sync of each group in nanoseconds, `batches` and
+    `groups` are sizes. `outcomes` counts first answers, `replays` those that a key had already.
+    """
+
+    queue: Histogram
+    kernel: Histogram
+    journal: Histogram
+    sync: Histogram
+    batches: Histogram
+    groups: Histogram
+    outcomes: dict[Status, int]
+    replays: int
+    journal_bytes: int
+
+
+def read_measures(doors: Doors) -> Measures:
+    """Return what was counted so far. Each call copies some 50 KB."""
+    histograms, outcomes, replays, journal_bytes = doors.measure()
+    return Measures(
+        *(Histogram(counts, total) for counts, total in histograms),
+        {status: outcomes[status] for status in Status},
+        replays,
+        journal_bytes,
+    )
