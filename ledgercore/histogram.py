@@ -18,7 +18,8 @@ def _make_highest() -> npt.NDArray[np.int64]:
     """Return the highest value of each bucket."""
     buckets = np.arange(BUCKETS, dtype=np.int64)
     shifts = np.maximum((buckets >> STEP_BITS) - 1, 0)
-    return ((buckets - (shifts << STEP_BITS) + 1) << shifts) - 1
+    highest: npt.NDArray[np.int64] = ((buckets - (shifts << STEP_BITS) + 1) << shifts) - 1
+    return highest
 
 
 HIGHEST = _make_highest()

@@ -31,9 +31,6 @@ class Measures:
 def read_measures(doors: Doors) -> Measures:
     """Return what was counted so far. Each call copies some 50 KB."""
     histograms, outcomes, replays, journal_bytes = doors.measure()
-    return Measures(
-        *(Histogram(counts, total) for counts, total in histograms),
-        {status: outcomes[status] for status in Status},
-        replays,
-        journal_bytes,
-    )
+    queue, kernel, journal, sync, batches, groups = (Histogram(*each) for each in histograms)
+    counts = {status: outcomes[status] for status in Status}
+    return Measures(queue, kernel, journal, sync, batches, groups, counts, replays, journal_bytes)

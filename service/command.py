@@ -95,6 +95,10 @@ main.add_command(admin)
 @_setting("connections_max", "Connections that may be open; more are closed at once.")
 @_setting("tls_cert", "Certificate chain to serve TLS with, PEM.", metavar="FILE")
 @_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
+@_setting("slow_request_ms", "Milliseconds from which a transfer is logged as slow; 0: never.")
+@_setting("log_interval_s", "Seconds between two lines about queues and workers; 0: none.")
+@_setting("otlp", "Collector of traces, by OTLP over HTTP.", metavar="URL")
+@_setting("traces_per_million", "Transfers of a million that are traced by chance.")
 @click.option(
     "--allow-chaos",
     envvar=environment_name("allow_chaos"),

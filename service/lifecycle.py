@@ -29,6 +29,7 @@ from .chaos_switch import ChaosSwitch
 from .credentials import KeyFileError, KeyRing
 from .demo import create_demo
 from .limits import Limiter
+from .meters import Meters
 from .nonces import NonceMemory
 from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
 from .scaler import Scaler
@@ -81,6 +82,10 @@ class Lifecycle:
         self.failure: str | None = None
         self.is_stop_wanted = False
         self.on_ready: Callable[[Engine], None] = _ignore
+        self.connection_count = 0
+        self.meters = Meters(
+            bool(settings.instruments), settings.slow_request_ms, settings.traces_per_million
+        )
         self._engine: Engine | None = None
         self._batcher: Batcher | None = None
         self._admission: Admission | None = None
@@ -132,6 +137,11 @@ class Lifecycle:
         if self.state is not State.READY or self._engine is None:
             self._refuse()
         return self._engine
+
+    @property
+    def breaker_state(self) -> str | None:
+        """The state of the breaker around the exporter of spans; None where there is none."""
+        return None
 
     async def call(
         self,

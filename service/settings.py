@@ -31,6 +31,9 @@ RANGES: dict[str, tuple[int, int]] = {
     "inflight_min": (1, 100_000_000),
     "inflight_max": (1, 100_000_000),
     "connections_max": (1, 1_000_000),
+    "slow_request_ms": (0, 3_600_000),
+    "log_interval_s": (0, 86_400),
+    "traces_per_million": (0, 1_000_000),
     "allow_chaos": (0, 1),
     **OPTION_RANGES,
 }
@@ -82,6 +85,10 @@ class Settings:
     connections_max: int = 16_384
     tls_cert: str = ""
     tls_key: str = ""
+    slow_request_ms: int = 1_000
+    log_interval_s: int = 10
+    otlp: str = ""
+    traces_per_million: int = 1_000
     allow_chaos: int = 0
     chaos: str = ""
 
@@ -90,7 +97,7 @@ class Settings:
             _check_range(name, getattr(self, name), lowest, highest)
         _check_text("host", self.host)
         _check_text("data", self.data)
-        for name in ("keys_file", "tls_cert", "tls_key", "chaos"):
+        for name in ("keys_file", "tls_cert", "tls_key", "otlp", "chaos"):
             _check_text(name, getattr(self, name) or "none")
         if self.durability not in DURABILITIES:
             raise InvalidSetting("durability", f"{self.durability!r} is not sync or memory")

@@ -43,8 +43,9 @@ MAY_USE = {
     "sanic": re.compile(r"service/|bench/plain\.py|bench/stages/naive_service\.py"),
     "click": re.compile(r"service/(command\w*|administration)\.py|bench/"),
 }
-# What native files of the service may take of the engine: records and submissions as C has them.
-NATIVE_SEAM = {"ledgercore._c", "ledgercore.submission"}
+# What native files of the service may take of the engine: records, submissions and recorders as C
+# has them.
+NATIVE_SEAM = {"ledgercore._c", "ledgercore.recorder", "ledgercore.submission"}
 PRINTERS = {"bench/report.py"}
 OBJECTS = {"object", "bytes", "str", "list", "dict", "set", "frozenset", "tuple", "bytearray"}
 
