@@ -16,7 +16,7 @@ from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission
 from .admission import Admission, Client
 from .disturber import Disturber
 from .problems import OUTCOME_UNKNOWN, Busy, Problem
-from .protocol import Connection, Desk, deliver, give_back
+from .connection import Connection, Desk, deliver, give_back
 from .regulator import Regulator
 from .requests import TransferRequest
 

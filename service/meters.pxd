@@ -1,9 +1,10 @@
 """What counts requests natively, and begins their traces."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from ledgercore._c cimport lc_random, lc_text, lc_trace
 from ledgercore.recorder cimport Recorder
+from ledgercore.submission cimport Submission
 
 cdef enum:
     STATUSES_MAX = 256
@@ -26,3 +27,7 @@ cdef class Meters:
     cdef bint is_of_interest(
         self, const lc_trace* trace, int64_t now_ns, int64_t elapsed_ns
     ) noexcept
+    cdef bint show(
+        self, Submission submission, uint32_t row, const lc_trace* trace, int64_t started_ns,
+        int64_t ended_ns
+    ) except -1
