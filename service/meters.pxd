@@ -14,6 +14,7 @@ cdef class Meters:
     cdef:
         readonly bint is_on
         public int64_t slow_ns  # A request that takes as long is looked at; 0: none is.
+        public bint is_tracing  # Whether requests are kept as traces, and not only slow ones told.
         public object observer  # Is shown the requests that are looked at; None: none is.
         readonly int64_t next_look_ns
         uint64_t transfers[STATUSES_MAX]  # answered natively, by enum lc_status

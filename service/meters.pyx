@@ -73,8 +73,11 @@ cdef class Meters:
         if self.observer is None or now_ns < self.next_look_ns:
             return False
         if (
-            (trace.flags & LC_TRACE_SAMPLED) or elapsed_ns >= self.slow_ns > 0
-            or lc_random_next(&self.random) < self.sample_below
+            elapsed_ns >= self.slow_ns > 0
+            or self.is_tracing and (
+                trace.flags & LC_TRACE_SAMPLED
+                or lc_random_next(&self.random) < self.sample_below
+            )
         ):
             self.next_look_ns = now_ns + NS_PER_S // LOOKS_PER_S
             return True
