@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -115,6 +116,8 @@ class Collector:
         self.name = address.name
         self._url = address.url
         self._runner = asyncio.Runner(loop_factory=_make_loop)
+        # The runner makes it when it is first asked, and two threads may ask at once.
+        self._loop = self._runner.get_loop()
         self._bound: asyncio.Timeout | None = None
         self._end_s = math.inf
         _silence_library()
@@ -134,7 +137,7 @@ class Collector:
         """Leave all posts, the present one too, no more than so many seconds. For any thread."""
         self._end_s = time.monotonic() + left_s
         with suppress(RuntimeError):  # The loop is closed: there is none.
-            self._runner.get_loop().call_soon_threadsafe(self._hasten)
+            self._loop.call_soon_threadsafe(self._hasten)
 
     def close(self) -> None:
         """Close the connection. Nothing may be called afterwards."""
@@ -190,13 +193,13 @@ class _Loop(asyncio.SelectorEventLoop):
         found: asyncio.Future[Any] = self.create_future()
 
         def resolve() -> None:
-            tell: Callable[[Any], None]
+            tell: Callable[[], None]
             try:
-                tell, told = found.set_result, socket.getaddrinfo(host, port, **options)
+                tell = partial(found.set_result, socket.getaddrinfo(host, port, **options))
             except (OSError, UnicodeError) as error:
-                tell, told = found.set_exception, error  # type: ignore[assignment]
+                tell = partial(found.set_exception, error)
             with suppress(RuntimeError):  # The loop is closed by now.
-                self.call_soon_threadsafe(lambda: None if found.done() else tell(told))
+                self.call_soon_threadsafe(lambda: None if found.done() else tell())
 
         threading.Thread(target=resolve, name="ledgercore-resolve", daemon=True).start()
         return await found

@@ -1,10 +1,9 @@
 """Which requests are traced: a part of them, those whose caller asks, and those that went wrong.
 
 This module owns the choice, and the limit on it. It never makes an id or a span, and it is for one
-thread. Between two requests that are taken for the ratio it only counts down; how far is drawn from
-the geometric distribution, so that each request is taken with the same chance, whatever pattern they
-come in. Source: J. Vitter, Faster Methods for Random Sampling, CACM 27(7), 1984 (skips instead of
-a draw for each).
+thread. Between two requests that are taken for the ratio it only counts down. How far is drawn from
+the geometric distribution, so that each request is taken with the same chance, whatever pattern
+they come in. Source: L. Devroye, Non-Uniform Random Variate Generation, 1986, chapter X.2.
 """
 
 import math
@@ -75,7 +74,7 @@ class TraceSampler:
         if self._ratio in (0, 1):
             return 1 if self._ratio else NEVER
         chance = 1.0 - self._random.random()  # above 0, and 1 may be
-        return min(NEVER, 1 + int(math.log(chance) / math.log1p(-self._ratio)))
+        return 1 + int(min(math.log(chance) / math.log1p(-self._ratio), NEVER))
 
     def _pay(self) -> bool:
         now_ns = self._clock_ns()
