@@ -61,7 +61,7 @@ def make_sample(time_s: float, before: Totals, after: Totals) -> Sample:
 def make_quiet(sample: Sample, time_s: float) -> Sample:
     """Return a sample of a second after this one in which nothing happened."""
     quiet = {
-        name: 0.0 if name.endswith("_ps") or "_ms" in name else value
+        name: 0.0 if name.endswith("ps") or "_ms" in name else value
         for name, value in sample.items()
     }
     idle = {"queue_depth": 0, "utilisation": 0.0}

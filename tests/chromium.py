@@ -9,6 +9,7 @@ import json
 import shutil
 import signal
 import subprocess
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -136,7 +137,7 @@ class Browser:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._sockets: list[ClientConnection] = []
+        self._sockets = ExitStack()
         with (directory / "chromium.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [NAME, *_FLAGS, f"--user-data-dir={directory}", "about:blank"],
@@ -150,11 +151,9 @@ class Browser:
         active = self._directory / "DevToolsActivePort"
         wait_until(lambda: active.exists() and active.read_text().count("\n"), "Chromium")
         port, path = active.read_text().split("\n")[:2]
-        socket = connect(
-            f"ws://127.0.0.1:{port}{path}", max_size=MESSAGE_BYTES_MAX, proxy=None, compression=None
-        )
-        self._sockets.append(socket)
-        return Page(socket, width, height)
+        url = f"ws://127.0.0.1:{port}{path}"
+        connection = connect(url, max_size=MESSAGE_BYTES_MAX, proxy=None, compression=None)
+        return Page(self._sockets.enter_context(connection), width, height)
 
     def __enter__(self) -> "Browser":
         return self
@@ -165,8 +164,7 @@ class Browser:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for socket in self._sockets:
-            socket.close()
+        self._sockets.close()
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(DEADLINE_S)

@@ -223,8 +223,11 @@ export class Chart {
   #drawCursor(history, cursor) {
     const sample = cursor === null ? null : history.at(cursor);
     this.#line.style.display = sample === null ? "none" : "";
-    const values = sample === null ? [] : this.#measure(sample).map((value) =>
-      value === null || this.#scale.place(value) > 1.001 ? null : value);
+    const values = sample === null ? [] : this.#measure(sample).map((value, index, all) => {
+      // What adds nothing to a stack has no dot of its own.
+      const isNothing = this.#plot.isStacked && value === (all[index - 1] ?? 0);
+      return isNothing || value === null || this.#scale.place(value) > 1.001 ? null : value;
+    });
     if (sample !== null) {
       const x = this.#x(sample.t).toFixed(1);
       this.#line.setAttribute("x1", x);

@@ -11,7 +11,8 @@ function refused(sample, isWanted) {
     .reduce((sum, [, rate]) => sum + rate, 0);
 }
 
-const SHOWN = ["422", "429", "503"];
+const isWrong = (status) => status < "500" && status !== "422" && status !== "429";
+const isFailed = (status) => status >= "500" && status !== "503";
 
 // The slowest stage of a transfer: what an operator looks at first.
 function slowest(sample) {
@@ -53,7 +54,8 @@ export const plots = {
       { name: "422 rules", tone: "x", fill: true, read: (s) => refused(s, (c) => c === "422") },
       { name: "429 limits", tone: "y", fill: true, read: (s) => refused(s, (c) => c === "429") },
       { name: "503 busy", tone: "z", fill: true, read: (s) => refused(s, (c) => c === "503") },
-      { name: "other", tone: "n", fill: true, read: (s) => refused(s, (c) => !SHOWN.includes(c)) },
+      { name: "4xx wrong", tone: "n", fill: true, read: (s) => refused(s, isWrong) },
+      { name: "5xx failed", tone: "e", fill: true, read: (s) => refused(s, isFailed) },
     ],
   },
   stages: {

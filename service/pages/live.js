@@ -118,7 +118,7 @@ function describeChips(sample) {
   const limit = sample.inflight_limit;
   const chips = [
     ["breaker", sample.breaker ?? "none", { closed: "ok", open: "bad", "half-open": "warn" }],
-    ["in flight", `${format.short(sample.inflight)} / ${limit === null ? "∞" : format.short(limit)}`],
+    ["in-flight limit", limit === null ? "none" : format.short(limit)],
     ["connections", format.short(sample.connections)],
     ["keys", `${format.short(sample.keys)} / ${format.short(sample.keys_max)}`],
   ].map(([name, value, kinds]) => ({ name, value, kind: kinds?.[value] ?? "" }));
