@@ -55,7 +55,7 @@ def _load(path: str, content_type: str) -> Document:
 
 _DESCRIPTION = _load("openapi.json", "application/json")
 _PAGE = _load("pages/docs.html", "text/html; charset=utf-8")
-_PARTS = {
+PARTS = {
     "docs.css": _load("pages/docs.css", "text/css; charset=utf-8"),
     "docs.js": _load("pages/docs.js", "text/javascript; charset=utf-8"),
     "docs.svg": _load("pages/docs.svg", "image/svg+xml"),
@@ -78,7 +78,7 @@ async def get_page(request: AnyRequest) -> HTTPResponse:
 @readable(docs_routes, "/docs/<file:str>")
 async def get_part(request: AnyRequest, file: str) -> HTTPResponse:
     """Give the page what it is made of."""
-    document = _PARTS.get(file)
+    document = PARTS.get(file)
     if document is None:
         raise Problem(NOT_FOUND, "There is nothing at this address.")
     return answer_document(request, document)

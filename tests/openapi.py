@@ -6,8 +6,7 @@ anything, and never looks at the server's own code.
 The examples of an operation are found by their names. A request takes the example of that name
 from the body and from each parameter; a parameter without one takes its first if it has to be
 there, and is left out otherwise. The answer is the one that has an example of the same name, which
-for an error is the name of its problem; where none has, it is the first answer that is described,
-or any for a problem.
+for an error is the name of its problem; where none has, it is the first answer that is described.
 """
 
 import json
@@ -17,6 +16,10 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from jsonschema import Draft202012Validator
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 
@@ -38,6 +41,23 @@ def resolve(part: Any) -> Any:
 def point(*names: str) -> str:
     """Return the JSON pointer of a place in the document."""
     return "#/" + "/".join(name.replace("~", "~0").replace("/", "~1") for name in names)
+
+
+_URI = "urn:openapi"
+_REGISTRY: Registry[Any] = Registry().with_resource(_URI, DRAFT202012.create_resource(DOCUMENT))
+
+
+def find_faults(value: Any, *names: str) -> list[str]:
+    """Return what is wrong with a value by the schema at a place of the document.
+
+    Members that the schema does not name are wrong too, unless it says that there are more.
+    """
+    pointer = quote(point(*names), safe="#/~")
+    schema = {"$ref": f"{_URI}{pointer}", "unevaluatedProperties": False}
+    validator = Draft202012Validator(
+        schema, registry=_REGISTRY, format_checker=Draft202012Validator.FORMAT_CHECKER
+    )
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
 @dataclass(frozen=True)
@@ -82,10 +102,9 @@ class Operation:
     @cached_property
     def examples(self) -> list[str]:
         """The names of all requests that are shown; of one without a name where there are none."""
-        if self.bodies:
-            return list(self.bodies)
-        names = {name: None for part in self.parameters for name in part.get("examples", {})}
-        return list(names) or [""]
+        told = [name for part in self.parameters for name in part.get("examples", {})]
+        unique = list(dict.fromkeys(list(self.bodies) or told)) or [""]
+        return unique[:1] if self.method == "head" else unique
 
     @cached_property
     def problems(self) -> list[tuple[str, str]]:
@@ -106,7 +125,7 @@ class Operation:
         target, query, headers = self.path, {}, {}
         for name, text in told.items():
             if places[name] == "path":
-                target = target.replace("{%s}" % name, quote(text, safe=""))
+                target = target.replace(f"{{{name}}}", quote(text, safe=""))
             elif places[name] == "query":
                 query[name] = text
             else:
@@ -136,7 +155,7 @@ class Operation:
                 if example in shown or (example == "" and shown and status[0] == "2"):
                     name = example or next(iter(shown))
                     return status, resolve(shown[name])["value"]
-        return ("default" if example in COMPONENTS["examples"] else next(iter(self.responses))), None
+        return next(iter(self.responses)), None
 
 
 def _spell(value: Any) -> str:

@@ -3,10 +3,8 @@
 // an example takes is told in tests/openapi.py, which reads the file by the same rule.
 "use strict";
 
-const METHODS = ["get", "head", "post", "put", "patch", "delete"];
 const PROBLEMS = "application/problem+json";
 const LINE_MAX = 60;
-
 let api;
 let isKeyed = false;
 
@@ -29,8 +27,7 @@ function resolve(part) {
 }
 
 function follow(pointer) {
-  const names = pointer.slice(2).split("/");
-  return names.reduce((found, name) => found[name.replace(/~1/g, "/").replace(/~0/g, "~")], api);
+  return pointer.slice(2).split("/").reduce((found, name) => found[name], api);
 }
 
 // What is written in `code` and **bold**; all else is plain text.
@@ -75,8 +72,8 @@ function typeOf(schema) {
   if (schema.type === "array") {
     return ["array", ...(schema.items ? [" of ", ...typeOf(schema.items)] : [])];
   }
-  const all = (schema.allOf || []).flatMap((part) => [...typeOf(part), " and more"]);
-  return all.length ? all : [[schema.type || "any"].flat().join(" or ")];
+  if (schema.allOf) return schema.allOf.flatMap((part) => [...typeOf(part), " and more"]);
+  return [[schema.type || "any"].flat().join(" or ")];
 }
 
 function boundsOf(schema) {
@@ -114,8 +111,7 @@ function members(schema) {
 function showSchema([name, schema]) {
   return make("details", { class: "schema", id: `schema-${name}` },
     make("summary", {}, make("code", { class: "path" }, name)),
-    make("div", { class: "body" },
-      make("div", {}, ...describe(schema), members(schema))));
+    make("div", { class: "body" }, make("div", {}, ...describe(schema), members(schema))));
 }
 
 // -- examples ------------------------------------------------------------------------------------
@@ -165,7 +161,7 @@ function spellCurl(operation, example) {
   if (query.get("format") === "pprof") words.push(`-o ${path.split("/").pop()}.pb.gz`);
   words.push(quote(location.origin + path + (query.size ? `?${query}` : "")));
   const line = `curl ${words.join(" ")}`;
-  return line.length > LINE_MAX ? `curl ${words.join(" \\\n     ")}` : line;
+  return line.length > LINE_MAX ? `curl ${words.join(" \\\n  ")}` : line;
 }
 
 function findAnswer(operation, example) {
@@ -198,7 +194,7 @@ async function copy(event) {
   try {
     await navigator.clipboard.writeText(line.textContent);
   } catch {
-    // Without TLS only this machine has a clipboard; then the text is selected at least.
+    // A browser without TLS gives nobody but this machine its clipboard.
     getSelection().selectAllChildren(line);
     document.execCommand("copy");
   }
@@ -240,7 +236,7 @@ function showExamples(operation) {
 
 function readOperations() {
   return Object.entries(api.paths).flatMap(([path, item]) =>
-    Object.keys(item).filter((name) => METHODS.includes(name)).map((method) => {
+    Object.keys(item).filter((name) => name !== "parameters").map((method) => {
       const operation = item[method];
       const parameters = [...(operation.parameters || []), ...(item.parameters || [])].map(resolve);
       const answer = resolve(Object.values(operation.responses)[0]);
@@ -319,8 +315,7 @@ function showProblems() {
       [make("p", {}, make("strong", {}, summary)), ...paragraphs(description)]));
   const type = api.components.schemas.Problem.properties.type.pattern.slice(1).split("[")[0];
   return make("section", { class: "tag", id: "problems" }, make("h2", {}, "problems"),
-    make("p", {}, "The ", make("code", {}, "type"), " of each is ", make("code", {}, type),
-      " and its name."), table(rows));
+    ...paragraphs(`The \`type\` of each is \`${type}\` and its name.`), table(rows));
 }
 
 function showHeaders() {
