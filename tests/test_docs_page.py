@@ -20,6 +20,7 @@ from tests.support import DEADLINE_S, Server
 from tests.test_openapi_examples import FLAGS
 
 BROWSER = "chromium-headless-shell"
+STREAM_S = 2
 
 pytestmark = pytest.mark.skipif(
     not shutil.which(BROWSER), reason=f"there is no {BROWSER}, which is a package of Debian"
@@ -129,14 +130,15 @@ def statuses(
 ) -> dict[str, str]:
     """Run each line in the order of the page, with a key, and return the statuses."""
     directory = tmp_path_factory.mktemp("shell")
-    # A stream has no end of its own; the status is told all the same.
-    function = 'curl() { command curl -s -m 3 -w "\\n%{http_code}" -H "X-API-Key: $TOKEN" "$@"; }'
+    function = 'curl() { command curl -s -w "\\n%{http_code}" -H "X-API-Key: $TOKEN" "$@" $LIMIT; }'
     found = {}
     for name, line in lines.items():
+        # A stream has no end of its own; the status is told all the same.
+        limit = f"-m {STREAM_S}" if "--no-buffer" in line else ""
         run = subprocess.run(
             ["bash", "-c", f"{function}\n{line}"],
             cwd=directory,
-            env={"TOKEN": page.token, "PATH": "/usr/bin:/bin"},
+            env={"TOKEN": page.token, "LIMIT": limit, "PATH": "/usr/bin:/bin"},
             capture_output=True,
             timeout=DEADLINE_S,
         )
