@@ -13,6 +13,7 @@ from sanic import Sanic
 from sanic.config import Config
 
 from .admin_routes import admin_routes
+from .docs_routes import docs_routes
 from .handlers import install_handlers
 from .heads import StrictRequest
 from .lifecycle import Lifecycle
@@ -94,6 +95,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app.blueprint(ledger_routes)
     app.blueprint(admin_routes)
     app.blueprint(limit_routes)
+    app.blueprint(docs_routes)
     install_handlers(app)
     lifecycle = Lifecycle(settings)
     _install_lifecycle(app, lifecycle)

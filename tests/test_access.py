@@ -49,6 +49,9 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, str, Any]] = {
     ("DELETE", "admin/keys/<key_id:str>"): (Scope.ADMIN, "/admin/keys/nobody", None),
     ("GET", "healthz"): (None, "/healthz", None),
     ("GET", "readyz"): (None, "/readyz", None),
+    ("GET", "docs"): (None, "/docs", None),
+    ("GET", "docs/<file:str>"): (None, "/docs/docs.css", None),
+    ("GET", "openapi.json"): (None, "/openapi.json", None),
 }
 """What each address takes: the scope that it needs, and a request that is fine."""
 ROUTES |= {("HEAD", path): row for (method, path), row in ROUTES.items() if method == "GET"}
