@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from ..charts import INK, MUTED
 from .stacks import Frame, Kind, Stack
 
+INK = "#1b2733"
+MUTED = "#8796a5"
 COLOURS = {
     Kind.HANDLERS: "#86b6ee",
     Kind.ENGINE: "#f3a15f",
