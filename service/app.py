@@ -17,6 +17,7 @@ from .handlers import install_handlers
 from .heads import StrictRequest
 from .lifecycle import Lifecycle
 from .limit_routes import limit_routes
+from .profile_routes import profile_routes
 from .protocol import LedgerProtocol
 from .routes import ledger_routes
 from .settings import Settings
@@ -94,6 +95,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app.blueprint(ledger_routes)
     app.blueprint(admin_routes)
     app.blueprint(limit_routes)
+    app.blueprint(profile_routes)
     install_handlers(app)
     _install_lifecycle(app, Lifecycle(settings))
     return app

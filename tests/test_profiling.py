@@ -19,9 +19,10 @@ from bench.machine import ROOT
 from bench.profiling.changes import Change, find_changes
 from bench.profiling.command import main
 from bench.profiling.line_profile import NothingSeen, Share, read_profile, shorten_paths
-from bench.profiling.sampling import SamplingRefused, sample_stacks
+from bench.profiling.sampling import sample_stacks
 from bench.profiling.summary import sum_up_stacks
 from bench.profiling.target import plan_rounds
+from service.sampling import SamplingRefused
 from service.stacks import Frame, Kind
 from tests.support import make_environment
 
