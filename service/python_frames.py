@@ -5,13 +5,17 @@ Native code has no frames here: what it does counts for the Python function that
 """
 
 import asyncio
-from types import FrameType
+import gc
+from types import AsyncGeneratorType, CoroutineType, FrameType
 from typing import Any
 
 from .stacks import Frame, make_frame
 
 DEPTH_MAX = 200
 """More awaits than this within each other are a loop, and not a stack."""
+
+_WRAPPERS = {"async_generator_asend", "async_generator_athrow", "coroutine_wrapper"}
+"""What stands between one that awaits and what it awaits, and names it to the collector only."""
 
 
 def read_python_frame(frame: FrameType) -> Frame:
@@ -40,6 +44,8 @@ def list_awaits(task: "asyncio.Task[Any]") -> list[Frame]:
     frames: list[Frame] = []
     at: Any = task.get_coro()
     for _ in range(DEPTH_MAX):
+        if type(at).__name__ in _WRAPPERS:
+            at = next(filter(_is_awaitable, gc.get_referents(at)), None)
         found = _find(at, "cr_frame", "gi_frame", "ag_frame")
         if isinstance(found, FrameType):
             frames.append(read_python_frame(found))
@@ -47,6 +53,10 @@ def list_awaits(task: "asyncio.Task[Any]") -> list[Frame]:
         if at is None:
             break
     return frames
+
+
+def _is_awaitable(found: object) -> bool:
+    return isinstance(found, AsyncGeneratorType | CoroutineType)
 
 
 def _find(awaited: Any, *names: str) -> Any:
