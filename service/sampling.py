@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 RATE_HZ_MAX = 100
 """Above that, reading native frames takes so long that the server stands still."""
@@ -81,13 +82,7 @@ async def sample_self(scratch: Path, seconds: int, rate_hz: int) -> Path:
     path, log = scratch / "stacks.txt", scratch / "log.txt"
     command = make_command(find_sampler(), os.getpid(), seconds, rate_hz, path)
     with log.open("wb") as said:
-        try:
-            # Files and no pipes, so that nobody has to read what it tells of its progress.
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said
-            )
-        except (FileNotFoundError, PermissionError):
-            raise SamplingRefused(explain_missing()) from None
+        process = await start_sampler(command, said)
         allow_tracer(process.pid)
         try:
             with suppress(TimeoutError):
@@ -100,6 +95,32 @@ async def sample_self(scratch: Path, seconds: int, rate_hz: int) -> Path:
     if process.returncode != 0 or not path.exists():
         raise SamplingRefused(explain_refusal(log.read_text(errors="replace")))
     return path
+
+
+async def start_sampler(command: Sequence[str], said: BinaryIO) -> asyncio.subprocess.Process:
+    """Start py-spy. Raises SamplingRefused where it is not there.
+
+    Cancelled between the start of the process and the return of whoever starts it, nobody would
+    know the process; so that is waited for, and the process ended.
+    """
+    # A file and no pipes, so that nobody has to read what it tells of its progress.
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except (FileNotFoundError, PermissionError):
+        raise SamplingRefused(explain_missing()) from None
+    except asyncio.CancelledError:
+        await asyncio.shield(_end_started(starting))
+        raise
+
+
+async def _end_started(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    with suppress(OSError):
+        await end_sampler(await starting)
 
 
 async def end_sampler(process: asyncio.subprocess.Process) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from service import sampling
 from service.sampling import SamplingRefused, explain_refusal, find_sampler, sample_self
@@ -110,6 +113,33 @@ async def test_whoever_cancels_ends_even_a_stubborn_one(
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, DEADLINE_S)
     assert list_children() == before
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_nobody_is_left_whenever_it_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: Callable[[], Any]
+) -> None:
+    sampler = make_stubborn(tmp_path)
+    monkeypatch.setattr(sampling, "find_sampler", lambda: sampler)
+    monkeypatch.setattr(sampling, "END_S", 0.01)
+    before = list_children()
+
+    async def cancel_after(turns: int) -> bool:
+        task = asyncio.create_task(sample_self(tmp_path, 30, 50))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        has_begun = list_children() != before
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return has_begun
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        begun = set()
+        for turns in range(12):
+            begun.add(runner.run(cancel_after(turns)))
+            assert list_children() == before, f"after {turns} turns of the loop"
+    assert begun == {False, True}, "cancelled before and after the process was there"
 
 
 def test_a_tracer_is_allowed_where_that_has_to_be_said() -> None:

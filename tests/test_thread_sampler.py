@@ -1,6 +1,7 @@
 """The profiler in the process: it charges who works, leaves out who waits, and ends when told."""
 
 import asyncio
+import sys
 import threading
 import time
 
@@ -17,6 +18,7 @@ def list_names() -> set[str]:
 
 
 async def test_who_works_is_charged_what_it_had() -> None:
+    usual_s = sys.getswitchinterval()
     idle = threading.Event()
     waiting = threading.Thread(target=idle.wait, name="idler")
     waiting.start()
@@ -35,6 +37,7 @@ async def test_who_works_is_charged_what_it_had() -> None:
     assert "spin" in names, "the way from the start of a thread to its work is left out"
     assert "idler" not in stacks and "profiler" not in stacks
     assert "profiler" not in list_names()
+    assert sys.getswitchinterval() == pytest.approx(usual_s)
 
 
 async def test_whoever_cancels_ends_it() -> None:
