@@ -78,9 +78,9 @@ class TraceSampler:
 
     def _pay(self) -> bool:
         now_ns = self._clock_ns()
-        passed_ns = max(0, now_ns - self._filled_ns)
-        self._level = min(self._level_max, self._level + passed_ns * self._per_second_max)
-        self._filled_ns += passed_ns
+        gained = (now_ns - self._filled_ns) * self._per_second_max
+        self._level = min(self._level_max, self._level + gained)
+        self._filled_ns = now_ns
         if self._level < 1_000_000_000:
             self.limited += 1
             return False
