@@ -14,7 +14,7 @@ CC = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC"
 endif
 
 # A core test needs the engine alone: it imports nothing of the layers above, and no helper that does.
-ABOVE = service|bench|httpx|sanic|\.simulator|tests\.(clients|local|serving|simulator)
+ABOVE = service|bench|httpx|sanic|\.simulator|tests\.(clients|local|openapi|serving|simulator)
 # test_fuzz.py brings sanitizers of its own, and two in one process do not get along.
 CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_fuzz.py, $(shell \
 	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))
@@ -119,12 +119,12 @@ $(VENV)/compiled: $(INPUTS) $(VENV)/environment
 
 $(VENV)/installed: pyproject.toml | $(VENV)/compiled
 	@echo "installing what the service needs"
-	@$(INSTALL) .
+	@$(INSTALL) '.[otlp,profiles]'
 	@touch $@
 
 $(VENV)/tools: pyproject.toml | $(VENV)/installed
 	@echo "installing the tools for development"
-	@$(INSTALL) '.[arrow,test,bench,peers,lint]'
+	@$(INSTALL) '.[arrow,otlp,profiles,test,bench,peers,lint]'
 	@touch $@
 
 .PHONY: help build run test bench lint debug sanitize sanitize-address sanitize-thread clean

@@ -152,7 +152,10 @@ class Browser:
         wait_until(lambda: active.exists() and active.read_text().count("\n"), "Chromium")
         port, path = active.read_text().split("\n")[:2]
         url = f"ws://127.0.0.1:{port}{path}"
-        connection = connect(url, max_size=MESSAGE_BYTES_MAX, proxy=None, compression=None)
+        # Events nobody reads are no reason to read no more, which would make closing wait.
+        connection = connect(
+            url, max_size=MESSAGE_BYTES_MAX, max_queue=None, proxy=None, compression=None
+        )
         return Page(self._sockets.enter_context(connection), width, height)
 
     def __enter__(self) -> "Browser":

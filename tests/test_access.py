@@ -18,6 +18,7 @@ from service.key_file import FILE_NAME
 from tests.feeding import feed, mask_ids
 from tests.keyed import END, bearer, make_key, spell, spell_bulk, spell_transfer
 from tests.local import LocalServer, serve_both_ways
+from tests.waiting import DEADLINE_S
 
 UNKNOWN = f"lck_00000000_{'A' * 43}"
 count_key = count(1)
@@ -50,8 +51,17 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, str, Any]] = {
     ("GET", "metrics/stream"): (Scope.READ, "/metrics/stream", None),
     ("GET", "live/<file:str>"): (None, "/live/live.css", None),
     ("GET", ""): (None, "/", None),
+    ("GET", "debug/pprof"): (Scope.ADMIN, "/debug/pprof/", None),
+    ("GET", "debug/pprof/profile"): (Scope.ADMIN, "/debug/pprof/profile?seconds=1", None),
+    ("GET", "debug/pprof/heap"): (Scope.ADMIN, "/debug/pprof/heap", None),
+    ("GET", "debug/pprof/threads"): (Scope.ADMIN, "/debug/pprof/threads", None),
+    ("GET", "debug/pprof/goroutine"): (Scope.ADMIN, "/debug/pprof/goroutine", None),
+    ("GET", "debug/pprof/cmdline"): (Scope.ADMIN, "/debug/pprof/cmdline", None),
     ("GET", "healthz"): (None, "/healthz", None),
     ("GET", "readyz"): (None, "/readyz", None),
+    ("GET", "docs"): (None, "/docs", None),
+    ("GET", "docs/<file:str>"): (None, "/docs/docs.css", None),
+    ("GET", "openapi.json"): (None, "/openapi.json", None),
 }
 """What each address takes: the scope that it needs, and a request that is fine."""
 ROUTES |= {("HEAD", path): row for (method, path), row in ROUTES.items() if method == "GET"}
@@ -129,7 +139,7 @@ def test_what_a_key_allows(
     before = engine.statistics()
     content = text if body is not None else None
     with (
-        httpx.Client(base_url=url_of(servers[way])) as client,
+        httpx.Client(base_url=url_of(servers[way]), timeout=DEADLINE_S) as client,
         client.stream(method, target, content=content, headers=headers) as answer,
     ):
         # The one that has no end has begun, and that is all that is asked here.

@@ -21,7 +21,7 @@ pytestmark = needs_chromium
 
 NUMBER = "[data-plot={}] .figure b"
 TRANSFERS = NUMBER.format("throughput")
-IS_LIVE = "document.getElementById('state').dataset.kind === 'live'"
+IS_LIVE = "document.getElementById('state')?.dataset.kind === 'live'"
 FITS = "document.scrollingElement.scrollWidth <= innerWidth"
 TRANSFERS_MAX = 20_000
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -105,7 +105,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(browser: Browser, tmp_path: Path
         page = browser.open_page()
         page.open(server.url)
         for text in ("lck_00000000_wrong", reader):
-            page.wait("document.getElementById('key').open")
+            page.wait("document.getElementById('key')?.open")
             page.evaluate("document.getElementById('key-text').focus()")
             page.type(text)
             page.press("Enter")
@@ -120,7 +120,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(browser: Browser, tmp_path: Path
         page.open(server.url)  # It is kept as long as the tab.
         page.wait(IS_LIVE)
         page.evaluate("document.getElementById('forget').click()")
-        page.wait("document.getElementById('key').open")
+        page.wait("document.getElementById('key')?.open")
         assert page.evaluate("sessionStorage.length") == 0
 
 
