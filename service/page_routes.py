@@ -95,8 +95,8 @@ async def begin(app: App) -> None:
 @page_routes.before_server_stop
 async def end(app: App) -> None:
     """End all streams, which would go on for ever."""
-    app.ctx.viewers.close()
     app.ctx.pulse.close()
+    await app.ctx.viewers.close()
 
 
 def describe_settings(lifecycle: Lifecycle) -> dict[str, Any]:

@@ -7,7 +7,7 @@ else up. It never touches a socket, and never decides who may watch. Format: WHA
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -27,6 +27,8 @@ EVENTS_MAX = 30
 HEARTBEAT_S = 15.0
 """How long a stream is silent at most, so that nobody on the way takes it for dead."""
 HEARTBEAT = b": still here\n\n"
+CLOSE_S = 0.5
+"""How long a server that stops waits for viewers to read the end of their streams."""
 VIOLATIONS_MAX = 20
 """How many violations of an audit are told to viewers; `GET /audit` tells all of them."""
 
@@ -35,7 +37,7 @@ class Viewer:
     """One stream: the events that wait to be sent. `drop` ends its connection at once."""
 
     def __init__(self, drop: Callable[[], None]) -> None:
-        self._drop = drop
+        self.drop = drop
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue(EVENTS_MAX)
 
     def tell(self, event: bytes | None) -> None:
@@ -43,7 +45,7 @@ class Viewer:
         try:
             self._events.put_nowait(event)
         except asyncio.QueueFull:
-            self._drop()
+            self.drop()
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield what is to be sent, until the stream ends."""
@@ -72,6 +74,7 @@ class Viewers:
         self._settings: dict[str, Any] = {}
         self._audit: dict[str, Any] | None = None
         self._is_closed = False
+        self._is_empty = asyncio.Event()
         pulse.listeners.append(self._note)
 
     @contextmanager
@@ -88,6 +91,8 @@ class Viewers:
         finally:
             self._viewers.discard(viewer)
             self._pulse.end_watching()
+            if not self._viewers:
+                self._is_empty.set()
 
     def note_audit(self, audit: Audit) -> None:
         """Tell all viewers what an audit has found."""
@@ -97,11 +102,18 @@ class Viewers:
         self._audit = told | {"t": round(time.time(), 3)}
         self._tell("audit", self._audit)
 
-    def close(self) -> None:
-        """End all streams, those that are about to begin too."""
+    async def close(self) -> None:
+        """End all streams, those that are about to begin too; drop who does not read the end."""
         self._is_closed = True
         for viewer in tuple(self._viewers):
             viewer.tell(None)
+        if self._viewers:
+            self._is_empty.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._is_empty.wait()
+        for viewer in tuple(self._viewers):
+            viewer.drop()
 
     def _greet(self, viewer: Viewer) -> None:
         viewer.tell(encode_event("settings", self._describe()))

@@ -26,7 +26,7 @@ def make_histogram(values: Iterable[int] = ()) -> Histogram:
 def make_measures(**members: Any) -> Measures:
     """Return measures; what is not given is zero."""
     parts = ("queue", "kernel", "journal", "sync", "batches", "groups")
-    outcomes = {status: 0 for status in Status} | members.pop("outcomes", {})
+    outcomes = dict.fromkeys(Status, 0) | members.pop("outcomes", {})
     zero: dict[str, Any] = {name: make_histogram() for name in parts}
     zero |= {"outcomes": outcomes, "replays": 0, "journal_bytes": 0}
     return Measures(**(zero | members))
@@ -34,7 +34,7 @@ def make_measures(**members: Any) -> Measures:
 
 def make_statistics(**members: Any) -> Statistics:
     """Return statistics of a ledger with one segment that rests; what is not given is zero."""
-    zero: dict[str, Any] = {name: 0 for name in Statistics.__dataclass_fields__}
+    zero: dict[str, Any] = dict.fromkeys(Statistics.__dataclass_fields__, 0)
     zero |= {"durability": "sync", "segments": (SegmentLoad(0, 1, 0),), "keys_max": 100}
     return Statistics(**(zero | members))
 

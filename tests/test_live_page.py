@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,11 @@ NUMBER = "[data-plot={}] .figure b"
 TRANSFERS = NUMBER.format("throughput")
 IS_LIVE = "document.getElementById('state')?.dataset.kind === 'live'"
 FITS = "document.scrollingElement.scrollWidth <= innerWidth"
+# The line of the answers, which is the first: its last series is drawn first.
+LINE = "(document.querySelector('[data-plot=throughput] .line')?.getAttribute('d') ?? '')"
+POINTS = f"{LINE}.split('L').length"
+LEFTMOST = f"parseFloat({LINE}.slice(1))"
+COUNT_NODES = "document.querySelectorAll('*').length"
 TRANSFERS_MAX = 20_000
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -130,7 +134,7 @@ def test_it_says_that_it_is_disconnected_and_comes_again(browser: Browser, tmp_p
         page = browser.open_page()
         page.open(url)
         page.wait(IS_LIVE)
-        page.wait("document.querySelector('.line').getAttribute('d') !== ''")
+        page.wait(LINE)
         assert server.stop() == 0
     page.wait("document.getElementById('state').dataset.kind === 'lost'")
     page.wait("document.getElementById('state').textContent.includes('disconnected')")
@@ -157,25 +161,25 @@ def test_a_hidden_page_asks_for_nothing(browser: Browser, tmp_path: Path) -> Non
         assert page.faults == []
 
 
-COUNT_NODES = "document.querySelectorAll('*').length"
-POINTS = "document.querySelector('[data-plot=throughput] .line').getAttribute('d').split('L').length"
-LEFTMOST = "parseFloat(document.querySelector('[data-plot=throughput] .line').getAttribute('d').slice(1))"
-
-
 def test_the_window_slides_and_nothing_grows(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hundreds of seconds in a few: the server's clock of samples runs fast."""
     monkeypatch.setattr("service.pulse.INTERVAL_S", 0.01)
-    seconds = count(1_800_000_000)
+    seconds = [1_800_000_000.0]
+
+    def tell_time() -> float:
+        seconds[0] += 1
+        return seconds[0]
+
     with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
-        server.app.ctx.pulse._clock = lambda: float(next(seconds))
+        server.app.ctx.pulse._clock = tell_time
         page = browser.open_page()
         page.open("http://{}:{}".format(*server.address))
         page.wait(f"{POINTS} >= {SAMPLES_MAX}")
         nodes = page.evaluate(COUNT_NODES)
-        begun = next(seconds)
-        wait_until(lambda: next(seconds) > begun + 2 * SAMPLES_MAX, "twice the window to pass")
+        end = seconds[0] + 2 * SAMPLES_MAX
+        wait_until(lambda: seconds[0] > end, "twice the window to pass")
         page.wait(IS_LIVE)
         assert SAMPLES_MAX <= page.evaluate(POINTS) <= SAMPLES_MAX + 1
         assert page.evaluate(COUNT_NODES) == nodes
@@ -186,10 +190,9 @@ def test_the_window_slides_and_nothing_grows(
 def test_pointing_reads_out_a_second_of_the_past(browser: Browser, tmp_path: Path) -> None:
     with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
         page = browser.open_page()
-        rates = list(range(1, 301))
-        template: dict[str, Any] = {}
+        rates = range(1, SAMPLES_MAX + 1)
         page.open("http://{}:{}".format(*server.address))
-        page.wait(f"{POINTS} >= 1 && document.querySelector('.line').getAttribute('d') !== ''")
+        page.wait(LINE)
         template = dict(server.app.ctx.pulse.samples[-1])
         server.run(_replace(server, [template | {"transfers_ps": float(rate)} for rate in rates]))
         page.open("http://{}:{}".format(*server.address))
@@ -211,6 +214,4 @@ async def _replace(server: LocalServer, samples: list[dict[str, Any]]) -> None:
     kept = server.app.ctx.pulse.samples
     newest = kept[-1]["t"]
     kept.clear()
-    kept.extend(
-        sample | {"t": newest - len(samples) + i} for i, sample in enumerate(samples, 1)
-    )
+    kept.extend(sample | {"t": newest - len(samples) + i} for i, sample in enumerate(samples, 1))

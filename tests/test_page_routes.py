@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from service import patience, viewers
 from service.credentials import Scope
 from service.documents import POLICY
 from service.key_file import create_key
+from service.page_routes import end
 from service.viewers import VIEWERS_MAX
 from tests.local import PROTOCOLS, LocalServer, local_serving
 from tests.support import ROOT, Server, check_problem, post_transfer, wait_until
@@ -148,9 +148,7 @@ def test_stream_needs_a_key_that_may_read(tmp_path: Path) -> None:
 
 def test_server_with_viewers_stops_at_once(tmp_path: Path) -> None:
     with Server(tmp_path / "ledger") as server, ExitStack() as stack:
-        streams = [
-            stack.enter_context(httpx.stream("GET", server.url + STREAM)) for _ in range(3)
-        ]
+        streams = [stack.enter_context(httpx.stream("GET", server.url + STREAM)) for _ in range(3)]
         events = [read_events(stream) for stream in streams]
         assert all(next(each)[0] == "settings" for each in events)
         began_s = time.monotonic()
@@ -162,15 +160,25 @@ def test_server_with_viewers_stops_at_once(tmp_path: Path) -> None:
         assert server.stderr == ""
 
 
-def test_server_with_a_viewer_that_does_not_read_stops_too(tmp_path: Path) -> None:
-    with Server(tmp_path / "ledger") as server, socket.socket() as viewer:
-        parsed = httpx.URL(server.url)
-        viewer.connect((parsed.host, parsed.port))
-        viewer.sendall(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        assert viewer.recv(1)
-        server.signal(signal.SIGTERM)
-        assert server.wait() == 0
-        assert server.stderr == ""
+def test_server_with_a_viewer_that_does_not_read_stops_too(
+    local: LocalServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("service.viewers.EVENTS_MAX", 1_000_000)
+    monkeypatch.setattr("service.pulse.INTERVAL_S", 0.0001)
+    with local.connect(receive_bytes=1024) as viewer:
+        viewer.send(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_until(lambda: is_stuck(local), "the viewer to be stuck")
+        began_s = time.monotonic()
+        local.run(end(local.app))
+        wait_until(lambda: not is_stuck(local), "the viewer to be let go")
+        assert time.monotonic() - began_s < STOP_S
+    assert local.get("/healthz") == {"status": "ok"}
+    assert capfd.readouterr().err == ""
+
+
+def is_stuck(server: LocalServer) -> bool:
+    """Return whether a connection has more to send than its client takes."""
+    return any(not connection._can_write.is_set() for connection in tuple(server.connections))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Viewers: what is told to whom, and that a slow one is let go."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -116,12 +117,26 @@ async def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert HEARTBEAT.startswith(b":") and HEARTBEAT.endswith(b"\n\n")
 
 
-async def test_closing_ends_all_streams(scene: Scene) -> None:
-    with scene.viewers.watching(scene.dropper("a")) as viewer:
-        scene.viewers.close()
-        assert len([event async for event in viewer.events()]) == 2
-    with scene.viewers.watching(scene.dropper("a")) as viewer:  # Who was about to begin.
-        assert len([event async for event in viewer.events()]) == 2
+async def test_closing_ends_all_streams_and_waits_for_that(scene: Scene) -> None:
+    async def watch() -> int:
+        with scene.viewers.watching(scene.dropper("a")) as viewer:
+            return len([event async for event in viewer.events()])
+
+    watching = [asyncio.create_task(watch()) for _ in range(3)]
+    await asyncio.sleep(0)
+    await scene.viewers.close()
+    assert [task.done() and task.result() for task in watching] == [2, 2, 2]
+    assert scene.dropped == []
+    assert await watch() == 2  # Who was about to begin.
+
+
+async def test_who_does_not_read_the_end_is_dropped(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewers_module, "CLOSE_S", 0.01)
+    with scene.viewers.watching(scene.dropper("a")):
+        await scene.viewers.close()
+        assert scene.dropped == ["a"]
 
 
 async def test_who_cannot_be_greeted_takes_no_place() -> None:
