@@ -113,24 +113,33 @@ def test_head_of_the_stream_ends_at_once(url: str) -> None:
             assert head.headers["content-type"].startswith("text/event-stream")
 
 
+def watch(client: httpx.Client, stack: ExitStack) -> Iterator[tuple[str, Any]]:
+    """Return the events of a stream, once who hung up just now has let go of the place."""
+
+    def try_watch() -> httpx.Response | None:
+        with ExitStack() as attempt:
+            stream = attempt.enter_context(client.stream("GET", STREAM))
+            if stream.status_code != 200:
+                return None
+            stack.push(attempt.pop_all())
+            return stream
+
+    stream = wait_until(try_watch, "a place")
+    assert stream is not None
+    return read_events(stream)
+
+
 def test_viewers_are_bounded_and_who_hangs_up_makes_room(url: str) -> None:
     with httpx.Client(base_url=url, limits=httpx.Limits(max_connections=None)) as client:
         with ExitStack() as stack:
-            streams = [
-                stack.enter_context(client.stream("GET", STREAM)) for _ in range(VIEWERS_MAX)
-            ]
-            events = [read_events(stream) for stream in streams]
+            events = [watch(client, stack) for _ in range(VIEWERS_MAX)]
             assert all(next(each)[0] == "settings" for each in events)
             with client.stream("GET", STREAM) as refused:
                 assert refused.status_code == 503
                 refused.read()
             check_problem(refused, 503, "viewers-full")
-
-        def is_let_in() -> bool:
-            with client.stream("GET", STREAM) as stream:
-                return stream.status_code == 200
-
-        wait_until(is_let_in, "a place")
+        with ExitStack() as stack:
+            assert next(watch(client, stack))[0] == "settings"
 
 
 def test_stream_needs_a_key_that_may_read(tmp_path: Path) -> None:
