@@ -240,6 +240,7 @@ class Lifecycle:
             )
             self._scaler = Scaler(engine, loop)
             self._batcher.on_queued = self._scaler.wake
+            self._batcher.regulator.join(self._scaler)
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
         except (LedgerError, KeyFileError, InvalidPlan) as error:
             self.fail(str(error))
