@@ -287,9 +287,10 @@ def test_what_an_operator_sets_is_the_ceiling(engine: ScriptedEngine, loop: Scri
 
 def test_a_window_that_never_began_says_nothing(engine: ScriptedEngine, loop: ScriptedLoop) -> None:
     scaler = make_scaler(engine, loop)
-    for _ in range(2 * BAD_WINDOWS):
-        scaler.end_window(40 * MS, 20 * MS)
     scaler.begin_window()
+    for _ in range(2 * BAD_WINDOWS):
+        scaler.end_window(40 * MS, 20 * MS)  # All but the first.
+    assert scaler.ceiling == 3
     scaler.close()
     end_windows(scaler, engine, loop, [0.0, 0.0])
     assert scaler.ceiling == 3 and loop.due == []
