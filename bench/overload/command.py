@@ -15,12 +15,11 @@ from typing import Any
 import click
 
 from ..machine import describe_machine, make_scratch, pick_cores, run_on
-from ..servers import SERVICE, Server, make_environment
+from ..servers import SERVICE, Server, create_key, make_environment
 from .figures import Overload, make_overload
 
 ACCOUNTS = 1000
 DEADLINE_S = 300.0
-KEYS = (sys.executable, "-m", "service", "admin", "keys")
 SIMULATE = (sys.executable, "-m", "bench", "simulate")
 
 
@@ -55,15 +54,7 @@ def main(signed: bool, as_json: bool, **flags: Any) -> None:
 
 def make_key(ledger: Path) -> dict[str, str]:
     """Make a key that signs, and return the environment in which the simulator uses it."""
-    made = subprocess.run(
-        [*KEYS, "create", "overload", "--scope=admin", "--signed", f"--data={ledger}"],
-        env=make_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=DEADLINE_S,
-    )
-    told = dict(line.split() for line in made.stdout.splitlines())
+    told = create_key(ledger, "overload", "--scope=admin", "--signed")
     return {"LEDGERCORE_CLIENT_KEY": told["token"], "LEDGERCORE_CLIENT_SECRET": told["secret"]}
 
 
