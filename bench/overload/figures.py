@@ -14,22 +14,35 @@ P99_FACTOR_MAX = 5.0
 server, from admission to answer; what the client sees has two sockets and two loops in front."""
 GROWTH_FREE_MB = 48.0
 """What the memory may grow by: buffers of connections, and what an allocator keeps."""
+SOUND_BALANCES = "as answered"
+"""What the simulator says where every account has what the answers make it."""
 BYTES_PER_TRANSFER = 160
 """And what a transfer may cost that is remembered: 64 bytes a key, twice while its table grows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """What came of a run. Rates are in transfers a second, sizes in MB."""
+    """What came of a run. Rates are in transfers a second, sizes in MB.
+
+    `lost` counts answers that do not hold when their keys are asked again, and keys that cannot be;
+    `given_up` those whose clients were refused until their patience was over, and whose fate was
+    looked up. `p99_ms` is what the clients saw; of what the server measured, from admission to
+    answer, `server_p99_ms` is the median of its windows. `load_share` is how much of its core the
+    generator had.
+    """
 
     peak: float
     offered: float
     sent: float
     goodput: float
     p99_ms: float
+    server_p99_ms: float
+    server_p99_max_ms: float
+    load_share: float
     target_ms: float
     refused: int
     lost: int
+    given_up: int
     transfers: int
     before_mb: float
     after_mb: float
@@ -61,7 +74,7 @@ class Overload:
             grown = self.after_mb - self.before_mb
             found.append(f"the memory grew by {grown:.0f} MB, beyond {self.allowed_mb:.0f} MB")
         if self.lost:
-            found.append(f"{self.lost} transfers are not as they were answered, or unknown")
+            found.append(f"{self.lost} transfers are not as they were answered, or cannot be asked")
         if not self.is_audited:
             found.append("the checks after the run found fault")
         return found
@@ -108,10 +121,12 @@ def make_overload(
     target_ms: float,
     before_mb: float,
     after_mb: float,
+    server_p99s_ms: Sequence[float],
 ) -> Overload:
     """Return the figures of two summaries of the simulator, one of the peak and one beyond it.
 
-    `rows` is the table of the latter, which offered its load for `seconds`.
+    `rows` is the table of the latter, which offered its load for `seconds`, and `server_p99s_ms`
+    what the server said of its windows meanwhile.
     """
     accounting, checks = loaded["accounting"], loaded["checks"] or {}
     applied = int(loaded["statuses"].get("201", 0))
@@ -121,11 +136,16 @@ def make_overload(
         sent=accounting["sent"] / seconds,
         goodput=count_applied(rows, seconds) / seconds,
         p99_ms=find_percentile(read_latencies_ms(rows), 99),
+        server_p99_ms=find_percentile(server_p99s_ms, 50),
+        server_p99_max_ms=max(server_p99s_ms, default=0.0),
+        load_share=max(loaded["cpu_shares"], default=0.0),
         target_ms=target_ms,
         refused=sum(loaded["refusals"].values()),
-        lost=sum(int(checks.get(name, 0)) for name in ("mismatches", "unasked", "open_keys")),
+        lost=sum(int(checks.get(name, 0)) for name in ("mismatches", "unasked")),
+        given_up=int(checks.get("open_keys", 0)),
         transfers=applied,
         before_mb=before_mb,
         after_mb=after_mb,
-        is_audited=bool(loaded["ok"]) and bool(checks),
+        # Where it is not known what became of a key, the balances are not compared.
+        is_audited=bool(loaded["ok"]) and checks.get("balances") == SOUND_BALANCES,
     )
