@@ -18,7 +18,7 @@ from bench.overload.watching import Watch, watching
 from tests.support import ROOT, Server, make_environment, post_transfer, wait_until
 
 SOUND = Overload(
-    peak=1000, offered=5000, sent=1500, goodput=900, p99_ms=40, server_p99_ms=19,
+    clients=400, peak=1000, offered=5000, sent=1600, goodput=900, p99_ms=40, server_p99_ms=19,
     server_p99_max_ms=35, load_share=0.5, target_ms=20, refused=70, lost=0, given_up=3,
     transfers=9000, before_mb=100, after_mb=110, is_audited=True,
 )  # fmt: skip
@@ -28,7 +28,8 @@ SOUND = Overload(
     ("changes", "fault"),
     [
         ({"goodput": 799}, "80% of the peak"),
-        ({"p99_ms": 101}, "p99"),
+        ({"p99_ms": 101}, "p99 of 101.0 ms is"),
+        ({"server_p99_ms": 31}, "p99 of 31.0 ms in the server"),
         ({"after_mb": 160}, "memory"),
         ({"lost": 1}, "answered"),
         ({"is_audited": False}, "checks"),
@@ -42,6 +43,11 @@ def test_each_bound_is_a_bound(changes: dict[str, Any], fault: str) -> None:
 
 def test_shares_are_of_the_peak() -> None:
     assert (SOUND.share, SOUND.factor) == (0.9, 5)
+
+
+def test_a_turn_is_what_little_says() -> None:
+    assert SOUND.turn_ms == 250
+    assert replace(SOUND, sent=0).turn_ms == 0
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,8 @@ def test_figures_are_made_of_two_summaries() -> None:
     row = {"sent_s": "0.5", "answered_s": "0.75", "status": "201", "retries": "0"}
     rows = [row, row | {"answered_s": "1.5"}, row | {"answered_s": "", "status": ""}]
     sizes: dict[str, Any] = {
-        "target_ms": 5, "before_mb": 1, "after_mb": 2, "server_p99s_ms": [4.0, 9.0, 3.0],
+        "clients": 8, "target_ms": 5,
+        "before_mb": 1, "after_mb": 2, "server_p99s_ms": [4.0, 9.0, 3.0],
     }  # fmt: skip
     made = make_overload(peak, loaded, rows, seconds=1.0, **sizes)
     assert (made.peak, made.offered, made.sent, made.goodput) == (900, 3, 800, 1)
