@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from bench.__main__ import main
 from bench.cost import command, variants
-from bench.cost.command import compare_variants
+from bench.cost.command import compare_variants, find_doubts
 from bench.cost.variants import (
     BARE,
     GUARDED,
@@ -26,7 +26,7 @@ from bench.cost.variants import (
 from bench.http_speed.generators import OWN, WRK, make_generator
 from bench.http_speed.loads import Load, LoadFailed
 from bench.http_speed.subjects import Setting
-from bench.http_speed.throughput import Turn, run_rounds
+from bench.http_speed.throughput import Turn, make_rows, run_rounds
 from bench.machine import pick_cores
 
 CORE, LOAD_CORE = pick_cores()
@@ -113,6 +113,22 @@ def test_pairs_are_compared_round_by_round_each_with_its_goal() -> None:
     assert guarded.by_wall.is_reached and watched.by_wall.is_reached
     del turns[UNWATCHED, 8]
     assert [ratio.name for ratio in compare_variants(turns, 8)] == ["guarded : bare"]
+
+
+@pytest.mark.parametrize(
+    ("shares", "load_share", "doubts"), [((0.9, 0.2), 0.5, 1), ((0.9, 0.8), 0.5, 0), ((0.2,), 1, 0)]
+)
+def test_a_machine_that_is_busy_is_told(
+    shares: tuple[float, ...], load_share: float, doubts: int
+) -> None:
+    subjects = {name: Variant(name, "", 0) for name in (BARE, GUARDED)}
+    turns = {
+        (name, 8): [Turn(Load(10, 1.0, 1.0, 2.0, load_share), share, 0.0)]
+        for name, share in zip(subjects, shares, strict=False)
+    }
+    told = find_doubts(make_rows(subjects, turns))
+    assert len(told) == doubts
+    assert all("only 20% of its core" in line for line in told)
 
 
 def test_no_server_is_always_the_one_after_a_certain_other(opened: dict[str, Variant]) -> None:

@@ -6,6 +6,7 @@ told, and no failure.
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,12 +18,15 @@ from ..http_speed.loads import LoadFailed
 from ..http_speed.ratios import Comparison, Ratio, make_ratio
 from ..http_speed.results import Results
 from ..http_speed.subjects import Setting
-from ..http_speed.throughput import Tell, Turns, make_rows, run_rounds
+from ..http_speed.throughput import Row, Tell, Turns, make_rows, run_rounds
 from ..http_speed.writing import Heading, make_data, write_report
 from ..http_speed.wrk import RATE_MAX
 from ..machine import describe_machine, make_scratch, pick_cores
 from ..peers.command import heed_sigterm
 from .variants import GOALS, INSTRUMENTS_FLAG, UNWATCHED, dispatch, list_variants, open_variants
+
+CORE_SHARE_MIN = 0.7
+"""A durable server waits for its disk now and then, and has about so much of a core of its own."""
 
 
 @click.command()
@@ -111,9 +115,22 @@ def measure_cost(
         )
         turns = run_rounds(variants, load, [connections], rounds, seconds, tell)
         results = Results(make_rows(variants, turns), compare_variants(turns, connections))
+    results.notes += find_doubts(results.rows)
     if UNWATCHED not in names:
         results.notes.append(f"Not measured: what instruments cost; no {INSTRUMENTS_FLAG} here.")
     return results
+
+
+def find_doubts(rows: Sequence[Row]) -> list[str]:
+    """Return a sentence where the ratios by the wall tell more of the machine than of the service.
+
+    Servers that do not have their core, under a load that is not at its limit, share it.
+    """
+    share = min(row.core_share for row in rows)
+    if share >= CORE_SHARE_MIN or any(row.is_load_limit for row in rows):
+        return []
+    told = f"A server had only {share:.0%} of its core: others were on it, or the disk was slow."
+    return [f"{told} Ratios by the wall say little."]
 
 
 def compare_variants(turns: Turns, connections: int) -> list[Ratio]:
