@@ -8,6 +8,7 @@ failure is stored and told once, and the command turns it into an exit code.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,7 +20,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 from sanic import Request, Sanic
 
 import ledgercore
-from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError, QueueFull
+from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError
 
 from .admission import Admission
 from .batcher import Batcher
@@ -28,11 +29,20 @@ from .chaos import InvalidPlan, load_plan
 from .chaos_switch import ChaosSwitch
 from .credentials import KeyFileError, KeyRing
 from .demo import create_demo
+from .drain import DrainMeter
 from .limits import Limiter
 from .meters import Meters
 from .nonces import NonceMemory
 from .observer import Observer
-from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
+from .problems import (
+    JOURNAL_FAILED,
+    RECOVERING,
+    RETRY_AFTER_S,
+    SHUTTING_DOWN,
+    Busy,
+    Kind,
+    Problem,
+)
 from .scaler import Scaler
 from .settings import Settings
 from .signatures import SignatureCheck
@@ -101,6 +111,7 @@ class Lifecycle:
         self._watching: asyncio.TimerHandle | None = None
         self._threads = ThreadPoolExecutor(THREADS, "ledgercore-blocking")
         self._calls: set[asyncio.Future[Any]] = set()
+        self._calls_drain = DrainMeter()
         self.bodies = BodyBudget()
         self._audits: dict[bool, asyncio.Task[Audit]] = {}
 
@@ -155,12 +166,17 @@ class Lifecycle:
     ) -> Result:
         """Call what blocks in a thread. It runs to its end, whoever stops waiting for it."""
         if len(self._calls) >= CALLS_MAX:
-            raise QueueFull(f"{CALLS_MAX} blocking calls are under way")
+            wait_s = self._calls_drain.find_wait_s(len(self._calls), RETRY_AFTER_S)
+            raise Busy(f"{CALLS_MAX} blocking calls are under way", wait_s)
         loop = asyncio.get_running_loop()
         call = loop.run_in_executor(self._threads, partial(function, *arguments, **options))
         self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        call.add_done_callback(self._end_call)
         return await asyncio.shield(call)
+
+    def _end_call(self, call: asyncio.Future[Any]) -> None:
+        self._calls.discard(call)
+        self._calls_drain.add(1, time.monotonic_ns())
 
     async def audit(self, journal: bool) -> Audit:
         """Audit the ledger. Who asks while an audit runs gets the result of that one."""
@@ -256,6 +272,7 @@ class Lifecycle:
             )
             self._scaler = Scaler(engine, loop)
             self._batcher.on_queued = self._scaler.wake
+            self._batcher.regulator.join(self._scaler)
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
             if self.settings.otlp:
                 self.observer.export(load_exporter(self.settings.otlp))

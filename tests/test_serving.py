@@ -145,7 +145,8 @@ def test_directory_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "ledger").write_text("not a directory")
     with Server(tmp_path / "ledger") as server:
         # The keys are looked for first, so that nothing is opened for a server that may not serve.
-        check_refused(server, str(tmp_path / "ledger"), begins="Error: ")
+        said = f"{tmp_path / 'ledger'}: it is not a directory"
+        check_refused(server, said, begins="Error: ")
 
 
 def test_read_only_directory(tmp_path: Path) -> None:
