@@ -30,6 +30,7 @@ from .credentials import KeyFileError, KeyRing
 from .demo import create_demo
 from .limits import Limiter
 from .meters import Meters
+from .milestones import tell_recovered, tell_stopped, tell_stopping
 from .nonces import NonceMemory
 from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
 from .scaler import Scaler
@@ -196,6 +197,7 @@ class Lifecycle:
         if self._watching is not None:
             self._watching.cancel()
         self._is_stopping.set()
+        tell_stopping()
         if self._opening is not None:
             # Recovery cannot be interrupted, but it ends, and what it has opened must be closed.
             await self._opening
@@ -221,13 +223,16 @@ class Lifecycle:
         if self._nonces is not None:
             self._nonces.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        tell_stopped()
 
     def fail(self, reason: str, bug: Exception | None = None) -> None:
         """Store and tell why this server cannot go on. Only the first reason counts."""
         if self.failure is None:
             self.failure = reason
             self._enter(State.FAILED)
-            logger.error("%s", reason, exc_info=bug)
+            # Of a bug the log tells the place by itself. This one has read nothing of a client's.
+            fields = {"event": "failed"} | ({"error": repr(bug)} if bug else {})
+            logger.error("%s", reason, exc_info=bug, extra=fields)
             if self._app is not None and self._app.state.is_running:
                 # Once those who wait in this turn of the loop have been told.
                 asyncio.get_running_loop().call_soon(self._app.stop)
@@ -258,6 +263,7 @@ class Lifecycle:
         else:
             if not self._is_stopping.is_set():
                 self._enter(State.READY)
+                tell_recovered(engine.statistics())
                 self.on_ready(engine)
 
     async def _drain(self) -> None:
