@@ -10,6 +10,7 @@ one nanosecond), for sizes one less than powers of two.
 """
 
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-import ledgercore
 from ledgercore import Histogram, Statistics
 
 from .answers import REASONS
@@ -39,6 +39,7 @@ SIZE_EXPONENTS = range(1, 15)
 BREAKER_STATES = ("closed", "open", "half-open")
 OPENMETRICS = "application/openmetrics-text"
 
+_VERSION = version("ledgercore")
 _TIME_BOUNDS = np.array([1 << exponent for exponent in TIME_EXPONENTS], np.int64)
 _SIZE_BOUNDS = np.array([1 << exponent for exponent in SIZE_EXPONENTS], np.int64)
 _TIME_TEXTS = [str(int(bound) / NS_PER_S) for bound in _TIME_BOUNDS]
@@ -84,7 +85,7 @@ class _Totals(Collector):
 
 def _tell_build(statistics: Statistics) -> Metric:
     info = InfoMetricFamily("ledgercore_build", "The version that runs, and what an answer means.")
-    labels = {"version": ledgercore.__version__, "durability": statistics.durability}
+    labels = {"version": _VERSION, "durability": statistics.durability}
     info.add_metric([], labels)
     return info
 

@@ -5,11 +5,13 @@ This module owns these four lines. It never causes what it tells.
 
 import logging
 import os
+from importlib.metadata import version
 
-import ledgercore
 from ledgercore import Statistics
 
 from .settings import Settings
+
+VERSION = version("ledgercore")
 
 logger = logging.getLogger("ledgercore")
 
@@ -18,12 +20,12 @@ def tell_started(settings: Settings, address: str) -> None:
     """Tell that a server serves, where, and what. `address` is its URL."""
     logger.info(
         "ledgercore %s serves %s at %s",
-        ledgercore.__version__,
+        VERSION,
         settings.data,
         address,
         extra={
             "event": "started",
-            "version": ledgercore.__version__,
+            "version": VERSION,
             "data": settings.data,
             "durability": settings.durability,
             "address": address,
