@@ -119,12 +119,12 @@ $(VENV)/compiled: $(INPUTS) $(VENV)/environment
 
 $(VENV)/installed: pyproject.toml | $(VENV)/compiled
 	@echo "installing what the service needs"
-	@$(INSTALL) .
+	@$(INSTALL) '.[otlp,profiles]'
 	@touch $@
 
 $(VENV)/tools: pyproject.toml | $(VENV)/installed
 	@echo "installing the tools for development"
-	@$(INSTALL) '.[arrow,test,bench,peers,lint]'
+	@$(INSTALL) '.[arrow,otlp,profiles,test,bench,peers,lint]'
 	@touch $@
 
 .PHONY: help build run test bench lint debug sanitize sanitize-address sanitize-thread clean

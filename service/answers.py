@@ -26,6 +26,9 @@ from .problems import STATUS_KINDS
 from .reply import JSON_TYPE, REPLAYED, encode_body, list_headers
 from .wire import format_time
 
+OK = "ok"
+"""The outcome of a request that is neither a problem nor one transfer."""
+
 _HEADERS = {status: list_headers(status) for status in Status}
 _REPLAYED_HEADER = (REPLAYED.encode(), b"true")
 
@@ -58,11 +61,14 @@ class PreparedResponse(HTTPResponse):
     costs more than to read the request. These headers are ours, and hold nothing to clean.
     """
 
-    __slots__ = ("_prepared",)
+    __slots__ = ("_prepared", "outcome")
 
-    def __init__(self, body: bytes, http_status: int, prepared: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self, body: bytes, http_status: int, prepared: list[tuple[bytes, bytes]], outcome: str = OK
+    ) -> None:
         super().__init__(body, http_status)
         self._prepared = prepared
+        self.outcome = outcome
 
     @property
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
@@ -92,7 +98,8 @@ def answer_transfer(submission: Submission, index: int) -> HTTPResponse:
     if outcome.replayed:
         headers.append(_REPLAYED_HEADER)
     body = encode_body(submission, index)
-    return PreparedResponse(body, STATUS_KINDS[status].http_status, headers)
+    kind = STATUS_KINDS[status]
+    return PreparedResponse(body, kind.http_status, headers, kind.name)
 
 
 def describe_transfer(transfer: Transfer) -> TransferBody:

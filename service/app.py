@@ -76,7 +76,9 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app.blueprint(limit_routes)
     app.blueprint(metrics_routes)
     install_handlers(app)
-    _install_lifecycle(app, Lifecycle(settings))
+    lifecycle = Lifecycle(settings)
+    _install_lifecycle(app, lifecycle)
+    app.register_middleware(lifecycle.observer.finish, "response")
     return app
 
 

@@ -14,9 +14,9 @@ from typing import TypeAlias
 from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission
 
 from .admission import Admission, Client
+from .connection import Connection, Desk, deliver, give_back
 from .disturber import Disturber
 from .problems import OUTCOME_UNKNOWN, Busy, Problem
-from .protocol import Connection, Desk, deliver, give_back
 from .regulator import Regulator
 from .requests import TransferRequest
 

@@ -22,9 +22,11 @@ from ledgercore import Engine
 from .administration import admin
 from .app import LedgerApp, create_app
 from .chaos import InvalidPlan, check_segments, load_plan
+from .collector import UnusableCollector, parse_address
 from .credentials import KeyFileError, KeyRing
 from .lifecycle import Lifecycle
 from .settings import InvalidSetting, Settings, environment_name
+from .span_encoding import MissingPackage, SpanEncoder
 
 BACKLOG = 1024
 
@@ -118,6 +120,7 @@ def serve(**texts: str) -> None:
     settings = _read_settings(texts)
     _check_keys(settings)
     _check_chaos(settings)
+    _check_collector(settings)
     listener = _listen(settings)
     app = create_app(settings)
     lifecycle: Lifecycle = app.ctx.lifecycle
@@ -172,6 +175,16 @@ def _check_chaos(settings: Settings) -> None:
             check_segments(load_plan(Path(settings.chaos)), settings.segments)
     except InvalidPlan as error:
         raise SettingRefused("chaos", str(error)) from None
+
+
+def _check_collector(settings: Settings) -> None:
+    """Say at once where traces cannot go, or that what sends them is not installed."""
+    try:
+        if settings.otlp:
+            parse_address(settings.otlp)
+            SpanEncoder("ledgercore")
+    except (UnusableCollector, MissingPackage) as error:
+        raise SettingRefused("otlp", str(error)) from None
 
 
 def _is_loopback(host: str) -> bool:

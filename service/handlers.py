@@ -37,7 +37,7 @@ AnyRequest = Request[Any, Any]
 
 logger = logging.getLogger("ledgercore")
 
-_LAST = (problems.SHUTTING_DOWN, problems.CONNECTIONS_FULL)
+LAST = (problems.SHUTTING_DOWN, problems.CONNECTIONS_FULL)
 """The problems after which a connection is closed."""
 _BUG = "The fault is in the server, and in its log."
 
@@ -110,8 +110,8 @@ def _find_problem(error: Exception) -> Problem | None:
     return Problem(*kind) if kind else None
 
 
-def encode_error(error: Exception) -> tuple[bytes, bool]:
-    """Return the whole answer that an error is, and whether it is the last of its connection.
+def encode_error(error: Exception) -> tuple[bytes, Kind]:
+    """Return the whole answer that an error is, and its kind; after one of LAST comes no other.
 
     For requests that never were one of Sanic's; the bytes are those that Sanic would send.
     """
@@ -119,12 +119,11 @@ def encode_error(error: Exception) -> tuple[bytes, bool]:
         problem = error
     else:
         problem = _find_problem(error) or Problem(problems.INTERNAL_ERROR, _BUG)
-    is_last = problem.kind in _LAST
     response = answer_problem(problem)
     response.headers["content-length"] = len(response.body or b"")
-    response.headers["connection"] = "close" if is_last else "keep-alive"
+    response.headers["connection"] = "close" if problem.kind in LAST else "keep-alive"
     head = format_http1_response(response.status, response.processed_headers)
-    return head + (response.body or b""), is_last
+    return head + (response.body or b""), problem.kind
 
 
 def refuse_connection(transport: asyncio.Transport) -> None:

@@ -12,6 +12,7 @@ no longer become right without waiting for its end.
 """
 
 import re
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -79,7 +80,10 @@ def check_head(head: bytes, method: str, version: str, headers: Header) -> None:
 class StrictRequest(Request[Any, Any]):
     """A request with a head that is strictly right: making one of any other raises BadRequest."""
 
-    __slots__ = ()
+    __slots__ = ("started_ns",)
+
+    started_ns: int
+    """When its head was read, by CLOCK_MONOTONIC."""
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class StrictRequest(Request[Any, Any]):
         stream_id: int = 0,
     ) -> None:
         make = super().__init__
+        self.started_ns = time.monotonic_ns()
         if head:
             check_head(head, method, version, headers)
             make(url_bytes, headers, version, method, transport, app, head, stream_id)

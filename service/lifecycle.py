@@ -32,10 +32,12 @@ from .limits import Limiter
 from .meters import Meters
 from .milestones import tell_recovered, tell_stopped, tell_stopping
 from .nonces import NonceMemory
+from .observer import Observer
 from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
 from .scaler import Scaler
 from .settings import Settings
 from .signatures import SignatureCheck
+from .spans import MissingPackage, UnusableCollector, load_exporter
 
 GRACE_S = 0.5
 """How long the port waits for the ledger, so that a small one is ready when the port opens."""
@@ -87,6 +89,7 @@ class Lifecycle:
         self.meters = Meters(
             bool(settings.instruments), settings.slow_request_ms, settings.traces_per_million
         )
+        self.observer = Observer(self.meters)
         self._engine: Engine | None = None
         self._batcher: Batcher | None = None
         self._admission: Admission | None = None
@@ -142,7 +145,8 @@ class Lifecycle:
     @property
     def breaker_state(self) -> str | None:
         """The state of the breaker around the exporter of spans; None where there is none."""
-        return None
+        exporter = self.observer.exporter
+        return None if exporter is None else exporter.describe()["breaker"]
 
     async def call(
         self,
@@ -222,6 +226,8 @@ class Lifecycle:
             await self._close_engine(engine)
         if self._nonces is not None:
             self._nonces.close()
+        if self.observer.exporter is not None:
+            await asyncio.to_thread(self.observer.exporter.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
         tell_stopped()
 
@@ -256,7 +262,9 @@ class Lifecycle:
             self._scaler = Scaler(engine, loop)
             self._batcher.on_queued = self._scaler.wake
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
-        except (LedgerError, KeyFileError, InvalidPlan) as error:
+            if self.settings.otlp:
+                self.observer.export(load_exporter(self.settings.otlp))
+        except (LedgerError, KeyFileError, InvalidPlan, UnusableCollector, MissingPackage) as error:
             self.fail(str(error))
         except Exception as error:
             self.fail("the ledger cannot be opened", error)

@@ -11,6 +11,7 @@ class Meters:
 
     is_on: bool
     slow_ns: int
+    is_tracing: bool
     next_look_ns: int
     observer: Any
     def __init__(

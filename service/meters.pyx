@@ -8,10 +8,11 @@ The choice is made when the answer is: by then everything is known of a request.
 LOOKS_PER_S of them at most, so that a server under which all is slow does not become slower.
 """
 
-from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 
 from ledgercore._c cimport *
 from ledgercore.recorder cimport Recorder
+from ledgercore.submission cimport Submission
 
 from ledgercore import Status
 
@@ -22,8 +23,14 @@ cdef enum:
     NS_PER_S = 1_000_000_000
     MILLION = 1_000_000
 
+REFUSED = frozenset((401, 403, 429, 503))
 TRANSFER = "/transfer"
 """The route that is counted natively as well."""
+
+
+cdef inline tuple pack(const lc_trace* trace):
+    """(trace id, span id of the caller or 0, our span id, flags)."""
+    return (<object> trace.id[0] << 64) | trace.id[1], trace.parent, trace.span, trace.flags
 
 
 cdef class Meters:
@@ -57,7 +64,7 @@ cdef class Meters:
         cdef lc_trace trace
         told.start, told.length = traceparent, len(traceparent)
         self.begin(told, &trace)
-        return <object> trace.id[0] << 64 | trace.id[1], trace.parent, trace.span, trace.flags
+        return pack(&trace)
 
     cdef bint is_of_interest(
         self, const lc_trace* trace, int64_t now_ns, int64_t elapsed_ns
@@ -66,8 +73,11 @@ cdef class Meters:
         if self.observer is None or now_ns < self.next_look_ns:
             return False
         if (
-            (trace.flags & LC_TRACE_SAMPLED) or elapsed_ns >= self.slow_ns > 0
-            or lc_random_next(&self.random) < self.sample_below
+            elapsed_ns >= self.slow_ns > 0
+            or self.is_tracing and (
+                trace.flags & LC_TRACE_SAMPLED
+                or lc_random_next(&self.random) < self.sample_below
+            )
         ):
             self.next_look_ns = now_ns + NS_PER_S // LOOKS_PER_S
             return True
@@ -79,6 +89,13 @@ cdef class Meters:
         trace.flags = flags
         return self.is_of_interest(&trace, now_ns, elapsed_ns)
 
+    cdef bint show(
+        self, Submission submission, uint32_t row, const lc_trace* trace, int64_t started_ns,
+        int64_t ended_ns
+    ) except -1:
+        """Show the observer a transfer; whether it keeps that as a trace."""
+        return self.observer.observe_transfer(submission, row, pack(trace), started_ns, ended_ns)
+
     # -- counts -----------------------------------------------------------------------------------
 
     cdef void note_transfer(self, uint8_t status, int64_t elapsed_ns) noexcept:
@@ -87,11 +104,17 @@ cdef class Meters:
         lc_histogram_record(&self.transfer.histogram, elapsed_ns, 1)
 
     def note(self, str route, int http_status, str outcome, int64_t elapsed_ns):
-        """Count an answer. `outcome` is the name of a problem, or `ok`."""
+        """Count an answer. `outcome` is the name of a problem, or `ok`.
+
+        The time of who was not let in is not counted: it is next to none, and the more are refused,
+        the faster all of it would look.
+        """
         if not self.is_on:
             return
         answer = route, http_status, outcome
         self.answers[answer] = self.answers.get(answer, 0) + 1
+        if http_status in REFUSED:
+            return
         recorder = self.recorders.get(route)
         if recorder is None:
             recorder = self.recorders[route] = Recorder()

@@ -148,11 +148,21 @@ def make_headers(kind: Kind) -> dict[str, str]:
     return {"retry-after": str(RETRY_AFTER_S)} if kind.http_status == 503 else {}
 
 
+class ProblemResponse(HTTPResponse):
+    """The answer that tells a problem. `outcome` is the name of its kind."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(
+            encode_problem(problem.kind, problem.detail, problem.errors, problem.extra),
+            problem.kind.http_status,
+            make_headers(problem.kind) | (problem.headers or {}),
+            CONTENT_TYPE,
+        )
+        self.outcome = problem.kind.name
+
+
 def answer_problem(problem: Problem) -> HTTPResponse:
     """Return the answer that tells a problem."""
-    return HTTPResponse(
-        encode_problem(problem.kind, problem.detail, problem.errors, problem.extra),
-        problem.kind.http_status,
-        make_headers(problem.kind) | (problem.headers or {}),
-        CONTENT_TYPE,
-    )
+    return ProblemResponse(problem)

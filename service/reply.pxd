@@ -2,7 +2,11 @@
 
 from libc.stdint cimport uint32_t
 
+from ledgercore._c cimport lc_trace
 from ledgercore.submission cimport Submission
 
 
-cdef bytes make_reply(Submission submission, uint32_t index)
+cdef bytes make_reply(
+    Submission submission, uint32_t index, const lc_trace* trace, bint is_sampled
+)
+cdef bytes add_trace(bytes reply, const lc_trace* trace)

@@ -23,7 +23,7 @@ cdef enum:
     STATUSES_MAX = 256
     TEXT_BYTES_MAX = 256  # Of each of the texts below.
     BODY_BYTES_MAX = 4 * TEXT_BYTES_MAX + 6 * 64 + 128
-    HEAD_BYTES_MAX = TEXT_BYTES_MAX + 192
+    HEAD_BYTES_MAX = TEXT_BYTES_MAX + 192 + 128  # The last is LC_TRACE_LINES_BYTES_MAX.
 
 JSON_TYPE = "application/json"
 NOT_EXECUTED = {"executed": False}
@@ -92,10 +92,13 @@ def encode_reply(Submission submission not None, uint32_t index):
     """Return the whole answer, head and body, on a connection that stays open."""
     if index >= submission.data.count:
         raise IndexError(index)
-    return make_reply(submission, index)
+    return make_reply(submission, index, NULL, False)
 
 
-cdef bytes make_reply(Submission submission, uint32_t index):
+cdef bytes make_reply(
+    Submission submission, uint32_t index, const lc_trace* trace, bint is_sampled
+):
+    """The whole answer, with the lines of a trace unless that is NULL."""
     cdef lc_outcome* outcome = &submission.data.outcomes[index]
     cdef char answer[HEAD_BYTES_MAX + BODY_BYTES_MAX]
     cdef char body[BODY_BYTES_MAX]
@@ -104,6 +107,8 @@ cdef bytes make_reply(Submission submission, uint32_t index):
     cdef bytes fixed
     if outcome.lsn == 0:
         fixed = unstored[outcome.status]
+        if trace != NULL:
+            at = lc_trace_write(at, trace, is_sampled)
         return answer[:write_end(at, len(fixed)) - answer] + fixed
     length = write_body(submission, index, body) - body
     if outcome.status == LC_APPLIED:
@@ -111,9 +116,19 @@ cdef bytes make_reply(Submission submission, uint32_t index):
         at = write_text(at, b"\r\n")
     if outcome.replayed:
         at = write_text(at, b"idempotent-replayed: true\r\n")
+    if trace != NULL:
+        at = lc_trace_write(at, trace, is_sampled)
     at = write_end(at, length)
     memcpy(at, body, length)
     return PyBytes_FromStringAndSize(answer, at + length - answer)
+
+
+cdef bytes add_trace(bytes reply, const lc_trace* trace):
+    """The same answer with the lines of a trace, where Sanic would have them."""
+    cdef char lines[LC_TRACE_LINES_BYTES_MAX]
+    cdef Py_ssize_t length = lc_trace_write(lines, trace, False) - lines
+    cdef Py_ssize_t place = reply.index(b"content-length: ")
+    return reply[:place] + lines[:length] + reply[place:]
 
 
 cdef inline char* write_end(char* at, size_t length) noexcept:

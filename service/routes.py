@@ -65,8 +65,9 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
     # First, so that nothing was charged for what there is no room for.
     admission.room.check()
     charged_ns = admission.take(client, 1, transfer.amount)
-    submission, index = await batcher.transfer(client, transfer, charged_ns, deadline_ns)
-    return answers.answer_transfer(submission, index)
+    place = await batcher.transfer(client, transfer, charged_ns, deadline_ns)
+    request.ctx.place = place
+    return answers.answer_transfer(*place)
 
 
 @ledger_routes.post("/transfers", stream=True)

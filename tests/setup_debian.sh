@@ -7,6 +7,7 @@ missing() {
     command -v strace >/dev/null || echo strace
     command -v mkfs.ext4 >/dev/null || echo e2fsprogs
     command -v mount >/dev/null || echo mount
+    command -v chromium-headless-shell >/dev/null || echo chromium-headless-shell
     command -v redis-server >/dev/null || echo redis-server
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
         || echo postgresql
@@ -38,5 +39,5 @@ if [ -n "$(missing)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
     install $(missing) >/dev/null 2>&1
 fi
 if [ -n "$(missing)" ]; then
-    echo "not run: tests of failing disks, power cuts and peers, which need Debian's" $(missing)
+    echo "not run: tests of failing disks, power cuts, pages and peers, which need Debian's" $(missing)
 fi

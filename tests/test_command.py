@@ -38,6 +38,8 @@ from tests.support import run_command
         ("--request-deadline-ms", "-1"),
         ("--connections-max", "0"),
         ("--tls-cert", "cert.pem"),
+        ("--otlp", "ftp://collector:4318"),
+        ("--otlp", "collector:4318"),
     ],
 )
 def test_bad_value_stops_the_start(flag: str, value: str) -> None:

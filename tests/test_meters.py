@@ -84,6 +84,8 @@ def test_slow_and_sampled_requests_are_of_interest() -> None:
     meters = Meters(slow_ms=10)
     assert not meters.interests(0, 99 * MS, 1)  # Nobody wants to know.
     meters.observer = Nobody()
+    assert not meters.interests(1, 0, 1)  # There is nowhere to keep it.
+    meters.is_tracing = True
     assert not meters.interests(1, 9 * MS, 0)
     assert meters.interests(2, 10 * MS, 0)
     assert meters.interests(2 * MS, 0, 1)
@@ -100,6 +102,7 @@ def test_there_are_a_thousand_looks_a_second_at_most() -> None:
 @pytest.mark.parametrize("per_million", [0, 1_000, 250_000, 1_000_000])
 def test_share_that_is_looked_at_by_chance(per_million: int) -> None:
     meters = Meters(samples_per_million=per_million)
+    meters.is_tracing = True
     meters.observer = Nobody()
     looks = sum(meters.interests(step * MS, 0, 0) for step in range(200_000))
     expected = 200_000 * per_million / 1_000_000

@@ -1,0 +1,58 @@
+"""The native half of a connection, for the protocol that tells it what happens."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from ledgercore._c cimport lc_request, lc_text, lc_trace
+from ledgercore.submission cimport Submission
+from service.admission cimport Admission, Client
+from service.meters cimport Meters
+
+
+cdef class Desk:
+    cdef:
+        readonly int segment
+        public object submission
+        public list waiters
+
+
+cdef class Connection:
+    cdef:
+        object protocol
+        object transport
+        object lifecycle
+        object batcher
+        list desks
+        object timer
+        Submission flight  # where the rows are whose answers are due
+        uint32_t due, answered  # how many of them are due, and how many are there already
+        Admission admission
+        Meters meters
+        Client client  # who sent the last request, and with which token
+        bytes token
+        uint64_t generation
+        int64_t now_ns  # when what is being read arrived
+        int64_t charged_ns  # when the first of the rows was admitted
+        list answers
+        dict traces  # the traceparent of each row that told one, by its place in the flight
+        object patience, disturber  # clocks of its own, and chaos where somebody wants it
+        bytes held
+        bint is_lost, is_paused, is_closing, was_active, is_write_paused
+        bint is_with_sanic  # Sanic was given bytes, and was not yet seen to be through with them.
+
+    cdef int receive(self, bytes data) except -1
+    cdef bint is_native(self) except -1
+    cdef int read(self, bytes data) except -1
+    cdef int admit(self, lc_request* request) except -1
+    cdef bint knows(self, lc_text token) noexcept
+    cdef int meet(self, lc_text token) except -1
+    cdef tuple refuse(self, int64_t amount)
+    cdef int turn_away(self, lc_request* request, tuple refusal) except -1
+    cdef int put(self, Desk desk, lc_request* request) except -1
+    cdef Desk find_desk(self, lc_text source)
+    cdef int hold(self, bytes data) except -1
+    cdef int give(self, bytes data) except -1
+    cdef int release(self) except -1
+    cdef int tell(self, Submission submission, uint32_t row) except -1
+    cdef int begin_trace(self, lc_trace* trace) except -1
+    cdef int answer(self, bytes reply) except -1
+    cpdef int finish(self, bytes reply) except -1

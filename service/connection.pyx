@@ -1,0 +1,366 @@
+"""The native way of POST /transfer: from the bytes of a connection to a row of a batch, and back.
+
+This module owns what a connection does with bytes before Sanic sees them. A request that is plain
+(src/http_request.h) is put into the open submission without a Python object for it; everything else
+goes to Sanic untouched, from its first byte. It never judges a request, and never says what is
+wrong with one. Both ways admit through the same Batcher and answer through the same reply.pyx.
+
+Answers keep the order of their requests. A connection has rows in one submission at a time, so
+that they come back together; what arrives meanwhile is held. Bytes go to Sanic only when no answer
+is due, and come back here only when Sanic is through with all that it was given.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+from ledgercore._c cimport *
+from ledgercore.submission cimport Submission
+from service.admission cimport Admission, Client
+from service.limits cimport ADMITTED
+from service.meters cimport Meters
+from service.reply cimport add_trace, make_reply
+
+from sanic.server.protocols.http_protocol import HttpProtocol
+
+from .authorization import is_local
+from .handlers import LAST, encode_error
+from .meters import TRANSFER
+from .patience import Patience, is_through
+from .problems import OVERLOADED, QUOTA_EXCEEDED
+
+cdef enum:
+    # What becomes of a plain request.
+    TAKEN
+    WAITS
+    ORDINARY
+    HELD_BYTES_MAX = 65536  # What a connection may send ahead while its answers are due.
+    DUE_MAX = 256  # How many of its requests may be on their way at once.
+
+PARTIAL_S = 1.0
+"""How long the rest of a request may take before Sanic's own clocks take over."""
+
+
+cdef class Desk:
+    """What is open for one segment in this turn of the loop: a submission, and who waits for each
+    of its rows. Both ways put their rows in here; the Batcher opens and submits it."""
+
+    def __init__(self, int segment):
+        self.segment = segment
+        self.waiters = []
+
+
+cdef class Connection:
+    """The native half of one connection. Used in the event loop only."""
+
+    def __cinit__(self, protocol, transport, lifecycle):
+        self.protocol = protocol
+        self.transport = transport
+        self.lifecycle = lifecycle
+        self.meters = lifecycle.meters
+        self.patience = Patience(protocol)
+        self.token = b""
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    cdef int receive(self, bytes data) except -1:
+        """Take what has arrived."""
+        self.was_active = True
+        if self.held is not None:
+            data = self.held + data
+            self.held = None
+        if self.is_write_paused:
+            self.hold(data)
+        elif self.is_native():
+            self.read(data)
+        elif self.flight is None:
+            self.give(data)
+        else:
+            self.hold(data)
+        return 0
+
+    cdef bint is_native(self) except -1:
+        """Whether bytes may be read here: Sanic is through, and the ledger takes requests."""
+        if self.is_with_sanic:
+            http = self.protocol.http
+            self.is_with_sanic = http is None or not http.keep_alive or not is_through(http)
+        return not self.is_with_sanic and self.lifecycle.is_ready
+
+    cdef int read(self, bytes data) except -1:
+        """Admit the plain requests that the data begins with, and hold or give what follows."""
+        cdef const char* at = data
+        cdef const char* end = at + len(data)
+        cdef lc_request request
+        cdef int length = LC_REQUEST_PARTIAL
+        if self.admission is None:
+            self.admission = self.lifecycle.admission
+            self.batcher = self.lifecycle.batcher
+            self.desks = self.batcher.desks
+        self.now_ns = lc_monotonic_ns()
+        self.admission.look(self.now_ns)
+        self.disturber = self.batcher.disturber
+        while at < end:
+            length = lc_read_request(at, end, &request)
+            if length <= 0 or self.admit(&request) != TAKEN:
+                break
+            at += length
+        if at == end or self.is_lost:
+            return 0
+        rest = data if at == <const char*> data else at[:end - at]
+        if self.flight is not None:
+            self.hold(rest)
+        elif length == LC_REQUEST_PARTIAL:
+            self.hold(rest)
+            if self.timer is None:
+                self.timer = self.protocol.loop.call_later(PARTIAL_S, self.give_up)
+        else:
+            self.give(rest)
+        return 0
+
+    cdef int admit(self, lc_request* request) except -1:
+        """Put a request into the open submission of its segment, or refuse it, if it is TAKEN.
+
+        It WAITS for the answers that are due where it cannot be among them.
+        """
+        cdef Desk desk
+        cdef tuple refusal
+        if not self.knows(request.token):
+            if self.flight is not None:
+                return WAITS  # The answers that are due are those of one client.
+            self.meet(request.token)
+        if self.client is None or not self.client.is_plain:
+            return ORDINARY
+        desk = self.find_desk(request.transfer.source)
+        if self.flight is not None:
+            if self.flight is not desk.submission or self.due >= DUE_MAX:
+                return WAITS
+        if self.disturber is not None and self.disturber.drops_before():
+            self.cut()
+            return WAITS
+        refusal = self.refuse(request.transfer.amount)
+        if refusal is not None:
+            if self.flight is not None:
+                return WAITS
+            self.turn_away(request, refusal)
+            return TAKEN
+        self.put(desk, request)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        return TAKEN
+
+    cdef bint knows(self, lc_text token) noexcept:
+        """Whether the last request came from the same client, as far as the token tells."""
+        return (
+            self.generation == self.admission.generation
+            and <size_t> len(self.token) == token.length
+            and memcmp(<const char*> self.token, token.start, token.length) == 0
+        )
+
+    cdef int meet(self, lc_text token) except -1:
+        """Find out who sends from here on."""
+        self.client = self.admission.find(token, is_local(self.transport))
+        self.token = token.start[:token.length]
+        self.generation = self.admission.generation
+        return 0
+
+    cdef tuple refuse(self, int64_t amount):
+        """Charge a request and return None; or, of one that is too many, the answer and its kind.
+        """
+        if self.admission.room.is_full():
+            return self.admission.room.refuse(), OVERLOADED
+        cdef int verdict = self.admission.charge(self.client, self.now_ns, 1, amount)
+        if verdict == ADMITTED:
+            return None
+        return self.admission.refuse(self.client, self.now_ns, verdict), QUOTA_EXCEEDED
+
+    cdef int turn_away(self, lc_request* request, tuple refusal) except -1:
+        """Answer a request that was refused."""
+        cdef lc_trace trace
+        reply, kind = refusal
+        if self.meters.is_on:
+            self.meters.note(TRANSFER, kind.http_status, kind.name, 0)
+            self.meters.begin(request.traceparent, &trace)
+            reply = add_trace(reply, &trace)
+        self.transport.write(reply)
+        return 0
+
+    cdef int put(self, Desk desk, lc_request* request) except -1:
+        cdef lc_transfer_json* wanted = &request.transfer
+        cdef int64_t row, deadline_ns
+        if desk.submission is None:
+            self.batcher.place(desk.segment)
+        cdef Submission submission = desk.submission
+        row = submission.put_for(
+            self.client.text(), wanted.key, wanted.source, wanted.target, wanted.amount, wanted.memo
+        )
+        if row < 0:
+            raise MemoryError()
+        deadline_ns = self.admission.find_deadline(self.now_ns, request.timeout_ms)
+        if deadline_ns > 0 and submission.set_deadline(<uint32_t> row, deadline_ns) < 0:
+            raise MemoryError()
+        if request.traceparent.length > 0:
+            if self.traces is None:
+                self.traces = {}
+            self.traces[self.answered + self.due] = (
+                request.traceparent.start[:request.traceparent.length]
+            )
+        desk.waiters.append(self)
+        if self.flight is None:
+            self.flight = submission
+            self.charged_ns = self.now_ns
+        self.admission.room.take(1)
+        self.due += 1
+        if submission.data.count >= submission.count_max:
+            self.batcher.submit(desk)
+        return 0
+
+    cdef Desk find_desk(self, lc_text source):
+        if len(self.desks) == 1:
+            return self.desks[0]
+        engine = self.lifecycle.engine
+        return self.desks[engine.segment_of(source.start[:source.length].decode())]
+
+    cdef int hold(self, bytes data) except -1:
+        """Keep bytes until the answers before them are written."""
+        self.held = data
+        if len(data) > HELD_BYTES_MAX and not self.is_paused:
+            self.is_paused = True
+            self.transport.pause_reading()
+        return 0
+
+    cdef int give(self, bytes data) except -1:
+        """Let Sanic have bytes, and all that follow until it is through with them."""
+        if not self.is_with_sanic:
+            self.patience.begin()
+        self.patience.count(len(data))
+        self.is_with_sanic = True
+        HttpProtocol.data_received(self.protocol, data)
+        return 0
+
+    cdef int release(self) except -1:
+        """Read on, with what was held."""
+        cdef bytes data = self.held
+        if self.is_paused:
+            self.is_paused = False
+            self.transport.resume_reading()
+        if data is not None:
+            self.held = None
+            self.receive(data)
+        return 0
+
+    def give_up(self):
+        """Let Sanic wait for the rest of a request."""
+        cdef bytes data = self.held
+        self.timer = None
+        if data is not None and self.flight is None and not self.is_lost:
+            self.held = None
+            self.give(data)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    cdef int tell(self, Submission submission, uint32_t row) except -1:
+        """Answer a transfer that has completed."""
+        cdef lc_trace trace
+        cdef int64_t now_ns
+        cdef bint is_kept = False
+        if not self.meters.is_on:
+            return self.answer(make_reply(submission, row, NULL, False))
+        # Of rows that came later in a flight it says a little too much, and never too little.
+        now_ns = lc_monotonic_ns()
+        self.meters.note_transfer(submission.data.outcomes[row].status, now_ns - self.charged_ns)
+        self.begin_trace(&trace)
+        if self.meters.is_of_interest(&trace, now_ns, now_ns - self.charged_ns):
+            is_kept = self.meters.show(submission, row, &trace, self.charged_ns, now_ns)
+        return self.answer(make_reply(submission, row, &trace, is_kept))
+
+    cdef int begin_trace(self, lc_trace* trace) except -1:
+        """Begin our part of the trace of the request that is answered next."""
+        cdef lc_text told
+        cdef bytes parent = None
+        told.length = 0
+        if self.traces is not None:
+            parent = self.traces.pop(self.answered, None)
+            if parent is not None:
+                told.start, told.length = parent, <uint32_t> len(parent)
+        self.meters.begin(told, trace)
+        return 0
+
+    cdef int answer(self, bytes reply) except -1:
+        """Take the answer that is due next; the last of them writes all."""
+        self.due -= 1
+        self.answered += 1
+        if self.due > 0 or self.answers is not None:
+            if self.answers is None:
+                self.answers = []
+            self.answers.append(reply)
+            if self.due > 0:
+                return 0
+            reply = b"".join(self.answers)
+            self.answers = None
+        if self.disturber is not None and self.disturber.takes(self, reply):
+            self.due = 1  # Until it calls `finish`, so that nothing overtakes it.
+            return 0
+        return self.finish(reply)
+
+    def cut(self):
+        """End the connection here and now, for the disturber: no answer is written any more."""
+        self.is_lost = True
+        self.transport.abort()
+
+    cpdef int finish(self, bytes reply) except -1:
+        """Write the answers to all that was due, and read on."""
+        self.due = self.answered = 0
+        self.flight = None
+        # To write to what is closed would raise, in the middle of telling all the others.
+        if self.is_lost or self.transport.is_closing():
+            return 0
+        self.transport.write(reply)
+        if self.is_closing:
+            self.transport.close()
+        elif (self.held is not None or self.is_paused) and not self.is_write_paused:
+            self.release()
+        return 0
+
+    def done(self):
+        """Whether nobody waits any more; here as a future has it."""
+        return False
+
+    def set_exception(self, error):
+        """Answer with the problem that an error is; here as a future has it."""
+        cdef lc_trace trace
+        reply, kind = encode_error(error)
+        self.is_closing = self.is_closing or kind in LAST
+        if self.meters.is_on:
+            self.meters.note(
+                TRANSFER, kind.http_status, kind.name, lc_monotonic_ns() - self.charged_ns
+            )
+            self.begin_trace(&trace)
+            reply = add_trace(reply, &trace)
+        self.answer(reply)
+
+
+def deliver(submission, list waiters):
+    """Tell every waiter that a submission has completed: futures, and connections by row."""
+    cdef Py_ssize_t i
+    cdef Connection connection
+    for i in range(len(waiters)):
+        waiter = waiters[i]
+        if type(waiter) is Connection:
+            connection = waiter
+            connection.admission.refund(connection.client, submission, i, connection.charged_ns)
+            if connection.is_lost:
+                continue
+            connection.tell(submission, i)
+        # A future that is done was cancelled: its client hung up. Its transfer stands.
+        elif not waiter.done():
+            waiter.set_result(submission)
+
+
+def give_back(Submission submission, list waiters):
+    """Give back the money of the rows of connections, of a submission that was not taken."""
+    cdef Py_ssize_t i
+    cdef Connection connection
+    for i in range(len(waiters)):
+        if type(waiters[i]) is Connection:
+            connection = waiters[i]
+            connection.admission.give_back(connection.client, submission, i, connection.charged_ns)
