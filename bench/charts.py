@@ -12,8 +12,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK = "#1b2733"
-MUTED = "#8796a5"
+from service.flame import INK as INK
+from service.flame import MUTED as MUTED
+
 GRID = "#e3e8ed"
 SERIES = ("#2a78d6", "#e07b39", "#2f9e6e", "#9355c9", "#c94f6d", "#7a8b2f")
 """Colours that stay apart for those who see few, in the order in which they are to be used."""

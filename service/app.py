@@ -14,12 +14,14 @@ from sanic import Sanic
 from sanic.config import Config
 
 from .admin_routes import admin_routes
+from .docs_routes import docs_routes
 from .handlers import install_handlers
 from .heads import StrictRequest
 from .lifecycle import Lifecycle
 from .limit_routes import limit_routes
 from .logs import make_log_config
 from .metrics_routes import metrics_routes
+from .profile_routes import profile_routes
 from .protocol import LedgerProtocol
 from .routes import ledger_routes
 from .settings import Settings
@@ -75,6 +77,8 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app.blueprint(admin_routes)
     app.blueprint(limit_routes)
     app.blueprint(metrics_routes)
+    app.blueprint(docs_routes)
+    app.blueprint(profile_routes)
     install_handlers(app)
     lifecycle = Lifecycle(settings)
     _install_lifecycle(app, lifecycle)

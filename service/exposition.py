@@ -46,7 +46,10 @@ _TIME_TEXTS = [str(int(bound) / NS_PER_S) for bound in _TIME_BOUNDS]
 _SIZE_TEXTS = [str(int(bound) - 1) for bound in _SIZE_BOUNDS]
 
 Exemplars = Mapping[int, tuple[str, float, float]]
-"""By the exponent of a bucket's bound: a trace id in hex, its seconds, and when that was (Unix)."""
+"""By how many bits its nanoseconds have: a trace id in hex, its seconds, and when it was (Unix).
+
+So many bits are the exponent of the bound that they are below.
+"""
 
 
 def encode_metrics(
@@ -55,13 +58,19 @@ def encode_metrics(
     """Return all metrics, and their content type, in the form that an Accept header asks for.
 
     That is OpenMetrics where it names that, the older text otherwise. `exemplars` are of
-    `POST /transfer`, and only OpenMetrics has them; an exponent beyond the last bound is that of
-    the bucket without one.
+    `POST /transfer`, and only OpenMetrics has them.
     """
     # Not the header as it came: its version would come back, whatever it is.
     is_open = OPENMETRICS in accept.lower()
     encode, content_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" if is_open else "")
-    return encode(_Totals(totals, exemplars or {})), content_type
+    return encode(_Totals(totals, _place_exemplars(exemplars or {}))), content_type
+
+
+def _place_exemplars(exemplars: Exemplars) -> Exemplars:
+    """Return the exemplars by the buckets that there are; of several in one, the latest."""
+    first, last = TIME_EXPONENTS.start, TIME_EXPONENTS.stop
+    by_age = sorted(exemplars.items(), key=lambda item: item[1][2])
+    return {min(max(exponent, first), last): exemplar for exponent, exemplar in by_age}
 
 
 class _Totals(Collector):

@@ -62,7 +62,9 @@ def _choose_form(request: AnyRequest) -> str:
 
 
 def _answer_text(request: AnyRequest, accept: str) -> HTTPResponse:
-    body, content_type = encode_metrics(read_totals(lifecycle_of(request)), accept)
+    lifecycle = lifecycle_of(request)
+    exemplars = lifecycle.observer.examples
+    body, content_type = encode_metrics(read_totals(lifecycle), accept, exemplars)
     return HTTPResponse(body, 200, {"vary": "accept"}, content_type)
 
 

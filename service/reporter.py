@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .spans import RequestSpans
 from .totals import Totals
 
 NS_PER_S = 1_000_000_000
@@ -71,6 +72,19 @@ class Reporter:
             _tell_refusals(refusals, (last.at_ns - first.at_ns) / NS_PER_S)
 
     # -- one by one -------------------------------------------------------------------------------
+
+    def note_request(self, request: RequestSpans) -> None:
+        """Tell a request that was slow, as `note_slow`."""
+        elapsed_ns = request.ended_ns - request.started_ns
+        self.note_slow(
+            request.route,
+            request.http_status,
+            request.outcome,
+            elapsed_ns,
+            request.phases,
+            request.trace_id,
+            **dict(request.attributes),
+        )
 
     def note_slow(
         self,

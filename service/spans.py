@@ -136,6 +136,7 @@ class SpanExporter:
 
     def _run(self) -> None:
         try:
+            self._collector.prepare()
             while batch := self._take():
                 self._export(batch)
         finally:

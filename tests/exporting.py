@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from service.breaker import CircuitBreaker
 from service.collector import HEADER_VARIABLES
 from service.spans import RequestSpans, SpanExporter, load_exporter
-from tests.support import wait_until
+from tests.support import DEADLINE_S, wait_until
 
 NEVER_S = 3600.0
 """An interval that does not end within a test."""
@@ -72,6 +72,7 @@ def export(url: str, **options: Any) -> Iterator[SpanExporter]:
         yield exporter
     finally:
         exporter.close(0.2)
+        exporter._thread.join(DEADLINE_S)
         assert not exporter._thread.is_alive()
 
 

@@ -8,6 +8,7 @@ missing() {
     command -v mkfs.ext4 >/dev/null || echo e2fsprogs
     command -v mount >/dev/null || echo mount
     command -v chromium-headless-shell >/dev/null || echo chromium-headless-shell
+    command -v curl >/dev/null || echo curl
     command -v redis-server >/dev/null || echo redis-server
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
         || echo postgresql

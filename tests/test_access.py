@@ -18,6 +18,7 @@ from service.key_file import FILE_NAME
 from tests.feeding import feed, mask_ids
 from tests.keyed import END, bearer, make_key, spell, spell_bulk, spell_transfer
 from tests.local import LocalServer, serve_both_ways
+from tests.waiting import DEADLINE_S
 
 UNKNOWN = f"lck_00000000_{'A' * 43}"
 count_key = count(1)
@@ -48,8 +49,17 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, str, Any]] = {
     ("GET", "admin/workers"): (Scope.ADMIN, "/admin/workers", None),
     ("PATCH", "admin/workers"): (Scope.ADMIN, "/admin/workers", {}),
     ("DELETE", "admin/keys/<key_id:str>"): (Scope.ADMIN, "/admin/keys/nobody", None),
+    ("GET", "debug/pprof"): (Scope.ADMIN, "/debug/pprof/", None),
+    ("GET", "debug/pprof/profile"): (Scope.ADMIN, "/debug/pprof/profile?seconds=1", None),
+    ("GET", "debug/pprof/heap"): (Scope.ADMIN, "/debug/pprof/heap", None),
+    ("GET", "debug/pprof/threads"): (Scope.ADMIN, "/debug/pprof/threads", None),
+    ("GET", "debug/pprof/goroutine"): (Scope.ADMIN, "/debug/pprof/goroutine", None),
+    ("GET", "debug/pprof/cmdline"): (Scope.ADMIN, "/debug/pprof/cmdline", None),
     ("GET", "healthz"): (None, "/healthz", None),
     ("GET", "readyz"): (None, "/readyz", None),
+    ("GET", "docs"): (None, "/docs", None),
+    ("GET", "docs/<file:str>"): (None, "/docs/docs.css", None),
+    ("GET", "openapi.json"): (None, "/openapi.json", None),
 }
 """What each address takes: the scope that it needs, and a request that is fine."""
 ROUTES |= {("HEAD", path): row for (method, path), row in ROUTES.items() if method == "GET"}
@@ -126,7 +136,7 @@ def test_what_a_key_allows(
     engine = servers[way].lifecycle.engine
     before = engine.statistics()
     content = text if body is not None else None
-    with httpx.Client(base_url=url_of(servers[way])) as client:
+    with httpx.Client(base_url=url_of(servers[way]), timeout=DEADLINE_S) as client:
         answer = client.request(method, target, content=content, headers=headers)
     own = 0 if who in (None, "unknown") else keys[str(who)].credential.scope
     if scope is None or own >= scope:

@@ -1,7 +1,10 @@
 """Addresses, headers, and posts to a real HTTP server: that answers, refuses, or is silent."""
 
+import asyncio
 import logging
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +24,7 @@ from service.collector import (
 )
 from tests.exporting import clear_environment
 from tests.otlp_receiver import Receiver, closed_port
-from tests.support import DEADLINE_S
+from tests.support import DEADLINE_S, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -177,6 +180,26 @@ def test_hastened_post_is_cut() -> None:
         # So is one that begins afterwards.
         with pytest.raises(PostCut):
             collector.post(b"", DEADLINE_S)
+
+
+def test_first_post_loads_nothing_once_that_is_prepared() -> None:
+    script = """
+import sys
+from service.collector import Collector, PostFailed, parse_address
+collector = Collector(parse_address(sys.argv[1]))
+collector.prepare()
+before = set(sys.modules)
+collector.post(b"", 10)
+sys.stdout.write(" ".join(set(sys.modules) - before))
+"""
+    with Receiver() as receiver:
+        command = [sys.executable, "-c", script, receiver.url]
+        assert subprocess.check_output(command, cwd=ROOT, text=True, timeout=DEADLINE_S) == ""
+
+
+async def test_collector_may_be_made_where_another_loop_runs() -> None:
+    collector = Collector(parse_address("http://127.0.0.1:1"))
+    await asyncio.to_thread(collector.close)
 
 
 def test_hastening_what_is_closed_is_nothing() -> None:

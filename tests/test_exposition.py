@@ -162,6 +162,22 @@ def test_exemplars_are_on_their_buckets_in_openmetrics() -> None:
     assert b"trace_id" not in body
 
 
+def test_exemplars_beyond_the_bounds_are_in_the_outer_buckets() -> None:
+    totals = make_totals(latencies={"/transfer": [5, 9, 1 << 39]})
+    exemplars = {
+        4: ("aa" * 16, 9e-9, 200.0),
+        3: ("bb" * 16, 5e-9, 100.0),
+        40: ("cc" * 16, 549.7, 100.0),
+    }
+    samples = read(totals, OPEN, parse_open, exemplars=exemplars)
+    found = {
+        float(s.labels["le"]): s.exemplar.labels["trace_id"]
+        for s in samples["ledgercore_request_duration_seconds_bucket"]
+        if s.exemplar is not None
+    }
+    assert found == {16.384e-6: "aa" * 16, math.inf: "cc" * 16}
+
+
 def test_every_metric_says_what_it_is() -> None:
     body, _ = encode_metrics(make_busy_totals(), OPEN)
     families = list(parse_open(body.decode()))

@@ -19,8 +19,11 @@ from bench.machine import ROOT
 from bench.profiling.changes import Change, find_changes
 from bench.profiling.command import main
 from bench.profiling.line_profile import NothingSeen, Share, read_profile, shorten_paths
-from bench.profiling.sampling import SamplingRefused, sample_stacks
+from bench.profiling.sampling import sample_stacks
+from bench.profiling.summary import sum_up_stacks
 from bench.profiling.target import plan_rounds
+from service.sampling import SamplingRefused
+from service.stacks import Frame, Kind
 from tests.support import make_environment
 
 DEADLINE_S = 120
@@ -234,6 +237,22 @@ def test_a_change_is_in_time_and_not_in_shares() -> None:
     assert changes[1].difference_us == pytest.approx(-4.1)
     kept = find_changes(before, after, before_us=10, after_us=1, least_us=0.2)
     assert [change.place for change in kept] == ["a.py:5 g", "a.py:1 f"]
+
+
+# -- stacks ----------------------------------------------------------------------------------------
+
+
+def test_stacks_are_summed_up_by_thread_and_kind() -> None:
+    write = Frame("write", "lib/libc.so.6", Kind.SYSTEM)
+    find = Frame("lc_index_find", "src/index.h", Kind.ENGINE)
+    stacks = {"MainThread": Counter({(find,): 3, (write,): 2}), "journal": Counter({(write,): 4})}
+    cpu_s = {"MainThread": 1.5, "journal": 0.25, "housekeeper": 0.25}
+    flame = sum_up_stacks(stacks, 51, cpu_s, rate=10.0)
+    assert (flame.samples, flame.waits) == (9, 51)
+    threads = [(one.name, one.samples, one.cpu_percent) for one in flame.threads]
+    assert threads == [("MainThread", 5, 75), ("journal", 4, 12.5)]
+    assert flame.kinds[Kind.SYSTEM.value] == pytest.approx(100 * 6 / 9)
+    assert flame.kinds[Kind.LIBRARY.value] == 0
 
 
 # -- py-spy ---------------------------------------------------------------------------------------

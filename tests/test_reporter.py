@@ -11,6 +11,7 @@ import pytest
 from ledgercore import SegmentLoad
 from service.logs import JsonLines
 from service.reporter import Reporter, count_refusals
+from service.spans import RequestSpans
 from service.totals import Totals
 from tests.totals_making import make_statistics, make_totals
 
@@ -175,6 +176,28 @@ def test_slow_request_is_told_with_its_breakdown(lines: Lines) -> None:
     assert (line["elapsed_ms"], line["segment"]) == (1234.568, 3)
     assert line["trace_id"] == "0" * 29 + "abc"
     assert "suppressed" not in line
+
+
+def test_request_of_the_observer_is_told(lines: Lines) -> None:
+    start = 9 * MS
+    request = RequestSpans(
+        trace_id=0xABC,
+        span_id=1,
+        parent_id=0,
+        method="POST",
+        route="/transfer",
+        http_status=422,
+        outcome="insufficient-funds",
+        started_ns=start,
+        ended_ns=start + 2_000 * MS,
+        phases=(("kernel", start, start + 7 * MS),),
+        attributes=(("ledger.transfer.id", 17),),
+    )
+    Reporter(0, Clock()).note_request(request)
+    (line,) = lines.take("slow-request")
+    assert (line["elapsed_ms"], line["status"], line["phases_ms"]) == (2000, 422, {"kernel": 7})
+    assert (line["outcome"], line["ledger.transfer.id"]) == ("insufficient-funds", 17)
+    assert line["trace_id"].endswith("abc")
 
 
 def test_five_slow_lines_a_second_and_the_rest_is_counted(lines: Lines) -> None:

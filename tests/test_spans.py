@@ -58,6 +58,8 @@ def test_full_batch_goes_out_at_once_and_the_rest_at_the_end() -> None:
     with Receiver() as receiver, export(receiver.url, batch_max=3) as exporter:
         for number in range(1, 3):
             exporter.offer(make_request(number))
+        # The thread has found the first, and sleeps until the batch is full.
+        wait_until(lambda: exporter._changed._waiters, "the thread to wait")
         assert exporter.describe()["queued"] == 2
         exporter.offer(make_request(3))
         wait_for_counts(exporter, exported_total=3)
@@ -157,7 +159,7 @@ def test_closed_exporter_takes_nothing() -> None:
 
 
 def test_nothing_runs_while_nothing_is_queued() -> None:
-    with Receiver() as receiver, export(receiver.url) as exporter:
+    with Receiver() as receiver, export(receiver.url, interval_s=0.01) as exporter:
         exporter.offer(make_request())
         wait_for_counts(exporter, exported_total=1)
         schedstat = Path(f"/proc/self/task/{exporter._thread.native_id}/schedstat")

@@ -34,6 +34,10 @@ MAY_IMPORT = {
         "service.retries",
         "service.breaker",
         "service.signing",
+        # What py-spy saw is read, named and drawn once: at /debug/pprof/ and in the benchmarks.
+        "service.sampling",
+        "service.stacks",
+        "service.flame",
         "bench",
     },
 }

@@ -14,12 +14,14 @@ from typing import Any
 
 import click
 
+from service.flame import Panel, draw_flame
+from service.sampling import SamplingRefused
+from service.stacks import fold, read_stacks
+
 from ..machine import describe_machine, make_scratch
 from . import runs, summary
-from .flame import Panel, draw_flame
 from .line_profile import NothingSeen
-from .sampling import RATE_HZ, SamplingRefused
-from .stacks import fold, read_stacks
+from .sampling import RATE_HZ
 
 STAGES = ("dict", "kernel", "batches")
 """From naive to optimised: Python alone, compiled code a transfer at a time, and by thousands."""

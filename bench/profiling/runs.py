@@ -19,12 +19,13 @@ from typing import Any, Self
 
 import httpx
 
+from service.stacks import read_thread_names
+
 from ..machine import ROOT, pick_cores, read_thread_times, run_on
 from ..servers import SERVICE, Server, make_environment
 from ..waiting import DEADLINE_S, wait_until
 from .line_profile import Profile, read_profile, render_page, shorten_paths
 from .sampling import sample_stacks
-from .stacks import read_thread_names
 
 ACCOUNTS = 1_000
 CONNECTIONS = 64

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from service.stacks import Kind, Stacks, count_kinds
+
 from .changes import Change, find_changes
 from .line_profile import Profile, Share
 from .runs import Speed
-from .stacks import Kind, Stacks, count_kinds
 
 TOP = 6
 TOP_KEPT = 20

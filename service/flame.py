@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from ..charts import INK, MUTED
 from .stacks import Frame, Kind, Stack
 
+INK = "#1b2733"
+MUTED = "#8796a5"
 COLOURS = {
     Kind.HANDLERS: "#86b6ee",
     Kind.ENGINE: "#f3a15f",
@@ -105,8 +106,13 @@ def fit_name(name: str, width: float) -> str:
     return name if len(name) <= room else f"{name[: room - 1]}…"
 
 
-def draw_flame(title: str, notes: Sequence[str], panels: Sequence[Panel]) -> str:
-    """Return the picture as SVG: the first panel over the whole width, the others below it."""
+def draw_flame(
+    title: str, notes: Sequence[str], panels: Sequence[Panel], unit: str = "samples"
+) -> str:
+    """Return the picture as SVG: the first panel over the whole width, the others below it.
+
+    `unit` is what the counts of the panels count.
+    """
     first, others = panels[0], panels[1:]
     top = MARGIN + LINE * (len(notes) + 1) + 2 * LINE
     height = top + _measure(first)
@@ -129,10 +135,11 @@ def draw_flame(title: str, notes: Sequence[str], panels: Sequence[Panel]) -> str
         _write(svg, MARGIN, MARGIN + LINE * (number + 0.5) + 4, note, colour=MUTED)
     _draw_legend(svg, MARGIN + LINE * (len(notes) + 1) + 6)
     inner = WIDTH - 2 * MARGIN
-    _draw_panel(svg, first, MARGIN, top, inner)
+    _draw_panel(svg, first, MARGIN, top, inner, unit)
     each = (inner - GAP * (len(others) - 1)) / max(len(others), 1)
     for number, panel in enumerate(others):
-        _draw_panel(svg, panel, MARGIN + number * (each + GAP), top + _measure(first) + GAP, each)
+        left = MARGIN + number * (each + GAP)
+        _draw_panel(svg, panel, left, top + _measure(first) + GAP, each, unit)
     ElementTree.indent(svg, " ")
     return ElementTree.tostring(svg, encoding="unicode") + "\n"
 
@@ -166,22 +173,21 @@ def _draw_legend(svg: ElementTree.Element, top: float) -> None:
 
 
 def _draw_panel(
-    svg: ElementTree.Element, panel: Panel, left: float, top: float, width: float
+    svg: ElementTree.Element, panel: Panel, left: float, top: float, width: float, unit: str
 ) -> None:
     tree = build_tree(panel.stacks)
     _write(svg, left, top + 11, panel.caption, weight="bold")
     for box in place_boxes(tree):
         if box.width * width >= BOX_MIN:
-            _draw_box(svg, box, left, top + LINE, width, tree.count)
+            share = f"{100 * box.count / tree.count:.1f} % of the thread, {box.count} {unit}"
+            _draw_box(svg, box, left, top + LINE, width, share)
 
 
 def _draw_box(
-    svg: ElementTree.Element, box: Box, left: float, top: float, width: float, total: int
+    svg: ElementTree.Element, box: Box, left: float, top: float, width: float, share: str
 ) -> None:
     group = ElementTree.SubElement(svg, "g")
-    share = 100 * box.count / total
-    about = f"{box.frame.name} ({box.frame.file}): {share:.1f} % of the thread, {box.count} samples"
-    ElementTree.SubElement(group, "title").text = about
+    ElementTree.SubElement(group, "title").text = f"{box.frame.name} ({box.frame.file}): {share}"
     x, y, wide = left + box.left * width, top + box.row * ROW, box.width * width
     shape = {
         "x": f"{x:.1f}",

@@ -9,11 +9,12 @@ where it is what runs, or what calls another of its sort.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 
-from ..machine import ROOT
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Kind(Enum):
@@ -29,11 +30,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One function on a stack, and the file that it is in."""
+    """One function on a stack, the file that it is in, and the line if that is to be told apart."""
 
     name: str
     file: str
     kind: Kind
+    line: int = 0
+
+    def is_in(self, other: "Frame") -> bool:
+        """Return whether both are of one function, whatever their lines."""
+        return (self.name, self.file) == (other.name, other.file)
 
 
 Stack = tuple[Frame, ...]
@@ -53,7 +59,7 @@ STARTERS = re.compile(
 )
 """The files of the way from the start of a thread to its work, the same in every stack."""
 
-FRAME = re.compile(r"(?P<name>.*) \((?P<file>.*?)(?::\d+)?\)")
+FRAME = re.compile(r"(?P<name>.*) \((?P<file>.*?)(?::(?P<line>\d+))?\)")
 THREAD = re.compile(r"thread \((?P<number>\w+)\)(?:: (?P<name>.*))?")
 MANGLED = re.compile(r"__pyx_(?:\w*?_)?(?=\d)")
 UNRESOLVED = re.compile(r"0x[0-9a-f]+")
@@ -99,17 +105,23 @@ def shorten_path(path: str) -> str:
     return path
 
 
-def read_frame(text: str) -> Frame:
+def read_frame(text: str, *, is_lined: bool = False) -> Frame:
     """Return a frame from what py-spy writes: `name (file:line)`."""
     found = FRAME.fullmatch(text)
     name, path = (found["name"], found["file"]) if found else (text, "")
+    line = int(found["line"] or 0) if found and is_lined else 0
+    return make_frame(name, path, line)
+
+
+def make_frame(name: str, path: str, line: int = 0) -> Frame:
+    """Return the frame of a function, whatever its name and path look like to a profiler."""
     kind = find_kind(name, path)
     file = shorten_path(path)
     if UNRESOLVED.fullmatch(name):
         name = file.rpartition("/")[2].partition(".")[0]
     elif kind in (Kind.ENGINE, Kind.LOOP) or name.startswith("__pyx_"):
         name = demangle(name)
-    return Frame(name, file, kind)
+    return Frame(name, file, kind, line)
 
 
 def find_kind(name: str, path: str) -> Kind:
@@ -128,14 +140,14 @@ def find_kind(name: str, path: str) -> Kind:
     return Kind.RUNTIME
 
 
-def _read_stack(texts: Iterable[str]) -> Stack:
-    frames = [read_frame(text) for text in texts]
+def clean_stack(frames: Sequence[Frame]) -> Stack:
+    """Return a stack, the outer frame first, without what tells nothing: see the head."""
     first = next((n for n, frame in enumerate(frames) if not _is_start(frame)), len(frames))
     kept: list[Frame] = []
     # From the inside, so that each frame knows what it called.
     for frame in reversed(frames[first:]):
         called = kept[-1] if kept else None
-        if called is not None and (frame == called or _is_misread(frame, called)):
+        if called is not None and (frame.is_in(called) or _is_misread(frame, called)):
             continue
         kept.append(frame)
     return tuple(reversed(kept))
@@ -162,10 +174,11 @@ def _is_misread(frame: Frame, called: Frame) -> bool:
     )
 
 
-def read_stacks(text: str) -> tuple[Stacks, int]:
+def read_stacks(text: str, *, is_lined: bool = False) -> tuple[Stacks, int]:
     """Return the stacks of py-spy's raw format, and how many samples only waited.
 
     Each line is `frame;frame;... count`, from the outside in; the first frame names the thread.
+    Where it `is_lined`, stacks that differ in a line only are stacks of their own.
     """
     stacks: Stacks = {}
     waits = 0
@@ -176,7 +189,8 @@ def read_stacks(text: str) -> tuple[Stacks, int]:
         if names & WAITS:
             waits += int(count)
             continue
-        stacks.setdefault(_name_thread(thread), Counter())[_read_stack(texts)] += int(count)
+        stack = clean_stack([read_frame(one, is_lined=is_lined) for one in texts])
+        stacks.setdefault(_name_thread(thread), Counter())[stack] += int(count)
     return stacks, waits
 
 
@@ -184,6 +198,16 @@ def _name_thread(text: str) -> str:
     """Return the name of a thread from py-spy's `thread (number): name`."""
     found = THREAD.fullmatch(text)
     return text if found is None else found["name"] or found["number"]
+
+
+def merge_lines(stacks: Stacks) -> Stacks:
+    """Return the stacks with the lines left out, for what tells functions apart and no more."""
+    merged: Stacks = {}
+    for thread, seen in stacks.items():
+        counts = merged.setdefault(thread, Counter())
+        for stack, count in seen.items():
+            counts[tuple(replace(frame, line=0) for frame in stack)] += count
+    return merged
 
 
 def read_thread_names(text: str) -> dict[str, str]:
