@@ -40,9 +40,7 @@ async def get_metrics(request: AnyRequest) -> HTTPResponse:
         return _answer_text(request, form)
     lifecycle = lifecycle_of(request)
     totals = read_totals(lifecycle)
-    return answer_json(
-        describe_totals(totals) | _describe_present(lifecycle), headers={"vary": "accept"}
-    )
+    return answer_json(describe_totals(totals) | _describe_present(lifecycle))
 
 
 @_get("/metrics/prometheus")
@@ -65,7 +63,7 @@ def _answer_text(request: AnyRequest, accept: str) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     exemplars = lifecycle.observer.examples
     body, content_type = encode_metrics(read_totals(lifecycle), accept, exemplars)
-    return HTTPResponse(body, 200, {"vary": "accept"}, content_type)
+    return HTTPResponse(body, content_type=content_type)
 
 
 def _describe_present(lifecycle: Lifecycle) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The metrics over HTTP: members of the JSON, forms by Accept, and what is counted."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,6 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from ledgercore import Status
 from service.metrics_routes import describe_totals
+from service.observer import Example
+from tests.keyed import spell
+from tests.local import PROTOCOLS, LocalServer, local_serving
 from tests.support import check_problem, fund, post_transfer
 from tests.totals_making import make_histogram, make_measures, make_totals
 
@@ -104,7 +108,6 @@ def test_prometheus_gets_text(
     answer = client.get(path, headers={"accept": accept})
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith(content_type)
-    assert answer.headers["vary"] == "accept"
     parse: Any = parse_text if content_type == "text/plain" else parse_open
     samples = [sample for family in parse(answer.text) for sample in family.samples]
     (applied,) = (
@@ -131,9 +134,31 @@ def test_the_ledger_is_counted(client: httpx.Client, name: str) -> None:
         return int(told)
 
     assert (more("applied"), more("insufficient-funds")) == (2, 1)
+    # The reading before has been counted by now as well.
+    assert after["requests_total"] == before["requests_total"] + 5
+    told = after["answers"]["/transfer"]
+    assert told["201 applied"] == before["answers"]["/transfer"]["201 applied"] + 3
+    assert told["422 insufficient-funds"] >= 1
+    assert 0 < after["latency_ms"]["p50"] <= after["latency_ms"]["p999"]
+    assert after["avg_latency_ms"] > 0 and after["success_rate"] < 100
     assert after["replays_total"] == before["replays_total"] + 1
     assert after["journal_bytes_total"] > before["journal_bytes_total"]
     assert after["sync_ms"]["p50"] > 0 and after["group_size"]["mean"] >= 1
+
+
+def test_exemplars_of_the_observer_are_told(tmp_path: Path) -> None:
+    with local_serving(), LocalServer(tmp_path / "l", PROTOCOLS["native"]) as server:
+        server.lifecycle.observer.examples[20] = Example("ab" * 16, 0.0009, 1_700_000_000.5)
+        line = "Accept: application/openmetrics-text;version=1.0.0"
+        body = server.ask(spell("GET", "/metrics/prometheus", line)).body.decode()
+        (found,) = (
+            sample
+            for family in parse_open(body)
+            for sample in family.samples
+            if sample.exemplar is not None
+        )
+        assert found.exemplar.labels == {"trace_id": "ab" * 16}
+        assert float(found.labels["le"]) == 0.001048576
 
 
 def test_metrics_are_only_read(client: httpx.Client) -> None:
