@@ -32,6 +32,7 @@ from .demo import create_demo
 from .drain import DrainMeter
 from .limits import Limiter
 from .meters import Meters
+from .milestones import tell_recovered, tell_stopped, tell_stopping
 from .nonces import NonceMemory
 from .observer import Observer
 from .problems import (
@@ -216,6 +217,7 @@ class Lifecycle:
         if self._watching is not None:
             self._watching.cancel()
         self._is_stopping.set()
+        tell_stopping()
         if self._opening is not None:
             # Recovery cannot be interrupted, but it ends, and what it has opened must be closed.
             await self._opening
@@ -243,13 +245,16 @@ class Lifecycle:
         if self.observer.exporter is not None:
             await asyncio.to_thread(self.observer.exporter.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
+        tell_stopped()
 
     def fail(self, reason: str, bug: Exception | None = None) -> None:
         """Store and tell why this server cannot go on. Only the first reason counts."""
         if self.failure is None:
             self.failure = reason
             self._enter(State.FAILED)
-            logger.error("%s", reason, exc_info=bug)
+            # Of a bug the log tells the place by itself. This one has read nothing of a client's.
+            fields = {"event": "failed"} | ({"error": repr(bug)} if bug else {})
+            logger.error("%s", reason, exc_info=bug, extra=fields)
             if self._app is not None and self._app.state.is_running:
                 # Once those who wait in this turn of the loop have been told.
                 asyncio.get_running_loop().call_soon(self._app.stop)
@@ -283,6 +288,7 @@ class Lifecycle:
         else:
             if not self._is_stopping.is_set():
                 self._enter(State.READY)
+                tell_recovered(engine.statistics())
                 self.on_ready(engine)
 
     async def _drain(self) -> None:

@@ -119,6 +119,14 @@ class Regulator:
             self.p99_ns / 1e6,
             self._rule.target_ns / 1e6,
             peak,
+            extra={
+                "event": "inflight-limit",
+                "before": logged,
+                "after": limit,
+                "p99_ms": round(self.p99_ns / 1e6, 3),
+                "target_ms": self._rule.target_ns // 1_000_000,
+                "inflight": peak,
+            },
         )
 
     # -- operators ask ----------------------------------------------------------------------------

@@ -186,9 +186,23 @@ class Scaler:
         )
         if count == load.workers:
             return
+        fields = {
+            "event": "workers",
+            "segment": segment,
+            "before": load.workers,
+            "after": count,
+            "reason": reason,
+            "queue_depth": load.queue_depth,
+            "utilisation": round(utilisation, 3),
+        }
         try:
             self._engine.set_workers(segment, count)
         except RuntimeError as error:  # The system has no more threads; those there are go on.
-            logger.warning("segment %d: stays at %d workers: %s", segment, load.workers, error)
+            fields["event"] = "workers-kept"
+            logger.warning(
+                "segment %d: stays at %d workers: %s", segment, load.workers, error, extra=fields
+            )
             return
-        logger.info("segment %d: %d -> %d workers (%s)", segment, load.workers, count, reason)
+        logger.info(
+            "segment %d: %d -> %d workers (%s)", segment, load.workers, count, reason, extra=fields
+        )

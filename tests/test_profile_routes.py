@@ -337,7 +337,7 @@ def test_without_py_spy_python_samples_itself(
     url = "http://{}:{}".format(*local.address)
     heard: list[str] = []
     monkeypatch.setattr(
-        "service.profile_routes.logger.warning", lambda *told: heard.append(told[1])
+        "service.profile_routes.logger.warning", lambda *told, extra: heard.append(told[1])
     )
     with httpx.Client(base_url=url, timeout=DEADLINE_S) as client, ThreadPoolExecutor(1) as pool:
         taken = pool.submit(httpx.get, f"{url}{PPROF}/profile?seconds=1", timeout=DEADLINE_S)
