@@ -21,6 +21,7 @@ from .lifecycle import Lifecycle
 from .limit_routes import limit_routes
 from .logs import make_log_config
 from .metrics_routes import metrics_routes
+from .page_routes import page_routes
 from .profile_routes import profile_routes
 from .protocol import LedgerProtocol
 from .routes import ledger_routes
@@ -77,6 +78,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app.blueprint(admin_routes)
     app.blueprint(limit_routes)
     app.blueprint(metrics_routes)
+    app.blueprint(page_routes)
     app.blueprint(docs_routes)
     app.blueprint(profile_routes)
     install_handlers(app)

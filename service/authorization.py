@@ -24,7 +24,8 @@ TIMEOUT_DIGITS_MAX = 8
 TOKEN_CHARACTERS_MAX = 255
 
 AnyRequest = Request[Any, Any]
-Handler = Callable[..., Awaitable[HTTPResponse]]
+Handler = Callable[..., Awaitable[HTTPResponse | None]]
+"""What answers a request; None where it has answered already, piece by piece."""
 
 
 def readable(routes: Blueprint, path: str) -> Callable[[Handler], Handler]:
@@ -56,7 +57,7 @@ def guard(
 
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
-        async def run(request: AnyRequest, **values: Any) -> HTTPResponse:
+        async def run(request: AnyRequest, **values: Any) -> HTTPResponse | None:
             admission = admission_of(request)
             client = admission.identify(read_token(request), scope, is_local(request.transport))
             request.ctx.client = client

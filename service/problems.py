@@ -74,6 +74,7 @@ OUTCOME_UNKNOWN = Kind(500, "outcome-unknown", "It is not known what became of t
 CAPACITY_EXCEEDED = Kind(507, "capacity-exceeded", "The ledger has no room for another account")
 QUEUE_FULL = Kind(503, "queue-full", "The server is busy")
 CONNECTIONS_FULL = Kind(503, "connections-full", "The server has too many connections")
+VIEWERS_FULL = Kind(503, "viewers-full", "The server is watched by as many as it tells")
 OVERLOADED = Kind(503, "overloaded", "The server has more under way than it answers in time")
 RECOVERING = Kind(503, "recovering", "The server is reading its journal")
 NONCES_FULL = Kind(503, "nonces-full", "The server can remember no further signature")

@@ -40,6 +40,7 @@ from .requests import (
     read_account_changes,
     read_transfer,
 )
+from .viewers import viewers_of
 
 ledger_routes = Blueprint("ledger")
 _get = partial(readable, ledger_routes)
@@ -216,6 +217,7 @@ async def get_audit(request: AnyRequest) -> HTTPResponse:
     """Check the whole ledger, and its journal against it."""
     journal = read_switch(request.query_string, "journal")
     audit = await lifecycle_of(request).audit(journal)
+    viewers_of(request).note_audit(audit)
     return answers.answer_json(answers.describe_audit(audit))
 
 

@@ -1,0 +1,104 @@
+"""The live page at `/`, and the stream that it reads.
+
+This module owns their addresses, and the pulse and the viewers of an app from its start to its
+stop. The page is the same for everybody and holds nothing, so nobody is asked for a key; the stream
+asks for one. It never samples and never encodes.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from sanic import Blueprint
+from sanic.exceptions import RequestCancelled
+from sanic.http import Http
+from sanic.response import HTTPResponse
+
+from .authorization import AnyRequest, guard, readable
+from .credentials import Scope
+from .documents import answer_document, load_document
+from .lifecycle import App, Lifecycle
+from .limit_routes import describe_limits
+from .problems import NOT_FOUND, Problem
+from .pulse import Pulse
+from .totals import read_totals
+from .viewers import Viewers, viewers_of
+
+page_routes = Blueprint("page")
+
+_PAGE = load_document("pages/live.html")
+_PARTS = {
+    name: load_document(f"pages/{name}")
+    for name in (
+        "live.css",
+        "live.js",
+        "live-audit.js",
+        "live-chart.js",
+        "live-format.js",
+        "live-history.js",
+        "live-plots.js",
+        "live-stream.js",
+        "live.svg",
+    )
+}
+"""What the page is made of."""
+
+_STREAM_TYPE = "text/event-stream"
+_STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+@readable(page_routes, "/")
+async def get_page(request: AnyRequest) -> HTTPResponse:
+    """Give the page."""
+    return answer_document(request, _PAGE)
+
+
+@readable(page_routes, "/live/<file:str>")
+async def get_part(request: AnyRequest, file: str) -> HTTPResponse:
+    """Give the page what it is made of."""
+    document = _PARTS.get(file)
+    if document is None:
+        raise Problem(NOT_FOUND, "There is nothing at this address.")
+    return answer_document(request, document)
+
+
+@readable(page_routes, "/metrics/stream")
+@guard(Scope.READ)
+async def stream_metrics(request: AnyRequest) -> HTTPResponse | None:
+    """Tell what the server did in the last five minutes, and then what it does, each second."""
+    if request.method == "HEAD":
+        return HTTPResponse(headers=_STREAM_HEADERS, content_type=_STREAM_TYPE)
+    transport: Any = request.transport
+    with viewers_of(request).watching(transport.abort) as viewer:
+        if isinstance(request.stream, Http):
+            request.stream.keep_alive = False  # So that a server that stops need not wait for it.
+        response = await request.respond(
+            HTTPResponse(headers=_STREAM_HEADERS, content_type=_STREAM_TYPE)
+        )
+        try:
+            async for event in viewer.events():
+                await response.send(event)
+            await response.eof()
+        except RequestCancelled:
+            pass  # The viewer has hung up within an event.
+    return None
+
+
+@page_routes.before_server_start
+async def begin(app: App) -> None:
+    """Make what is needed to watch the server; it costs nothing until somebody does."""
+    lifecycle: Lifecycle = app.ctx.lifecycle
+    app.ctx.pulse = Pulse(partial(read_totals, lifecycle), asyncio.get_running_loop())
+    app.ctx.viewers = Viewers(app.ctx.pulse, partial(describe_settings, lifecycle))
+
+
+@page_routes.before_server_stop
+async def end(app: App) -> None:
+    """End all streams, which would go on for ever."""
+    app.ctx.pulse.close()
+    await app.ctx.viewers.close()
+
+
+def describe_settings(lifecycle: Lifecycle) -> dict[str, Any]:
+    """Return what viewers are told of the server that seldom changes."""
+    return {"durability": lifecycle.engine.durability, "limits": describe_limits(lifecycle)}
