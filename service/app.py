@@ -26,6 +26,7 @@ from .profile_routes import profile_routes
 from .protocol import LedgerProtocol
 from .routes import ledger_routes
 from .settings import Settings
+from .watch import install_watch
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 """What is read of a body at most. Much above what any request may hold, so that a body of a
@@ -83,6 +84,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app.blueprint(profile_routes)
     install_handlers(app)
     lifecycle = Lifecycle(settings)
+    install_watch(app)
     _install_lifecycle(app, lifecycle)
     app.register_middleware(lifecycle.observer.finish, "response")
     return app

@@ -95,6 +95,8 @@ class Lifecycle:
         self.failure: str | None = None
         self.is_stop_wanted = False
         self.on_ready: Callable[[Engine], None] = _ignore
+        self.on_work: Callable[[], None] = _ignore_work
+        """Called at each turn of the loop in which the engine has completed something."""
         self.connection_count = 0
         self.meters = Meters(
             bool(settings.instruments), settings.slow_request_ms, settings.traces_per_million
@@ -277,6 +279,7 @@ class Lifecycle:
             )
             self._scaler = Scaler(engine, loop)
             self._batcher.on_queued = self._scaler.wake
+            self._batcher.on_work = self.on_work
             self._batcher.regulator.join(self._scaler)
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
             if self.settings.otlp:
@@ -374,4 +377,8 @@ def make_batcher(
 
 
 def _ignore(engine: Engine) -> None:
+    """Stand in for a listener that nobody has set."""
+
+
+def _ignore_work() -> None:
     """Stand in for a listener that nobody has set."""

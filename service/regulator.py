@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ledgercore import Recorder
+
 from .adaptive import UNLIMITED, AdaptiveLimit, Window
 from .admission import Room
-from .latency import Latencies
 
 WINDOW_NS = 100_000_000
 """How long a window is at least; not shorter than the target either, for it is full of such."""
@@ -61,7 +62,8 @@ class Regulator:
         self._room = room
         self._workers: Workers | None = None
         self._rule = AdaptiveLimit(target_p99_ms, inflight_min, inflight_max)
-        self._latencies = Latencies()
+        self._latencies = Recorder()
+        self._count = 0
         self._started_ns = 0
         self._moved_ns = 0
         self._logged = 0
@@ -78,26 +80,28 @@ class Regulator:
         """Take in that transfers were answered now, which were admitted at `placed_ns`."""
         if placed_ns < self._moved_ns:
             return  # What was admitted under the last limit says nothing of this one.
-        if self._latencies.count == 0:
+        if self._count == 0:
             self._started_ns = now_ns
             if self._workers is not None and self._rule.is_on:
                 self._workers.begin_window()
         self._latencies.record(now_ns - placed_ns, count)
+        self._count += count
 
     def end_turn(self, now_ns: int) -> None:
         """End the window if it is time to."""
         lasted_ns = now_ns - self._started_ns
-        is_full = self._latencies.count >= SAMPLES_MIN or lasted_ns >= WINDOW_MAX_NS
-        if self._latencies.count == 0 or not is_full:
+        is_full = self._count >= SAMPLES_MIN or lasted_ns >= WINDOW_MAX_NS
+        if self._count == 0 or not is_full:
             return
         if lasted_ns >= max(WINDOW_NS, self._rule.target_ns):
             self._end_window(now_ns)
 
     def _end_window(self, now_ns: int) -> None:
-        self.p99_ns = self._latencies.find_percentile(99)
+        self.p99_ns = self._latencies.read().percentile(99)
         before, peak = self._rule.limit, self._room.reset_peak()
         limit = self._rule.learn(Window(self.p99_ns, peak))
         self._latencies.clear()
+        self._count = 0
         if limit != before:
             self._moved_ns = now_ns
             self._room.limit = limit

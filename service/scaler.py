@@ -131,6 +131,14 @@ class Scaler:
             p99_ns / 1e6,
             target_ns / 1e6,
             utilisation,
+            extra={
+                "event": "workers-ceiling",
+                "before": before,
+                "after": ceiling,
+                "p99_ms": round(p99_ns / 1e6, 3),
+                "target_ms": round(target_ns / 1e6, 3),
+                "utilisation": round(utilisation, 3),
+            },
         )
         self._apply_bounds()
 
