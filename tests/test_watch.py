@@ -26,8 +26,8 @@ def test_log_tells_of_work_of_refusals_and_of_what_was_slow(tmp_path: Path) -> N
             "the lines of the log",
         )
         lines = {line["event"]: line for line in server.log}
+        assert lines["started"]["address"] == server.url
         assert server.stop() == 0
-    assert lines["started"]["address"] == server.url
     assert lines["load"]["segments"][0]["workers"] == 1 and lines["load"]["requests_per_s"] > 0
     assert lines["refusals"]["refusals"] == {"quota-exceeded": statuses.count(429)}
     phases = lines["slow-request"]["phases_ms"]
