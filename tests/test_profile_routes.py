@@ -39,7 +39,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("profiles") / "ledger"
-    flags = (f"--demo-accounts={ACCOUNTS}", "--workers-max=1")
+    # Snapshots are made by processes too, which would be taken for a py-spy that is left.
+    flags = (f"--demo-accounts={ACCOUNTS}", "--workers-max=1", "--snapshot-every=0")
     with Server(data, *flags, environment={"TMPDIR": str(scratch)}) as server:
         assert server.url
         yield server
