@@ -9,8 +9,8 @@ _ENTRIES = (
         "Processor time",
         (
             "Where all threads spend it, in Python and native code; waiting for the disk counts as"
-            " well. Meanwhile up to a fifth of the throughput is lost at 50 Hz, up to two fifths at"
-            " 100 Hz; some per cent where py-spy may not look and Python samples itself."
+            " well. Meanwhile up to a fifth of the throughput is lost at 50 Hz, or where py-spy may"
+            " not look and Python samples itself; up to two fifths at 100 Hz."
         ),
         (
             ("10 s, flame graph", "profile?seconds=10&format=svg"),
