@@ -195,6 +195,8 @@ export class Chart {
 
   #drawLayer({ area, path }, index, samples, rows) {
     const { fill } = this.#plot.series[index];
+    // A layer that adds nothing anywhere would still shimmer through at the edge of the others.
+    const adds = !this.#plot.isStacked || rows.some((row) => row[index] !== (row[index - 1] ?? 0));
     const base = this.#height - BOTTOM;
     let outline = "";
     let filled = "";
@@ -217,7 +219,7 @@ export class Chart {
       begun = null;
     });
     path.setAttribute("d", outline);
-    area.setAttribute("d", fill ? filled : "");
+    area.setAttribute("d", fill && adds ? filled : "");
   }
 
   #drawCursor(history, cursor) {
