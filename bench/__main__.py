@@ -10,6 +10,7 @@ import click
 
 COMMANDS = {
     "compare": "bench.compare.command",
+    "cost": "bench.cost.command",
     "http": "bench.http_speed.command",
     "load": "bench.load",
     "overload": "bench.overload.command",

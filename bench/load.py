@@ -37,6 +37,7 @@ class Plan:
     requests: int | None = None
     seconds: float | None = None
     seed: int = 1
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,10 @@ class RequestMaker:
         self._random = random.Random(plan.seed).random
         self._run = secrets.token_hex(8)
         self._number = 0
+        # A percent sign in a line would stand for something else.
+        more = "".join(f"{line}\r\n" for line in plan.headers).replace("%", "%%")
         self._head = (
-            f"POST /transfer HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            f"POST /transfer HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{more}"
             f"Idempotency-Key: {self._run}-%d\r\nContent-Length: %d\r\n\r\n%s"
         )
 
@@ -207,6 +210,7 @@ def _summarize(load: Load, seconds: float, cpu_share: float) -> Result:
 @click.option("--requests", type=int, help="Stop after so many requests.")
 @click.option("--seconds", type=float, help="Stop after so long; 3 if neither is given.")
 @click.option("--seed", default=1, show_default=True, help="Of the choice of accounts.")
+@click.option("--header", "headers", multiple=True, help="A line for the head of each request.")
 def main(
     url: str,
     connections: int,
@@ -214,11 +218,13 @@ def main(
     requests: int | None,
     seconds: float | None,
     seed: int,
+    headers: tuple[str, ...],
 ) -> None:
     """Load the server at URL with transfers, and print the result as JSON."""
     if requests is None and seconds is None:
         seconds = 3.0
-    result = uvloop.run(run_load(Plan(url, connections, accounts, requests, seconds, seed)))
+    plan = Plan(url, connections, accounts, requests, seconds, seed, headers)
+    result = uvloop.run(run_load(plan))
     click.echo(json.dumps(asdict(result)))
 
 

@@ -17,6 +17,7 @@ DEADLINE_S = 60.0
 
 SERVICE = ("service", "serve", "--port=0")
 PLAIN = ("bench.plain",)
+KEYS = ("service", "admin", "keys")
 
 
 class Server:
@@ -91,6 +92,21 @@ def run_load_process(core: int, url: str, *flags: str) -> dict[str, Any]:
         raise RuntimeError(f"the load generator failed: {ended.stderr}")
     result: dict[str, Any] = json.loads(ended.stdout)
     return result
+
+
+def create_key(ledger: Path, name: str, *flags: str) -> dict[str, str]:
+    """Make an API key for a ledger that is not served yet; return what is told of it by name."""
+    made = subprocess.run(
+        [sys.executable, "-m", *KEYS, "create", name, f"--data={ledger}", *flags],
+        cwd=ROOT,
+        env=make_environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    if made.returncode != 0:
+        raise RuntimeError(f"no API key could be made: {made.stderr}")
+    return dict(line.split() for line in made.stdout.splitlines())
 
 
 def make_environment() -> dict[str, str]:

@@ -1,9 +1,9 @@
 """The commands `ledgercore admin ...`: looking after a data directory that nobody serves.
 
 This module owns what these commands print and how they exit. It never reads a file of the
-directory itself, and never works beside a running server: the engine's lock sees to that. Only two
-groups, modules of their own, differ: `keys` has another file and another lock, and `limits` asks a
-running server.
+directory itself, and never works beside a running server: the engine's lock sees to that. Only four
+groups, modules of their own, differ: `keys` has another file and another lock, and `limits`,
+`workers` and `chaos` ask a running server.
 """
 
 import sys
@@ -17,8 +17,11 @@ import click
 import ledgercore
 from ledgercore import Account, Engine, Inspection, LedgerError, Verification
 
+from .command_chaos import chaos
 from .command_keys import keys
 from .command_limits import limits
+from .command_server import join_members
+from .command_workers import workers
 
 PAGE = 1000
 
@@ -61,11 +64,14 @@ def report_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, R
 
 @click.group()
 def admin() -> None:
-    """Look after a data directory. All but `keys` and `limits` is offline: no server holds it."""
+    """Look after a data directory that no server holds, or after a server that runs.
+
+    `limits`, `workers` and `chaos` ask a server; `keys` is for either; the others are offline.
+    """
 
 
-admin.add_command(keys)
-admin.add_command(limits)
+for _group in (keys, limits, workers, chaos):
+    admin.add_command(_group)
 
 
 # -- the journal -----------------------------------------------------------------------------
@@ -128,7 +134,7 @@ def inspect(directory: str) -> None:
     if inspection.seal is None:
         click.echo("seal: none")
     else:
-        click.echo("seal: " + _join_members(inspection.seal))
+        click.echo("seal: " + join_members(inspection.seal))
     _print_rows("segments", inspection.segments)
     _print_rows("snapshots", inspection.snapshots)
 
@@ -143,11 +149,7 @@ def _inspect_ledger(directory: str) -> Inspection:
 def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     click.echo(f"{title}: {len(rows)}")
     for row in rows:
-        click.echo("  " + _join_members(row))
-
-
-def _join_members(row: dict[str, Any]) -> str:
-    return "  ".join(f"{name}={value}" for name, value in row.items() if value is not None)
+        click.echo("  " + join_members(row))
 
 
 @admin.command()

@@ -5,6 +5,7 @@ client takes, and what `ledgercore serve` runs. The process that serves opens th
 process that only manages workers never does.
 """
 
+import sys
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +19,14 @@ from .handlers import install_handlers
 from .heads import StrictRequest
 from .lifecycle import Lifecycle
 from .limit_routes import limit_routes
+from .logs import make_log_config
+from .metrics_routes import metrics_routes
 from .page_routes import page_routes
 from .profile_routes import profile_routes
 from .protocol import LedgerProtocol
 from .routes import ledger_routes
 from .settings import Settings
+from .watch import install_watch
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 """What is read of a body at most. Much above what any request may hold, so that a body of a
@@ -37,31 +41,6 @@ _SERVER = {
     "RESPONSE_TIMEOUT": 60,
     "KEEP_ALIVE_TIMEOUT": 75,
     "GRACEFUL_SHUTDOWN_TIMEOUT": 5.0,
-}
-
-# Everything goes to stderr: what somebody has to act on, and from the ledger's own logger what the
-# server does of itself, such as another worker.
-_LOG: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "ledgercore: %(message)s"}},
-    "handlers": {
-        "stderr": {
-            "class": "logging.StreamHandler",
-            "formatter": "line",
-            "stream": "ext://sys.stderr",
-        }
-    },
-    "loggers": {
-        name: {"level": level, "handlers": ["stderr"], "propagate": False}
-        for name, level in {
-            "ledgercore": "INFO",
-            "sanic.root": "WARNING",
-            "sanic.server": "WARNING",
-            "sanic.error": "WARNING",
-            "sanic.access": "WARNING",
-        }.items()
-    },
 }
 
 _count_app = count(1)
@@ -92,16 +71,20 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     # Sanic's command hands its own arguments to a factory that takes any.
     if not isinstance(settings, Settings):
         settings = Settings.from_environment()
-    app = LedgerApp(_name_app(), log_config=_LOG, request_class=StrictRequest)
+    app = LedgerApp(
+        _name_app(), log_config=make_log_config(sys.stderr.isatty()), request_class=StrictRequest
+    )
     app.config.update(_SERVER)
     app.blueprint(ledger_routes)
     app.blueprint(admin_routes)
     app.blueprint(limit_routes)
+    app.blueprint(metrics_routes)
     app.blueprint(page_routes)
     app.blueprint(docs_routes)
     app.blueprint(profile_routes)
     install_handlers(app)
     lifecycle = Lifecycle(settings)
+    install_watch(app)
     _install_lifecycle(app, lifecycle)
     app.register_middleware(lifecycle.observer.finish, "response")
     return app

@@ -43,6 +43,8 @@ class Batcher:
         self._on_failure = on_failure
         self.on_queued: Callable[[], None] = _ignore
         """Called when a submission has to wait for a worker."""
+        self.on_work: Callable[[], None] = _ignore
+        """Called at each turn in which something has completed."""
         self.disturber: Disturber | None = None
         """What lets things go wrong on purpose, while somebody wants that."""
         self._room = admission.room
@@ -223,6 +225,7 @@ class Batcher:
                 continue
             deliver(submission, waiters)
         self.regulator.end_turn(now_ns)
+        self.on_work()
         # The engine wakes the loop when it fails, whether or not somebody waits.
         if self._engine.failure is not None:
             self._on_failure()

@@ -5,6 +5,7 @@ one worker, so that a later one may spend what an earlier one brought; each has 
 its own outcome. What is malformed refuses the request before anything is applied.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,15 @@ from sanic.response import HTTPResponse
 from ledgercore import Engine, Status, Submission
 
 from .answers import PreparedResponse
-from .problems import PAYLOAD_TOO_LARGE, QUEUE_FULL, STATUS_KINDS, ErrorItem, Problem
+from .drain import DrainMeter
+from .problems import (
+    PAYLOAD_TOO_LARGE,
+    QUEUE_FULL,
+    RETRY_AFTER_S,
+    STATUS_KINDS,
+    ErrorItem,
+    Problem,
+)
 from .requests import (
     ERRORS_MAX,
     KEY_FIELD,
@@ -64,8 +73,14 @@ _PARTS = _make_parts()
 class BodyBudget:
     """How many bytes of bodies are under way, bounded over all requests of a server."""
 
-    def __init__(self, bytes_max: int = BYTES_UNDER_WAY_MAX) -> None:
-        self._left = bytes_max
+    def __init__(
+        self,
+        bytes_max: int = BYTES_UNDER_WAY_MAX,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._left = self._bytes_max = bytes_max
+        self._clock_ns = clock_ns
+        self._drain = DrainMeter(clock_ns)
 
     @contextmanager
     def reading(self) -> Iterator[Callable[[int], None]]:
@@ -75,7 +90,12 @@ class BodyBudget:
         def take(count: int) -> None:
             nonlocal taken
             if count > self._left:
-                raise Problem(QUEUE_FULL, "Too many bodies are under way. Nothing was stored.")
+                wait_s = self._drain.find_wait_s(self._bytes_max - self._left, RETRY_AFTER_S)
+                raise Problem(
+                    QUEUE_FULL,
+                    f"Too many bodies are under way. Nothing was stored; try again in {wait_s} s.",
+                    headers={"retry-after": str(wait_s)},
+                )
             self._left -= count
             taken += count
 
@@ -83,6 +103,7 @@ class BodyBudget:
             yield take
         finally:
             self._left += taken
+            self._drain.add(taken, self._clock_ns())
 
 
 async def read_body(request: Request[Any, Any], take: Callable[[int], None]) -> bytes:

@@ -56,7 +56,8 @@ class ChaosSwitch:
         self._plan = plan
         if plan.faults:
             self._batcher.disturber = Disturber(self._engine, self._loop, plan)
-        logger.warning("chaos is %s", describe_plan(plan))
+        fields = {"event": "chaos-changed", "seed": plan.seed, "faults": sorted(plan.faults)}
+        logger.warning("chaos is %s", describe_plan(plan), extra=fields)
 
     def end(self) -> None:
         """End all chaos, without a word: for when the server stops."""

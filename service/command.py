@@ -25,6 +25,7 @@ from .chaos import InvalidPlan, check_segments, load_plan
 from .collector import UnusableCollector, parse_address
 from .credentials import KeyFileError, KeyRing
 from .lifecycle import Lifecycle
+from .milestones import tell_started
 from .settings import InvalidSetting, Settings, environment_name
 from .span_encoding import MissingPackage, SpanEncoder
 
@@ -250,3 +251,4 @@ def _announce(lifecycle: Lifecycle, engine: Engine, listener: socket.socket) -> 
         f" durability={settings.durability}{note} accounts={len(engine.balances)}"
     )
     sys.stdout.flush()
+    tell_started(settings, f"{scheme}://{address}:{port}")

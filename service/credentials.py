@@ -156,4 +156,4 @@ class KeyRing:
     def _warn(self, sentence: str) -> None:
         if sentence != self._warning:
             self._warning = sentence
-            logger.error("%s", sentence)
+            logger.error("%s", sentence, extra={"event": "api-keys-unusable"})

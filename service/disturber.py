@@ -123,7 +123,8 @@ class Disturber:
         try:
             self._engine.disturbance.replace_worker(segment)
         except RuntimeError as error:  # The system has no more threads; those there are go on.
-            logger.warning("segment %d: its worker goes on: %s", segment, error)
+            fields = {"event": "worker-kept", "segment": segment}
+            logger.warning("segment %d: its worker goes on: %s", segment, error, extra=fields)
 
     def _stall(self, segment: int) -> None:
         """Stall a segment, if that strikes; one that is stalled already stays so no longer."""

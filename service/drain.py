@@ -1,4 +1,4 @@
-"""How fast transfers are answered, and so when there is room again.
+"""How fast something is done, such as transfers answered, and so when there is room again.
 
 This module owns the measured rate and what is made of it for `Retry-After`. It has no timer: a
 slice of time begins when somebody tells or asks something in it. It never refuses anything.
@@ -16,7 +16,7 @@ NS_PER_S = 1_000_000_000
 
 
 class DrainMeter:
-    """The rate of answers in the last seconds. For one thread."""
+    """The rate of what was done in the last seconds: transfers, calls, bytes. For one thread."""
 
     def __init__(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock_ns = clock_ns
@@ -24,23 +24,28 @@ class DrainMeter:
         self._slice = self._first = clock_ns() // SLICE_NS
 
     def add(self, count: int, now_ns: int) -> None:
-        """Count transfers that were answered now."""
+        """Count what was done now."""
         number = now_ns // SLICE_NS
         if number != self._slice:
             self._turn_to(number)
         self._counts[number % SLICES] += count
 
     def find_rate(self) -> float:
-        """Return how many were answered a second."""
+        """Return how many were done a second."""
         now_ns = self._clock_ns()
         self._turn_to(now_ns // SLICE_NS)
         start_ns = max(self._slice - SLICES + 1, self._first) * SLICE_NS
-        # In the first moments of all, few answers say little of a second.
+        # In the first moments of all, little that is done says little of a second.
         return sum(self._counts) * NS_PER_S / max(now_ns - start_ns, SLICE_NS)
 
-    def find_wait_s(self, depth: int) -> int:
-        """Return in how many whole seconds so many will be answered, within the bounds."""
+    def find_wait_s(self, depth: int, unmeasured_s: int = WAIT_MAX_S) -> int:
+        """Return in how many whole seconds so many will be done, within the bounds.
+
+        `unmeasured_s` is for when none was lately, which may be a stall or a beginning.
+        """
         rate = self.find_rate()
+        if rate == 0 and depth > 0:
+            return unmeasured_s
         if rate * WAIT_MAX_S <= depth:
             return WAIT_MAX_S if depth > 0 else WAIT_MIN_S
         return max(WAIT_MIN_S, -int(-depth // rate))

@@ -3,6 +3,11 @@
 This module owns what joins the tries of one call: its attempts, the circuit breaker, a signature
 for each try, and at the end the one question that matters with money: is it certain that nothing
 was executed? The client sends what it is given, and sleeps where it is told to.
+
+A 401 is final, but for the first one to a signed request: that is tried once more, with a nonce and
+a time of its own. After a power cut a server refuses signatures for some seconds that nothing is
+wrong with; and where something between has sent a request twice, the second of them is a replay,
+so that only another try tells what became of the first.
 """
 
 import re
@@ -149,6 +154,7 @@ class Exchange(Generic[Result]):
         self._clock = clock
         self._now = now
         self._verdict = Verdict.REFUSED
+        self._may_sign_anew = credentials.secret is not None
         self._answer: Answer | None = None
         self._problem: Problem | None = None
         self._cause: Exception | None = None
@@ -210,6 +216,12 @@ class Exchange(Generic[Result]):
         self._verdict = judge_answer(answer.http_status, answer.body)
         self._problem = None if answer.http_status < 300 else read_problem(answer)
         retry_after_s = read_retry_after(answer.headers.get("retry-after"), self._now())
+        if self._may_sign_anew and self._verdict is Verdict.REFUSED and answer.http_status == 401:
+            self._may_sign_anew = False
+            self.wait_s = self._attempts.wait_s(Verdict.BUSY, retry_after_s)
+            if self.wait_s is not None:
+                return
+            # There is no other try to be had, and then it is as final as any 401.
         self.wait_s = self._attempts.wait_s(self._verdict, retry_after_s)
 
     def _miss(self, error: Exception) -> None:

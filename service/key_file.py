@@ -303,4 +303,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        blocking = [way for way in path.parents if way.exists() and not way.is_dir()]
+        if blocking:
+            # Nobody may have named a file of keys: what was named is a directory that is none.
+            raise KeyFileError(f"{blocking[0]}: it is not a directory") from None
         raise KeyFileError(f"{error.filename or path}: {error.strerror or error}") from None

@@ -8,6 +8,7 @@ failure is stored and told once, and the command turns it into an exit code.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,7 +20,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 from sanic import Request, Sanic
 
 import ledgercore
-from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError, QueueFull
+from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError
 
 from .admission import Admission
 from .batcher import Batcher
@@ -28,11 +29,21 @@ from .chaos import InvalidPlan, load_plan
 from .chaos_switch import ChaosSwitch
 from .credentials import KeyFileError, KeyRing
 from .demo import create_demo
+from .drain import DrainMeter
 from .limits import Limiter
 from .meters import Meters
+from .milestones import tell_recovered, tell_stopped, tell_stopping
 from .nonces import NonceMemory
 from .observer import Observer
-from .problems import JOURNAL_FAILED, RECOVERING, SHUTTING_DOWN, Kind, Problem
+from .problems import (
+    JOURNAL_FAILED,
+    RECOVERING,
+    RETRY_AFTER_S,
+    SHUTTING_DOWN,
+    Busy,
+    Kind,
+    Problem,
+)
 from .scaler import Scaler
 from .settings import Settings
 from .signatures import SignatureCheck
@@ -84,6 +95,8 @@ class Lifecycle:
         self.failure: str | None = None
         self.is_stop_wanted = False
         self.on_ready: Callable[[Engine], None] = _ignore
+        self.on_work: Callable[[], None] = _ignore_work
+        """Called at each turn of the loop in which the engine has completed something."""
         self.connection_count = 0
         self.meters = Meters(
             bool(settings.instruments), settings.slow_request_ms, settings.traces_per_million
@@ -101,6 +114,7 @@ class Lifecycle:
         self._watching: asyncio.TimerHandle | None = None
         self._threads = ThreadPoolExecutor(THREADS, "ledgercore-blocking")
         self._calls: set[asyncio.Future[Any]] = set()
+        self._calls_drain = DrainMeter()
         self.bodies = BodyBudget()
         self._audits: dict[bool, asyncio.Task[Audit]] = {}
 
@@ -155,12 +169,17 @@ class Lifecycle:
     ) -> Result:
         """Call what blocks in a thread. It runs to its end, whoever stops waiting for it."""
         if len(self._calls) >= CALLS_MAX:
-            raise QueueFull(f"{CALLS_MAX} blocking calls are under way")
+            wait_s = self._calls_drain.find_wait_s(len(self._calls), RETRY_AFTER_S)
+            raise Busy(f"{CALLS_MAX} blocking calls are under way", wait_s)
         loop = asyncio.get_running_loop()
         call = loop.run_in_executor(self._threads, partial(function, *arguments, **options))
         self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        call.add_done_callback(self._end_call)
         return await asyncio.shield(call)
+
+    def _end_call(self, call: asyncio.Future[Any]) -> None:
+        self._calls.discard(call)
+        self._calls_drain.add(1, time.monotonic_ns())
 
     async def audit(self, journal: bool) -> Audit:
         """Audit the ledger. Who asks while an audit runs gets the result of that one."""
@@ -200,6 +219,7 @@ class Lifecycle:
         if self._watching is not None:
             self._watching.cancel()
         self._is_stopping.set()
+        tell_stopping()
         if self._opening is not None:
             # Recovery cannot be interrupted, but it ends, and what it has opened must be closed.
             await self._opening
@@ -227,13 +247,16 @@ class Lifecycle:
         if self.observer.exporter is not None:
             await asyncio.to_thread(self.observer.exporter.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
+        tell_stopped()
 
     def fail(self, reason: str, bug: Exception | None = None) -> None:
         """Store and tell why this server cannot go on. Only the first reason counts."""
         if self.failure is None:
             self.failure = reason
             self._enter(State.FAILED)
-            logger.error("%s", reason, exc_info=bug)
+            # Of a bug the log tells the place by itself. This one has read nothing of a client's.
+            fields = {"event": "failed"} | ({"error": repr(bug)} if bug else {})
+            logger.error("%s", reason, exc_info=bug, extra=fields)
             if self._app is not None and self._app.state.is_running:
                 # Once those who wait in this turn of the loop have been told.
                 asyncio.get_running_loop().call_soon(self._app.stop)
@@ -256,6 +279,8 @@ class Lifecycle:
             )
             self._scaler = Scaler(engine, loop)
             self._batcher.on_queued = self._scaler.wake
+            self._batcher.on_work = self.on_work
+            self._batcher.regulator.join(self._scaler)
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
             if self.settings.otlp:
                 self.observer.export(load_exporter(self.settings.otlp))
@@ -266,6 +291,7 @@ class Lifecycle:
         else:
             if not self._is_stopping.is_set():
                 self._enter(State.READY)
+                tell_recovered(engine.statistics())
                 self.on_ready(engine)
 
     async def _drain(self) -> None:
@@ -351,4 +377,8 @@ def make_batcher(
 
 
 def _ignore(engine: Engine) -> None:
+    """Stand in for a listener that nobody has set."""
+
+
+def _ignore_work() -> None:
     """Stand in for a listener that nobody has set."""

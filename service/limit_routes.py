@@ -69,9 +69,12 @@ limit_routes = Blueprint("limits", url_prefix="/admin")
 _get = partial(readable, limit_routes)
 
 
-def _tell(request: AnyRequest, sentence: str) -> None:
+def _tell(request: AnyRequest, event: str, sentence: str, **fields: Any) -> None:
     """Log who has changed what; it never holds a token or a secret."""
-    logger.warning("%s (by %s)", sentence, client_of(request).name or "an open server's client")
+    client = client_of(request).name or "an open server's client"
+    logger.warning(
+        "%s (by %s)", sentence, client, extra={"event": event, "client": client} | fields
+    )
 
 
 # -- limits ----------------------------------------------------------------------------------
@@ -97,7 +100,9 @@ async def patch_limits(request: AnyRequest) -> HTTPResponse:
     change_limits(lifecycle, changes)
     after = describe_limits(lifecycle)
     for name in (name for name in LIMITS if after[name] != before[name]):
-        _tell(request, f"limit {name}: {before[name]} -> {after[name]}")
+        values = {"before": before[name], "after": after[name]}
+        sentence = f"limit {name}: {before[name]} -> {after[name]}"
+        _tell(request, "limit-changed", sentence, limit=name, **values)
     return answer_json(after)
 
 
@@ -166,15 +171,19 @@ async def patch_workers(request: AnyRequest) -> HTTPResponse:
     except InvalidArgument as error:
         refuse_body("conflict", f"{error}.")
     if scaler.bounds != before:
-        _tell(request, f"workers: {before[0]} to {before[1]} -> {lowest} to {highest} a segment")
+        sentence = f"workers: {before[0]} to {before[1]} -> {lowest} to {highest} a segment"
+        bounds = {"before": before, "after": (lowest, highest)}
+        _tell(request, "workers-bounds-changed", sentence, **bounds)
     return answer_json(describe_workers(lifecycle_of(request)))
 
 
 def describe_workers(lifecycle: Lifecycle) -> dict[str, Any]:
-    """Return the bounds of the workers, and what each segment has."""
-    lowest, highest = lifecycle.scaler.bounds
+    """Return the bounds of the workers, how many they may be now, and what each segment has."""
+    scaler = lifecycle.scaler
+    lowest, highest = scaler.bounds
+    bounds = {"workers_min": lowest, "workers_max": highest, "workers_ceiling": scaler.ceiling}
     segments = [describe_load(load) for load in lifecycle.engine.statistics().segments]
-    return {"workers_min": lowest, "workers_max": highest, "segments": segments}
+    return bounds | {"segments": segments}
 
 
 _WORKER_CHECKS: Checks = {
@@ -208,7 +217,11 @@ async def post_key(request: AnyRequest) -> HTTPResponse:
     credential = new.credential
     _tell(
         request,
+        "api-key-created",
         f"API key {credential.id} of {credential.client} created, scope {credential.scope.label}",
+        key_id=credential.id,
+        owner=credential.client,
+        scope=credential.scope.label,
     )
     body = describe_credential(credential) | {"token": new.token}
     if new.secret is not None:
@@ -224,7 +237,7 @@ async def delete_key(request: AnyRequest, key_id: str) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     await lifecycle.call(_revoke_key, lifecycle, key_id)
     admission_of(request).reload()
-    _tell(request, f"API key {key_id} revoked")
+    _tell(request, "api-key-revoked", f"API key {key_id} revoked", key_id=key_id)
     return HTTPResponse(status=204)
 
 
@@ -282,7 +295,7 @@ def _revoke_key(lifecycle: Lifecycle, key_id: str) -> None:
 
 def _refuse_file(error: KeyFileError) -> NoReturn:
     """Tell the operator what is wrong with the file: the log, since its path is nobody's else."""
-    logger.error("%s", error)
+    logger.error("%s", error, extra={"event": "api-keys-unusable"})
     raise Problem(KEYS_UNUSABLE, "The file of the API keys says no; the log says why.") from None
 
 

@@ -200,6 +200,7 @@ class NonceFile:
                 "%s: damaged; signatures made up to %d (Unix seconds) are refused",
                 self._path,
                 self.closed_s,
+                extra={"event": "nonces-damaged", "closed_s": self.closed_s},
             )
             return False
         is_same_boot = all(generation.boot_id == self._boot_id for generation in found)
@@ -211,6 +212,7 @@ class NonceFile:
                     "%s: after another boot; signatures made up to %d (Unix seconds) are refused",
                     self._path,
                     self.closed_s,
+                    extra={"event": "nonces-of-another-boot", "closed_s": self.closed_s},
                 )
             return False
         return bool(found)

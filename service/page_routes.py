@@ -1,12 +1,9 @@
 """The live page at `/`, and the stream that it reads.
 
-This module owns their addresses, and the pulse and the viewers of an app from its start to its
-stop. The page is the same for everybody and holds nothing, so nobody is asked for a key; the stream
-asks for one. It never samples and never encodes.
+This module owns their addresses. The page is the same for everybody and holds nothing, so nobody is
+asked for a key; the stream asks for one. It never samples and never encodes.
 """
 
-import asyncio
-from functools import partial
 from typing import Any
 
 from sanic import Blueprint
@@ -17,12 +14,8 @@ from sanic.response import HTTPResponse
 from .authorization import AnyRequest, guard, readable
 from .credentials import Scope
 from .documents import answer_document, load_document
-from .lifecycle import App, Lifecycle
-from .limit_routes import describe_limits
 from .problems import NOT_FOUND, Problem
-from .pulse import Pulse
-from .totals import read_totals
-from .viewers import Viewers, viewers_of
+from .viewers import viewers_of
 
 page_routes = Blueprint("page")
 
@@ -82,23 +75,3 @@ async def stream_metrics(request: AnyRequest) -> HTTPResponse | None:
         except RequestCancelled:
             pass  # The viewer has hung up within an event.
     return None
-
-
-@page_routes.before_server_start
-async def begin(app: App) -> None:
-    """Make what is needed to watch the server; it costs nothing until somebody does."""
-    lifecycle: Lifecycle = app.ctx.lifecycle
-    app.ctx.pulse = Pulse(partial(read_totals, lifecycle), asyncio.get_running_loop())
-    app.ctx.viewers = Viewers(app.ctx.pulse, partial(describe_settings, lifecycle))
-
-
-@page_routes.before_server_stop
-async def end(app: App) -> None:
-    """End all streams, which would go on for ever."""
-    app.ctx.pulse.close()
-    await app.ctx.viewers.close()
-
-
-def describe_settings(lifecycle: Lifecycle) -> dict[str, Any]:
-    """Return what viewers are told of the server that seldom changes."""
-    return {"durability": lifecycle.engine.durability, "limits": describe_limits(lifecycle)}

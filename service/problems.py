@@ -15,7 +15,19 @@ from ledgercore import QueueFull, Status
 URN = "urn:ledgercore:problem:"
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
-"""How long a client is asked to wait after a 503, where nothing measured says it better."""
+"""How long a client is asked to wait after a 503, where nothing measured says it better.
+
+Full queues, too much in flight, and too many blocking calls or bodies under way have a measured
+rate (drain.py), and this only until there is one. For the others no rate says when there is room:
+
+* `keys-full`: each part of the table forgets all at once, when a time to live is over (src/keys.h).
+  For a key that is anything up to a day; no rate tells it, and what helps is a higher keys_max.
+* Too many clients: there is room when a client's buckets are full again, which depends on what it
+  does meanwhile.
+* `connections-full`: there is room when others hang up, as they please.
+* `recovering`, `shutting-down`, `journal-failed`, `nonces-full` and `nonces-unavailable` end with a
+  start, a clock or a disk. To look once a second costs neither side anything.
+"""
 
 ErrorItem = dict[str, str]
 """One fault of a request: where (`pointer`, `header` or `parameter`), `code` and `detail`."""

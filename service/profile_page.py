@@ -1,6 +1,7 @@
 """The page at /debug/pprof/: what there is, and what each costs a server under load.
 
-This module owns the page, which needs nothing but itself. The costs are measured ones.
+This module owns the page, which needs nothing but itself. The costs were measured on a small
+machine, whose two processors the profiler shared with the server and its load.
 """
 
 _ENTRIES = (
@@ -8,8 +9,8 @@ _ENTRIES = (
         "Processor time",
         (
             "Where all threads spend it, in Python and native code; waiting for the disk counts as"
-            " well. Meanwhile about a fifth of the throughput is lost at 50 Hz, two fifths at"
-            " 100 Hz; two per cent where py-spy may not look and Python samples itself."
+            " well. Meanwhile up to a fifth of the throughput is lost at 50 Hz, or where py-spy may"
+            " not look and Python samples itself; up to two fifths at 100 Hz."
         ),
         (
             ("10 s, flame graph", "profile?seconds=10&format=svg"),
@@ -21,7 +22,8 @@ _ENTRIES = (
         "Memory",
         (
             "The figures cost a few milliseconds. A window shows what is allocated within it and"
-            " still held; it costs a twentieth of the throughput, and more where much is allocated."
+            " still held; it costs a twentieth of the throughput, and up to a third where much is"
+            " allocated."
         ),
         (
             ("figures", "heap"),

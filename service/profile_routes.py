@@ -148,7 +148,7 @@ async def get_profile(request: AnyRequest) -> HTTPResponse:
             profile = await _sample(request, scratch, seconds, rate_hz or sampling.RATE_HZ)
         except sampling.SamplingRefused as refusal:
             note = f"{PYTHON_ONLY}{refusal}"
-            logger.warning("%s", note)
+            logger.warning("%s", note, extra={"event": "profile-python-only"})
             rate_hz = rate_hz or thread_sampler.RATE_HZ
             stacks = await thread_sampler.sample_threads(seconds, rate_hz)
             profile = make_cpu_profile(stacks, note, seconds, rate_hz)

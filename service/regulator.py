@@ -2,17 +2,18 @@
 
 This module owns the windows of time, the log of the moves, and what is told of both. It has no
 timer: a window ends with an answer. Counting is for the room of admission.pyx, the rule for
-adaptive.py.
+adaptive.py. The ceiling of the workers moves by the same windows, and how is for who keeps them.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
+
+from ledgercore import Recorder
 
 from .adaptive import UNLIMITED, AdaptiveLimit, Window
 from .admission import Room
-from .latency import Latencies
 
 WINDOW_NS = 100_000_000
 """How long a window is at least; not shorter than the target either, for it is full of such."""
@@ -25,6 +26,23 @@ LOG_CHANGE = 0.1
 """A move is logged when it is beyond this part of what was logged last."""
 
 logger = logging.getLogger("ledgercore")
+
+
+class Workers(Protocol):
+    """Who keeps the workers, as the windows move their ceiling."""
+
+    @property
+    def ceiling(self) -> int:
+        """How many workers a segment has at most now."""
+
+    def begin_window(self) -> None:
+        """Take in that a window begins."""
+
+    def end_window(self, p99_ns: int, target_ns: int) -> None:
+        """Take in what it was like."""
+
+    def lift_ceiling(self) -> None:
+        """Take in that there is no target any more."""
 
 
 class Regulator:
@@ -42,13 +60,19 @@ class Regulator:
         self.p99_ns = 0
         """Of the last window that has ended."""
         self._room = room
+        self._workers: Workers | None = None
         self._rule = AdaptiveLimit(target_p99_ms, inflight_min, inflight_max)
-        self._latencies = Latencies()
+        self._latencies = Recorder()
+        self._count = 0
         self._started_ns = 0
         self._moved_ns = 0
         self._logged = 0
         self._logged_ns = -LOG_INTERVAL_NS
         self._apply()
+
+    def join(self, workers: Workers) -> None:
+        """Let the ceiling of these workers move by the same windows, from now on."""
+        self._workers = workers
 
     # -- the batcher tells ------------------------------------------------------------------------
 
@@ -56,28 +80,34 @@ class Regulator:
         """Take in that transfers were answered now, which were admitted at `placed_ns`."""
         if placed_ns < self._moved_ns:
             return  # What was admitted under the last limit says nothing of this one.
-        if self._latencies.count == 0:
+        if self._count == 0:
             self._started_ns = now_ns
+            if self._workers is not None and self._rule.is_on:
+                self._workers.begin_window()
         self._latencies.record(now_ns - placed_ns, count)
+        self._count += count
 
     def end_turn(self, now_ns: int) -> None:
         """End the window if it is time to."""
         lasted_ns = now_ns - self._started_ns
-        is_full = self._latencies.count >= SAMPLES_MIN or lasted_ns >= WINDOW_MAX_NS
-        if self._latencies.count == 0 or not is_full:
+        is_full = self._count >= SAMPLES_MIN or lasted_ns >= WINDOW_MAX_NS
+        if self._count == 0 or not is_full:
             return
         if lasted_ns >= max(WINDOW_NS, self._rule.target_ns):
             self._end_window(now_ns)
 
     def _end_window(self, now_ns: int) -> None:
-        self.p99_ns = self._latencies.find_percentile(99)
+        self.p99_ns = self._latencies.read().percentile(99)
         before, peak = self._rule.limit, self._room.reset_peak()
         limit = self._rule.learn(Window(self.p99_ns, peak))
         self._latencies.clear()
+        self._count = 0
         if limit != before:
             self._moved_ns = now_ns
             self._room.limit = limit
             self._log(now_ns, peak)
+        if self._workers is not None and self._rule.is_on:
+            self._workers.end_window(self.p99_ns, self._rule.target_ns)
 
     def _log(self, now_ns: int, peak: int) -> None:
         """Tell a move, unless it is a small one or the last was told a moment ago."""
@@ -93,6 +123,14 @@ class Regulator:
             self.p99_ns / 1e6,
             self._rule.target_ns / 1e6,
             peak,
+            extra={
+                "event": "inflight-limit",
+                "before": logged,
+                "after": limit,
+                "p99_ms": round(self.p99_ns / 1e6, 3),
+                "target_ms": self._rule.target_ns // 1_000_000,
+                "inflight": peak,
+            },
         )
 
     # -- operators ask ----------------------------------------------------------------------------
@@ -128,8 +166,11 @@ class Regulator:
             "inflight_limit": self._rule.limit if self._rule.is_on else None,
             "inflight_refused_total": self._room.refused,
             "inflight_p99_ms": round(self.p99_ns / 1e6, 3),
+            "workers_ceiling": None if self._workers is None else self._workers.ceiling,
             "drained_per_s": round(self._room.drain.find_rate(), 1),
         }
 
     def _apply(self) -> None:
         self._room.limit = self._logged = self._rule.limit
+        if self._workers is not None and not self._rule.is_on:
+            self._workers.lift_ceiling()

@@ -127,6 +127,9 @@ def judge_answer(http_status: int, body: bytes = b"") -> Verdict:
     Only a ledger server can promise that nothing was executed. What stands between may have sent
     the request on before it answered by itself, so an answer that is no problem of ours is OPEN
     where the table says BUSY, and BROKEN where it says REFUSED.
+
+    What is REFUSED stays so for the same request. A signed one is another with each signature:
+    exchange.py tries it once more after a 401.
     """
     if 200 <= http_status < 300:
         return Verdict.SETTLED

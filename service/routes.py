@@ -32,7 +32,6 @@ from .authorization import (
 from .credentials import Scope
 from .disturber import exposed
 from .lifecycle import lifecycle_of
-from .limit_routes import describe_limits
 from .problems import DEADLINE_PASSED, TRANSFER_NOT_FOUND, Problem
 from .requests import (
     AccountRequest,
@@ -233,13 +232,3 @@ async def get_readiness(request: AnyRequest) -> HTTPResponse:
     """Tell whether the ledger takes requests, or why it does not."""
     engine = lifecycle_of(request).engine
     return answers.answer_json({"status": "ready", "durability": engine.durability})
-
-
-@_get("/metrics")
-@guard(Scope.READ)
-async def get_metrics(request: AnyRequest) -> HTTPResponse:
-    """Tell the counters of the engine, what is in flight, and the limits in force."""
-    lifecycle = lifecycle_of(request)
-    told = answers.describe_statistics(lifecycle.engine.statistics())
-    told |= lifecycle.batcher.regulator.describe()
-    return answers.answer_json(told | {"limits": describe_limits(lifecycle)})

@@ -1,8 +1,9 @@
-"""The hand between the scaling policy and the engine: looks, asks, starts or retires, and tells.
+"""The hand between the scaling policies and the engine: looks, asks, starts or retires, and tells.
 
 It looks only while there is something to see. Who queues work wakes it, and it stops by itself once
 every segment is idle and back at its least number of workers, so that a server without work has no
-timer. It never judges a reading, and never touches a transfer.
+timer. The ceiling of the workers moves without one, as the regulator's windows end. It never judges
+a reading, and never touches a transfer.
 """
 
 import logging
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from ledgercore import Engine, InvalidArgument, SegmentLoad
 
+from .ceiling import WorkersCeiling
 from .scaling import ScalingPolicy
 
 LOOK_INTERVAL_S = 0.1
@@ -53,6 +55,8 @@ class Scaler:
             )
             for _ in range(engine.segments)
         ]
+        self._ceiling = WorkersCeiling(options.workers_min, options.workers_max)
+        self._window_start: tuple[float, tuple[SegmentLoad, ...]] | None = None
         self._timer: Timer | None = None
         self._is_closed = False
         self._seen_at_s = 0.0
@@ -71,9 +75,8 @@ class Scaler:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """How many workers a segment has at least and at most."""
-        policy = self._policies[0]
-        return policy.workers_min, policy.workers_max
+        """How many workers a segment has at least and at most, as it is configured."""
+        return self._ceiling.lowest, self._ceiling.highest
 
     def set_bounds(self, workers_min: int, workers_max: int) -> None:
         """Change how many workers a segment has at least and at most, from now on.
@@ -85,8 +88,12 @@ class Scaler:
             raise InvalidArgument(
                 "workers", f"{workers_min} to {workers_max} is not within 1 to {highest}"
             )
+        self._ceiling.configure(workers_min, workers_max)
+        self._apply_bounds()
+
+    def _apply_bounds(self) -> None:
         for policy in self._policies:
-            policy.workers_min, policy.workers_max = workers_min, workers_max
+            policy.workers_min, policy.workers_max = self._ceiling.lowest, self._ceiling.limit
         self.wake()
 
     def close(self) -> None:
@@ -95,6 +102,66 @@ class Scaler:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    # -- the ceiling ------------------------------------------------------------------------------
+
+    @property
+    def ceiling(self) -> int:
+        """How many workers a segment has at most now."""
+        return self._ceiling.limit
+
+    def begin_window(self) -> None:
+        """Note how busy the workers were so far."""
+        if not self._ceiling.is_fixed:
+            self._window_start = self._loop.time(), self._engine.statistics().segments
+
+    def end_window(self, p99_ns: int, target_ns: int) -> None:
+        """Let the ceiling learn from what has begun with `begin_window`, if anything has."""
+        start, self._window_start = self._window_start, None
+        if start is None or self._is_closed:
+            return
+        utilisation = self._find_utilisation(*start)
+        before, ceiling = self.ceiling, self._ceiling.learn(p99_ns, target_ns, utilisation)
+        if ceiling == before:
+            return
+        logger.info(
+            "workers' ceiling: %d -> %d a segment (p99 %.1f ms, target %.1f ms, utilisation %.2f)",
+            before,
+            ceiling,
+            p99_ns / 1e6,
+            target_ns / 1e6,
+            utilisation,
+            extra={
+                "event": "workers-ceiling",
+                "before": before,
+                "after": ceiling,
+                "p99_ms": round(p99_ns / 1e6, 3),
+                "target_ms": round(target_ns / 1e6, 3),
+                "utilisation": round(utilisation, 3),
+            },
+        )
+        self._apply_bounds()
+
+    def lift_ceiling(self) -> None:
+        """Let the ceiling be what is configured, since there is no target to hold any more."""
+        self._window_start = None
+        if self.ceiling != self._ceiling.highest:
+            self._ceiling.lift()
+            self._apply_bounds()
+
+    def _find_utilisation(self, start_s: float, old: tuple[SegmentLoad, ...]) -> float:
+        """Return for how much of the time the workers of the busiest segment were at work.
+
+        Of all segments the mean would hide the one whose transfers wait.
+        """
+        available_ns = max((self._loop.time() - start_s) * NANOSECONDS, 1)
+        shares = (
+            (now.busy_ns - was.busy_ns) / (available_ns * max(was.workers, 1))
+            for was, now in zip(old, self._engine.statistics().segments, strict=True)
+        )
+        return min(max(shares), 1.0)
+
+    # -- the looks --------------------------------------------------------------------------------
 
     def _is_fixed(self) -> bool:
         """Whether no reading could change anything."""
@@ -127,9 +194,23 @@ class Scaler:
         )
         if count == load.workers:
             return
+        fields = {
+            "event": "workers",
+            "segment": segment,
+            "before": load.workers,
+            "after": count,
+            "reason": reason,
+            "queue_depth": load.queue_depth,
+            "utilisation": round(utilisation, 3),
+        }
         try:
             self._engine.set_workers(segment, count)
         except RuntimeError as error:  # The system has no more threads; those there are go on.
-            logger.warning("segment %d: stays at %d workers: %s", segment, load.workers, error)
+            fields["event"] = "workers-kept"
+            logger.warning(
+                "segment %d: stays at %d workers: %s", segment, load.workers, error, extra=fields
+            )
             return
-        logger.info("segment %d: %d -> %d workers (%s)", segment, load.workers, count, reason)
+        logger.info(
+            "segment %d: %d -> %d workers (%s)", segment, load.workers, count, reason, extra=fields
+        )

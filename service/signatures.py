@@ -21,7 +21,7 @@ space, and Arrow streams with the byte 0xFF; and ids in paths may always be perc
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from .nonces import WINDOW_S, NonceMemory, NoncesFull
@@ -94,8 +94,13 @@ class SignatureCheck:
             ) from error
         if is_new:
             return
-        if signature.timestamp <= self._nonces.closed_s:
-            _refuse("The signature is older than what the server remembers; sign the request anew.")
+        wait_s = self._nonces.closed_s + 1 - signature.timestamp
+        if wait_s > 0:
+            # By the client's own clock: so it holds too where that is not the server's.
+            _refuse(
+                "The signature is older than what the server remembers; sign the request anew.",
+                {"retry-after": str(wait_s)},
+            )
         _refuse("The nonce was used before; sign each request anew.")
 
 
@@ -121,5 +126,5 @@ def _check_border(method: str, target: str, body: bytes) -> None:
         _refuse("The body of a signed request is a JSON object or array, Arrow, or empty.")
 
 
-def _refuse(detail: str) -> NoReturn:
-    raise Problem(UNAUTHORIZED, detail, headers={"www-authenticate": CHALLENGE})
+def _refuse(detail: str, headers: Mapping[str, str] | None = None) -> NoReturn:
+    raise Problem(UNAUTHORIZED, detail, headers={"www-authenticate": CHALLENGE, **(headers or {})})

@@ -141,7 +141,7 @@ class Viewers:
 
 def viewers_of(request: AnyRequest) -> Viewers:
     """Return the viewers of the app that serves this request."""
-    viewers: Viewers = request.app.ctx.viewers
+    viewers: Viewers = request.app.ctx.watch.viewers
     return viewers
 
 

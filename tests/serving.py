@@ -21,7 +21,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with Server(tmp_path_factory.mktemp("routes") / "ledger", *flags) as server:
         yield server.url
         assert server.stop() == 0
-        assert server.stderr == ""
+        assert server.complaints == []
 
 
 @pytest.fixture

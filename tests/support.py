@@ -3,6 +3,7 @@
 This module owns every server that a test starts. It never asserts anything about the ledger.
 """
 
+import json
 import os
 import resource
 import signal
@@ -69,6 +70,22 @@ class Server:
     @property
     def stderr(self) -> str:
         return (self._log / "stderr").read_text()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of the log so far, each of them a JSON object."""
+        lines = self.stderr.splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    @property
+    def told(self) -> list[str]:
+        """The sentences of the log so far."""
+        return [line["message"] for line in self.log]
+
+    @property
+    def complaints(self) -> list[str]:
+        """The sentences of the log that somebody has to act on."""
+        return [line["message"] for line in self.log if line["level"] != "info"]
 
     @property
     def url(self) -> str:

@@ -39,6 +39,7 @@ ROUTES: dict[tuple[str, str], tuple[Scope | None, str, Any]] = {
     ),
     ("GET", "audit"): (Scope.READ, "/audit?journal=false", None),
     ("GET", "metrics"): (Scope.READ, "/metrics", None),
+    ("GET", "metrics/prometheus"): (Scope.READ, "/metrics/prometheus", None),
     ("GET", "admin/chaos"): (Scope.ADMIN, "/admin/chaos", None),
     ("PUT", "admin/chaos"): (Scope.ADMIN, "/admin/chaos", {}),
     ("GET", "admin/limits"): (Scope.ADMIN, "/admin/limits", None),

@@ -285,7 +285,7 @@ def test_no_secret_is_told_or_logged(tmp_path: Path) -> None:
         (data / FILE_NAME).write_bytes(b"{")
         with RawConnection((host, int(port))) as connection:
             wait_until(
-                lambda: status_of(connection, spell("GET", "/accounts")) and server.stderr,
+                lambda: status_of(connection, spell("GET", "/accounts")) and server.complaints,
                 "the warning",
             )
         assert server.stop() == 0

@@ -98,6 +98,27 @@ def test_the_budget_is_given_back() -> None:
         take(10)
 
 
+def test_what_is_beyond_the_budget_is_told_when_to_come_by_how_fast_bodies_pass() -> None:
+    now_ns = 10**12
+    budget = bulk.BodyBudget(1000, lambda: now_ns)
+
+    def wait_of(taken: int) -> dict[str, str] | None:
+        """Return what a body too many is told while others hold so many bytes."""
+        with budget.reading() as take, budget.reading() as take_more:
+            take(taken)
+            with pytest.raises(Problem) as caught:
+                take_more(1001 - taken)
+        return caught.value.headers
+
+    assert wait_of(900) == {"retry-after": "1"}
+    now_ns += 1_000_000_000
+    # 900 bytes in a second, and 500 of them under way.
+    assert wait_of(500) == {"retry-after": "1"}
+    now_ns += 900_000_000
+    # 1,400 bytes in 1.9 s.
+    assert wait_of(1000) == {"retry-after": "2"}
+
+
 # -- over HTTP ------------------------------------------------------------------------------------
 
 

@@ -213,9 +213,9 @@ def test_no_fault_breaks_a_promise(server: Server, tmp_path: Path, names: tuple[
     outcomes = check_told(url, told)
     assert outcomes["applied"] > 0 and outcomes["refused"] > 0 and outcomes["unseen"] == 0
     check_stopped(server, tmp_path / "ledger", outcomes)
-    lines = server.stderr.splitlines()
-    assert lines[0].startswith("ledgercore: chaos is on, with seed 7: ")
-    assert lines[-1] == "ledgercore: chaos is off"
+    lines = server.complaints
+    assert lines[0].startswith("chaos is on, with seed 7: ")
+    assert lines[-1] == "chaos is off"
 
 
 @pytest.mark.parametrize("others", [(), tuple(EVERYTHING)], ids=["alone", "with-all"])
@@ -308,5 +308,7 @@ def test_chaos_can_be_allowed_by_the_environment(tmp_path: Path) -> None:
             assert client.get("/idempotency-keys/k").json()["state"] == "unseen"
             put_plan(server.url, {})
             assert post_transfer(client, "k", "acct-0", "acct-1", 1).status_code == 201
-        wait_until(lambda: server.stderr.endswith("chaos is off\n"), "the last change to be logged")
+        wait_until(
+            lambda: server.complaints[-1:] == ["chaos is off"], "the last change to be logged"
+        )
         assert server.stop() == 0

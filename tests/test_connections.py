@@ -50,7 +50,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     with Server(tmp_path / "ledger", "--demo-accounts=2", "--durability=memory") as server:
         yield server
         assert server.stop() == 0
-        assert server.stderr == ""
+        assert server.complaints == []
 
 
 # -- those that read slowly ------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_a_stop_answers_what_was_taken(tmp_path: Path) -> None:
             while (answer := connection.read_answer()) is not None:
                 answers.append(answer)
             connection.close()
-        assert server.wait() == 0 and server.stderr == ""
+        assert server.wait() == 0 and server.complaints == []
     applied = [[answer for answer in answers if answer.status == 201] for answers in answered]
     for answers, taken in zip(answered, applied, strict=True):
         # What comes after the applied ones is at most one refusal, with which it ends.

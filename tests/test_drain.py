@@ -53,6 +53,8 @@ def test_the_wait_is_depth_over_rate(depth: int, wait_s: int) -> None:
 
 def test_nothing_that_drains_is_the_longest_wait() -> None:
     assert DrainMeter(Clock()).find_wait_s(1) == WAIT_MAX_S
+    assert DrainMeter(Clock()).find_wait_s(1, unmeasured_s=3) == 3
+    assert DrainMeter(Clock()).find_wait_s(0, unmeasured_s=3) == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 5 * SECOND), st.integers(0, 10**6)), max_size=30))
@@ -64,3 +66,4 @@ def test_whatever_comes_the_wait_is_within_its_bounds(turns: list[tuple[int, int
         meter.add(count, clock.now_ns)
         assert meter.find_rate() >= 0
         assert 1 <= meter.find_wait_s(count) <= WAIT_MAX_S
+        assert 1 <= meter.find_wait_s(count, unmeasured_s=1) <= WAIT_MAX_S

@@ -27,7 +27,13 @@ def app() -> Sanic[Any, Any]:
 def answer(app: Sanic[Any, Any], error: BaseException) -> Any:
     """Return the answer to a request whose handler raised the error."""
     request = SimpleNamespace(
-        method="GET", path="/accounts", name=None, app=app, stream=None, url="/accounts"
+        method="GET",
+        path="/accounts?secret",
+        route=SimpleNamespace(path="accounts"),
+        name=None,
+        app=app,
+        stream=None,
+        url="/accounts",
     )
     return app.error_handler.response(request, error)  # type: ignore[no-untyped-call]
 
@@ -94,9 +100,12 @@ def test_bug_is_logged_and_not_told(
     app: Sanic[Any, Any], error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[Any] = []
-    monkeypatch.setattr(
-        logging.getLogger("ledgercore"), "error", lambda *_, exc_info: logged.append(exc_info)
-    )
+
+    def take(*_: Any, exc_info: Exception, extra: dict[str, str]) -> None:
+        logged.append(exc_info)
+        assert extra == {"event": "bug", "method": "GET", "route": "/accounts"}
+
+    monkeypatch.setattr(logging.getLogger("ledgercore"), "error", take)
     response = answer(app, error)
     assert (response.status, name_of(response)) == (500, "internal-error")
     assert b"secret" not in response.body

@@ -248,8 +248,18 @@ def test_what_is_no_file_is_refused(path: Path) -> None:
     os.mkfifo(path, 0o600)
     check_refused(path, "not a file")
     below = path / "api-keys.json"
-    with pytest.raises(KeyFileError, match="Not a directory"):
+    with pytest.raises(KeyFileError, match=f"^{path}: it is not a directory$"):
         find_state(below)
+
+
+@pytest.mark.parametrize("below", ["api-keys.json", "a/b/api-keys.json"])
+def test_a_file_where_a_directory_has_to_be_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "ledger").touch()
+    path = tmp_path / "ledger" / below
+    told = f"^{tmp_path / 'ledger'}: it is not a directory$"
+    for ask in (find_state, read_file, lambda path: create_key(path, "shop", Scope.READ)):
+        with pytest.raises(KeyFileError, match=told):
+            ask(path)
 
 
 def test_a_full_disk_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

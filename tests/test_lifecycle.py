@@ -11,8 +11,9 @@ import pytest
 from ledgercore import Audit, QueueFull
 from service import lifecycle as lifecycle_module
 from service import problems
+from service.drain import DrainMeter
 from service.lifecycle import Lifecycle, State, open_ledger
-from service.problems import Kind, Problem
+from service.problems import RETRY_AFTER_S, Busy, Kind, Problem
 from service.settings import Settings
 
 
@@ -129,6 +130,36 @@ async def test_blocking_calls_are_bounded(
     gate.set()
     assert await asyncio.gather(*calls) == [True, True]
     assert await lifecycle.call(gate.wait) is True
+    await lifecycle.close(App())
+
+
+async def test_too_many_calls_are_told_when_to_come_by_how_fast_calls_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle_module, "CALLS_MAX", 40)
+    lifecycle, gate, now_ns = Lifecycle(settings), threading.Event(), 10**12
+    clock = SimpleNamespace(monotonic_ns=lambda: now_ns)
+    monkeypatch.setattr(lifecycle_module, "time", clock)
+    lifecycle._calls_drain = DrainMeter(clock.monotonic_ns)
+
+    async def fill() -> tuple[list[asyncio.Future[bool]], int]:
+        """Return calls that wait at the gate, and what one too many is told."""
+        calls = [asyncio.ensure_future(lifecycle.call(gate.wait)) for _ in range(40)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy) as caught:
+            await lifecycle.call(gate.wait)
+        return calls, caught.value.retry_after_s
+
+    calls, wait_s = await fill()
+    assert wait_s == RETRY_AFTER_S  # Nothing has ended yet, and so nothing is known.
+    gate.set()
+    await asyncio.gather(*calls)
+    gate.clear()
+    now_ns += 1_900_000_000  # 40 calls ended in two seconds.
+    calls, wait_s = await fill()
+    assert wait_s == 2
+    gate.set()
+    await asyncio.gather(*calls)
     await lifecycle.close(App())
 
 

@@ -155,7 +155,7 @@ def test_a_hidden_page_asks_for_nothing(browser: Browser, tmp_path: Path) -> Non
         change = "document.dispatchEvent(new Event('visibilitychange'))"
         page.evaluate(f"{hide.format('true')}; {change}")
         assert page.text("#state").strip() == "paused"
-        wait_until(lambda: not server.app.ctx.pulse.is_awake, "the server to rest")
+        wait_until(lambda: not server.app.ctx.watch.pulse.is_awake, "the server to rest")
         page.evaluate(f"{hide.format('false')}; {change}")
         page.wait(IS_LIVE)
         assert page.faults == []
@@ -173,7 +173,7 @@ def test_the_window_slides_and_nothing_grows(
         return seconds[0]
 
     with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
-        server.app.ctx.pulse._clock = tell_time
+        server.app.ctx.watch.pulse._clock = tell_time
         page = browser.open_page()
         page.open("http://{}:{}".format(*server.address))
         page.wait(f"{POINTS} >= {SAMPLES_MAX}")
@@ -193,7 +193,7 @@ def test_pointing_reads_out_a_second_of_the_past(browser: Browser, tmp_path: Pat
         rates = range(1, SAMPLES_MAX + 1)
         page.open("http://{}:{}".format(*server.address))
         page.wait(LINE)
-        template = dict(server.app.ctx.pulse.samples[-1])
+        template = dict(server.app.ctx.watch.pulse.samples[-1])
         server.run(_replace(server, [template | {"transfers_ps": float(rate)} for rate in rates]))
         page.open("http://{}:{}".format(*server.address))
         page.wait(f"{POINTS} > 200")
@@ -211,7 +211,7 @@ def test_pointing_reads_out_a_second_of_the_past(browser: Browser, tmp_path: Pat
 
 
 async def _replace(server: LocalServer, samples: list[dict[str, Any]]) -> None:
-    kept = server.app.ctx.pulse.samples
+    kept = server.app.ctx.watch.pulse.samples
     newest = kept[-1]["t"]
     kept.clear()
     kept.extend(sample | {"t": newest - len(samples) + i} for i, sample in enumerate(samples, 1))

@@ -13,18 +13,10 @@ import uvloop
 from service import sampling
 from service.sampling import SamplingRefused, explain_refusal, find_sampler, sample_self
 from service.stacks import Stacks, read_stacks
+from tests.children import list_children
 from tests.samplers import make_failing, make_stubborn
 from tests.spinning import NAME, spinning
 from tests.waiting import DEADLINE_S, wait_until
-
-
-def list_children() -> set[int]:
-    """Return the processes that this one has started and not reaped."""
-    return {
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    }
 
 
 async def take_stacks(scratch: Path, seconds: int) -> Stacks:

@@ -36,6 +36,7 @@ class Caller:
 
     def __init__(self, path: Path | None = None) -> None:
         self.clock = Clock()
+        self.retry_after: str | None = None
         self.nonces = NonceMemory(path, clock=self.clock)
         self.checker = SignatureCheck(self.nonces, clock=self.clock)
 
@@ -76,7 +77,9 @@ class Caller:
         with pytest.raises(Problem) as caught:
             self.check(header, method, target, body, client)
         assert caught.value.kind is UNAUTHORIZED
-        assert caught.value.headers == {"www-authenticate": CHALLENGE}
+        headers = dict(caught.value.headers or {})
+        self.retry_after = headers.pop("retry-after", None)
+        assert headers == {"www-authenticate": CHALLENGE}
         return caught.value.detail
 
 
@@ -147,8 +150,14 @@ def test_a_captured_request_is_refused_to_its_end(caller: Caller) -> None:
     # And when they were forgotten, and the clock is set back.
     caller.send(second=NOW_S + 1000, nonce="later")
     caller.clock.now_s = NOW_S
-    for header in headers:
+    for lead, header in zip((-300, 0, 300), headers, strict=True):
         assert "older than what the server remembers" in caller.refuse(header)
+        # Whoever signs anew that much later than then is not refused for this.
+        wait_s = caller.nonces.closed_s + 1 - (NOW_S + lead)
+        assert caller.retry_after == str(wait_s) and wait_s > 0
+    caller.clock.now_s = caller.nonces.closed_s + 1
+    later = caller.send(second=int(caller.clock.now_s), nonce="anew")
+    assert "nonce was used before" in caller.refuse(later) and caller.retry_after is None
 
 
 def test_what_was_altered_is_refused(caller: Caller) -> None:

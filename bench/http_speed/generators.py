@@ -4,6 +4,7 @@ This module owns the choice, and how the own one is asked. Of wrk it knows the n
 """
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 
 from ..servers import run_load_process
@@ -25,14 +26,29 @@ def pick_generator(name: str | None) -> str:
     return name or (WRK if is_there else OWN)
 
 
-def make_generator(name: str, core: int, accounts: int) -> Generator:
-    """Return the generator of this name, kept on a core, for transfers between so many accounts."""
-    return partial(run_wrk if name == WRK else run_own, core, accounts)
+def make_generator(name: str, core: int, accounts: int, headers: Sequence[str] = ()) -> Generator:
+    """Return the generator of this name, kept on a core, for transfers between so many accounts.
+
+    `headers` are lines such as `Name: value` that each request has besides its own.
+    """
+    return partial(run_wrk if name == WRK else run_own, core, accounts, headers=headers)
 
 
-def run_own(core: int, accounts: int, url: str, connections: int, seconds: float) -> Load:
+def run_own(
+    core: int,
+    accounts: int,
+    url: str,
+    connections: int,
+    seconds: float,
+    headers: Sequence[str] = (),
+) -> Load:
     """Run `bench.load` to its end. Raises LoadFailed."""
-    flags = (f"--connections={connections}", f"--seconds={seconds}", f"--accounts={accounts}")
+    flags: tuple[str, ...] = (
+        f"--connections={connections}",
+        f"--seconds={seconds}",
+        f"--accounts={accounts}",
+    )
+    flags += tuple(f"--header={line}" for line in headers)
     try:
         told = run_load_process(core, url, *flags)
     except RuntimeError as error:

@@ -84,15 +84,16 @@ def open_own(name: str, setting: Setting, stack: ExitStack) -> Subject:
     """Start the service or the plain handler."""
     commands = {
         PLAIN_NAME: PLAIN,
-        MEMORY: (*SERVICE, "--durability=memory", *_describe_demo(setting)),
-        DURABLE: (*SERVICE, f"--data={setting.scratch / 'data'}", *_describe_demo(setting)),
+        MEMORY: (*SERVICE, "--durability=memory", *describe_demo(setting)),
+        DURABLE: (*SERVICE, f"--data={setting.scratch / 'data'}", *describe_demo(setting)),
     }
     log = setting.scratch / f"{name}.log"
     server = stack.enter_context(Server(setting.core, *commands[name], log=log))
     return Subject(name, server.url, server.process.pid)
 
 
-def _describe_demo(setting: Setting) -> tuple[str, ...]:
+def describe_demo(setting: Setting) -> tuple[str, ...]:
+    """Return the flags for accounts that can pay, and for the keys that are to be expected."""
     return (
         f"--demo-accounts={setting.accounts}",
         f"--demo-funds={FUNDS}",

@@ -79,7 +79,8 @@ def run_rounds(
     }
     for number in range(rounds + 1):
         tell(f"closed loop: round {number} of {rounds}" if number else "closed loop: warming up")
-        for name, count in turns:
+        # There and back, so that none is always the one that comes after a certain other.
+        for name, count in list(turns)[:: -1 if number % 2 else 1]:
             turns[name, count].append(take_turn(subjects[name], generator, count, seconds))
     return {key: timed[1:] for key, timed in turns.items()}
 

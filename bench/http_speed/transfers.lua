@@ -1,4 +1,5 @@
--- A script of wrk for POST /transfer: arguments are COUNT, ACCOUNTS, TAG.
+-- A script of wrk for POST /transfer: arguments are COUNT, ACCOUNTS, TAG, and then lines for the
+-- head of each request.
 --
 -- It makes COUNT requests before the clock starts, since making them while it runs would halve what
 -- wrk can send. Each has a key of its own, TAG-1 ... TAG-COUNT, and two random accounts. When all
@@ -21,7 +22,12 @@ function init(arguments)
   math.randomseed(tonumber(tag:sub(1, SEED_DIGITS), 16))
   local head = "POST /transfer HTTP/1.1\r\nHost: " .. wrk.headers["Host"]
     .. "\r\nContent-Type: application/json\r\nIdempotency-Key: " .. tag
-    .. "-%d\r\nContent-Length: %d\r\n\r\n%s"
+    .. "-%d\r\n"
+  for number = 4, #arguments do
+    -- It goes through format() below, where a percent sign stands for something else.
+    head = head .. arguments[number]:gsub("%%", "%%%%") .. "\r\n"
+  end
+  head = head .. "Content-Length: %d\r\n\r\n%s"
   for number = 1, count do
     local source = math.random(0, accounts - 1)
     local target = (source + math.random(1, accounts - 1)) % accounts

@@ -8,6 +8,7 @@ nothing, and is told so.
 import math
 import secrets
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,12 +46,23 @@ class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     errors: Errors
 
 
-def run_wrk(core: int, accounts: int, url: str, connections: int, seconds: float) -> Load:
-    """Run wrk with one thread on a core, for a whole number of seconds. Raises LoadFailed."""
+def run_wrk(
+    core: int,
+    accounts: int,
+    url: str,
+    connections: int,
+    seconds: float,
+    headers: Sequence[str] = (),
+) -> Load:
+    """Run wrk with one thread on a core, for a whole number of seconds. Raises LoadFailed.
+
+    `headers` are lines of each request besides its own. Whoever looks at the processes of the
+    machine can read them, so a key among them is one of a ledger that ends with the run.
+    """
     whole_s = math.ceil(seconds)
     count = RATE_MAX * whole_s
     flags = ("-t1", f"-c{connections}", f"-d{whole_s}s", f"--script={SCRIPT}")
-    arguments = (str(count), str(accounts), secrets.token_hex(TAG_BYTES))
+    arguments = (str(count), str(accounts), secrets.token_hex(TAG_BYTES), *headers)
     return run_command(core, ("wrk", *flags, url, "--", *arguments), count, whole_s + GRACE_S)
 
 

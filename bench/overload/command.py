@@ -15,12 +15,12 @@ from typing import Any
 import click
 
 from ..machine import describe_machine, make_scratch, pick_cores, run_on
-from ..servers import SERVICE, Server, make_environment
+from ..servers import SERVICE, Server, create_key, make_environment
 from .figures import Overload, make_overload
+from .watching import watching
 
 ACCOUNTS = 1000
 DEADLINE_S = 300.0
-KEYS = (sys.executable, "-m", "service", "admin", "keys")
 SIMULATE = (sys.executable, "-m", "bench", "simulate")
 
 
@@ -55,15 +55,7 @@ def main(signed: bool, as_json: bool, **flags: Any) -> None:
 
 def make_key(ledger: Path) -> dict[str, str]:
     """Make a key that signs, and return the environment in which the simulator uses it."""
-    made = subprocess.run(
-        [*KEYS, "create", "overload", "--scope=admin", "--signed", f"--data={ledger}"],
-        env=make_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=DEADLINE_S,
-    )
-    told = dict(line.split() for line in made.stdout.splitlines())
+    told = create_key(ledger, "overload", "--scope=admin", "--signed")
     return {"LEDGERCORE_CLIENT_KEY": told["token"], "LEDGERCORE_CLIENT_SECRET": told["secret"]}
 
 
@@ -95,9 +87,10 @@ def run_overload(
         before_mb = read_memory_mb(server.process.pid)
         table = scratch / "table.csv"
         rate = factor * float(peak["answered_per_s"])
-        loaded = run_simulator(
-            load_core, server.url, key, *common, f"--rate={rate}", "--seed=2", f"--csv={table}"
-        )
+        with watching(server.url, key, load_core) as watch:
+            loaded = run_simulator(
+                load_core, server.url, key, *common, f"--rate={rate}", "--seed=2", f"--csv={table}"
+            )
         after_mb = read_memory_mb(server.process.pid)
     with table.open() as file:
         rows = list(csv.DictReader(file))
@@ -105,10 +98,12 @@ def run_overload(
         peak,
         loaded,
         rows,
+        clients=clients,
         seconds=seconds,
         target_ms=target_ms,
         before_mb=before_mb,
         after_mb=after_mb,
+        server_p99s_ms=watch.p99s_ms,
     )
 
 
@@ -139,15 +134,21 @@ def read_memory_mb(pid: int) -> float:
 def format_figures(figures: Overload) -> Sequence[str]:
     """Return the lines of the report."""
     bound = figures.before_mb + figures.allowed_mb
+    highest, target = figures.server_p99_max_ms, figures.target_ms
+    windows = f"median of its windows, up to {highest:.1f}; target {target:g} ms"
     return [
         f"peak      {figures.peak:>10,.0f} /s   closed loop",
         f"offered   {figures.offered:>10,.0f} /s   {figures.factor:.1f} times the peak",
         f"sent      {figures.sent:>10,.0f} /s   what had a free client, tries again included",
         f"goodput   {figures.goodput:>10,.0f} /s   {figures.share:.0%} of the peak",
-        f"p99       {figures.p99_ms:>10.1f} ms   of the admitted; target {figures.target_ms:g} ms",
+        f"p99       {figures.p99_ms:>10.1f} ms   of the admitted, as their clients saw it",
+        f"in server {figures.server_p99_ms:>10.1f} ms   from admission to answer: {windows}",
+        f"turn      {figures.turn_ms:>10.1f} ms   of {figures.clients:,} clients that always ask",
+        f"generator {figures.load_share:>10.0%}      of its core",
         f"refused   {figures.refused:>10,}      with 503 and Retry-After",
         f"memory    {figures.after_mb:>10.1f} MB   was {figures.before_mb:.1f}, up to {bound:.1f}",
         f"lost      {figures.lost:>10,}      of {figures.transfers:,} answered keys asked again",
+        f"given up  {figures.given_up:>10,}      refused until patience was over, then looked up",
         f"audit     {'ok' if figures.is_audited else 'FAULT':>10}",
     ]
 

@@ -1,0 +1,40 @@
+"""The commands `ledgercore admin workers ...`: the workers of a running server, asked over HTTP.
+
+This module owns their flags and what they print. It knows no bound of any; the server does.
+"""
+
+from typing import Any
+
+import click
+
+from .command_server import ask_server, join_members, pick_given, print_rows, server_options
+
+PATH = "/admin/workers"
+
+
+@click.group()
+def workers() -> None:
+    """Show and change how many workers the segments of a running server may have."""
+
+
+@workers.command()
+@server_options
+def show(url: str, key_env: str) -> None:
+    """Print the bounds in force, and what each segment has and has to do."""
+    _print_workers(ask_server(url, key_env, "GET", PATH))
+
+
+@workers.command("set")
+@server_options
+@click.option("--workers-min", type=int, metavar="N", help="Workers a segment has at least.")
+@click.option("--workers-max", type=int, metavar="N", help="Workers a segment has at most.")
+def change(url: str, key_env: str, **values: int | None) -> None:
+    """Change the bounds that are given until the server stops, and print what holds then."""
+    wanted = pick_given(values, "bound")
+    _print_workers(ask_server(url, key_env, "PATCH", PATH, wanted))
+
+
+def _print_workers(told: dict[str, Any]) -> None:
+    segments = told.pop("segments", [])
+    rows = {f"segment {number}": join_members(load) for number, load in enumerate(segments)}
+    print_rows(told | rows)

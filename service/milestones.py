@@ -1,0 +1,59 @@
+"""What the log tells of the life of a server: that it has recovered, serves, stops, has stopped.
+
+This module owns these four lines. It never causes what it tells.
+"""
+
+import logging
+import os
+from importlib.metadata import version
+
+from ledgercore import Statistics
+
+from .settings import Settings
+
+VERSION = version("ledgercore")
+
+logger = logging.getLogger("ledgercore")
+
+
+def tell_started(settings: Settings, address: str) -> None:
+    """Tell that a server serves, where, and what. `address` is its URL."""
+    logger.info(
+        "ledgercore %s serves %s at %s",
+        VERSION,
+        settings.data,
+        address,
+        extra={
+            "event": "started",
+            "version": VERSION,
+            "data": settings.data,
+            "durability": settings.durability,
+            "address": address,
+            "pid": os.getpid(),
+            "segments": settings.segments,
+            "workers_min": settings.workers_min,
+            "workers_max": settings.workers_max,
+        },
+    )
+
+
+def tell_recovered(statistics: Statistics) -> None:
+    """Tell how much of a journal was read, and how long that took; nothing where it was none."""
+    records, seconds = statistics.recovered_records, statistics.recovery_seconds
+    if records > 0:
+        logger.info(
+            "%d records read from the journal in %.3f s",
+            records,
+            seconds,
+            extra={"event": "recovered", "records": records, "seconds": round(seconds, 6)},
+        )
+
+
+def tell_stopping() -> None:
+    """Tell that a server takes no more requests."""
+    logger.info("takes no more requests, and stops", extra={"event": "stopping"})
+
+
+def tell_stopped() -> None:
+    """Tell that the ledger is closed."""
+    logger.info("has stopped", extra={"event": "stopped"})
