@@ -1,57 +1,30 @@
-"""Totals that a test writes down, and a clock and a loop that it moves.
+"""Totals of a server at rest, and a clock and a loop that a test moves.
 
-This module owns the making of counts as a server would have counted them. It never asserts.
+This module owns what is scripted: time, and the calls that are due by it. It never asserts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ledgercore import Histogram, Measures, Recorder, SegmentLoad, Statistics, Status
+from ledgercore import Statistics
 from service.totals import Totals
+from tests import totals_making
 
 SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 
 
-def make_histogram(values: Iterable[int] = ()) -> Histogram:
-    """Return a histogram of these values."""
-    recorder = Recorder()
-    recorder.record_each(np.array(list(values), np.int64))
-    return recorder.read()
+def make_statistics(**values: Any) -> Statistics:
+    """Return statistics of a ledger in which nothing has happened, save what is given."""
+    rest: dict[str, Any] = {"lsn_applied": 0, "lsn_durable": 0, "keys": 0}
+    return totals_making.make_statistics(**(rest | values))
 
 
-def make_measures(**members: Any) -> Measures:
-    """Return measures; what is not given is zero."""
-    parts = ("queue", "kernel", "journal", "sync", "batches", "groups")
-    outcomes = dict.fromkeys(Status, 0) | members.pop("outcomes", {})
-    zero: dict[str, Any] = {name: make_histogram() for name in parts}
-    zero |= {"outcomes": outcomes, "replays": 0, "journal_bytes": 0}
-    return Measures(**(zero | members))
-
-
-def make_statistics(**members: Any) -> Statistics:
-    """Return statistics of a ledger with one segment that rests; what is not given is zero."""
-    zero: dict[str, Any] = dict.fromkeys(Statistics.__dataclass_fields__, 0)
-    zero |= {"durability": "sync", "segments": (SegmentLoad(0, 1, 0),), "keys_max": 100}
-    return Statistics(**(zero | members))
-
-
-def make_totals(at_s: float = 0.0, **members: Any) -> Totals:
-    """Return totals as they were `at_s` seconds after the start; what is not given is zero."""
-    zero: dict[str, Any] = {
-        "answers": {},
-        "latencies": {},
-        "statistics": make_statistics(),
-        "measures": make_measures(),
-        "connections": 0,
-        "inflight": 0,
-        "inflight_limit": None,
-        "breaker": None,
-    }
-    return Totals(at_ns=round(at_s * SECOND_NS), **(zero | members))
+def make_totals(at_s: float = 0.0, **values: Any) -> Totals:
+    """Return totals of a second, of a server at rest, save what is given."""
+    rest: dict[str, Any] = {"statistics": make_statistics(), "connections": 0, "inflight": 0}
+    return totals_making.make_totals(at_s, **(rest | values))
 
 
 @dataclass

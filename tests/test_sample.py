@@ -8,16 +8,15 @@ from service.sample import is_quiet, make_quiet, make_sample
 from tests.scripted_totals import (
     MILLISECOND_NS,
     SECOND_NS,
-    make_histogram,
-    make_measures,
     make_statistics,
     make_totals,
 )
+from tests.totals_making import make_histogram, make_measures
 
 BEFORE = make_totals(
     10.0,
     answers={("/transfer", 201, "applied"): 100, ("/transfer", 422, "same-account"): 7},
-    latencies={"/transfer": make_histogram([90 * MILLISECOND_NS] * 50)},
+    latencies={"/transfer": [90 * MILLISECOND_NS] * 50},
     statistics=make_statistics(segments=(SegmentLoad(0, 1, SECOND_NS), SegmentLoad(5, 2, 0))),
     measures=make_measures(outcomes={Status.APPLIED: 100}, journal_bytes=1_000),
 )
@@ -31,9 +30,9 @@ AFTER = make_totals(
         ("/audit", 200, "ok"): 2,
     },
     latencies={
-        "/transfer": make_histogram([90 * MILLISECOND_NS] * 50 + [2 * MILLISECOND_NS] * 99),
-        "/transfers": make_histogram([50 * MILLISECOND_NS]),
-        "/audit": make_histogram([500 * MILLISECOND_NS] * 1000),
+        "/transfer": [90 * MILLISECOND_NS] * 50 + [2 * MILLISECOND_NS] * 99,
+        "/transfers": [50 * MILLISECOND_NS],
+        "/audit": [500 * MILLISECOND_NS] * 1000,
     },
     statistics=make_statistics(
         segments=(SegmentLoad(3, 2, 3 * SECOND_NS), SegmentLoad(0, 1, 9 * SECOND_NS)),
