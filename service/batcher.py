@@ -44,7 +44,7 @@ class Batcher:
         self.on_queued: Callable[[], None] = _ignore
         """Called when a submission has to wait for a worker."""
         self.on_work: Callable[[], None] = _ignore
-        """Called at each turn in which something has completed."""
+        """Called before work is handed to the engine."""
         self.disturber: Disturber | None = None
         """What lets things go wrong on purpose, while somebody wants that."""
         self._room = admission.room
@@ -192,6 +192,7 @@ class Batcher:
         self._refuse(waiters, error)
 
     def _submit(self, submission: Submission, segment: int) -> None:
+        self.on_work()
         if self.disturber is not None:
             self.disturber.strike(segment)
         if self._engine.submit(submission, segment):
@@ -225,7 +226,6 @@ class Batcher:
                 continue
             deliver(submission, waiters)
         self.regulator.end_turn(now_ns)
-        self.on_work()
         # The engine wakes the loop when it fails, whether or not somebody waits.
         if self._engine.failure is not None:
             self._on_failure()

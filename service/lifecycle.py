@@ -96,7 +96,7 @@ class Lifecycle:
         self.is_stop_wanted = False
         self.on_ready: Callable[[Engine], None] = _ignore
         self.on_work: Callable[[], None] = _ignore_work
-        """Called at each turn of the loop in which the engine has completed something."""
+        """Called before the engine is given work."""
         self.connection_count = 0
         self.meters = Meters(
             bool(settings.instruments), settings.slow_request_ms, settings.traces_per_million

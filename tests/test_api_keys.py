@@ -132,6 +132,7 @@ def test_what_a_key_can_just_have(member: str, value: Any) -> None:
         NEW.token[:-1] + "\ud800",
         NEW.token[:-1] + "=",
     ],
+    ids=range(10),  # Without the token, which is another in each process of a parallel run.
 )
 def test_what_is_no_token(text: str) -> None:
     assert read_id(text) is None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.local import PROTOCOLS, LocalServer, local_serving
 from tests.support import Server, post_transfer, wait_until
 
 
@@ -46,3 +47,18 @@ def test_server_without_instruments_is_not_watched(tmp_path: Path) -> None:
         assert server.stop() == 0
     assert told["requests_total"] == 0
     assert {line["event"] for line in server.log} == {"started", "stopping", "stopped"}
+
+
+def test_what_wakes_the_pulse_is_in_its_sample(tmp_path: Path) -> None:
+    with (
+        local_serving(),
+        LocalServer(tmp_path / "l", PROTOCOLS["native"], demo_accounts=2) as server,
+    ):
+        pulse = server.app.ctx.watch.pulse
+        wait_until(lambda: not pulse.is_awake, "the server to rest")
+        pulse.samples.clear()
+        url = "http://{}:{}".format(*server.address)
+        with httpx.Client(base_url=url) as client:
+            assert post_transfer(client, "k-1", "acct-0", "acct-1", 1).status_code == 201
+        wait_until(lambda: pulse.samples and not pulse.is_awake, "the server to rest again")
+        assert sum(sample["transfers_ps"] for sample in pulse.samples) == 1
