@@ -19,6 +19,10 @@ ABOVE = service|bench|httpx|sanic|\.simulator|tests\.(clients|local|openapi|serv
 CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_fuzz.py, $(shell \
 	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))
 
+# Most tests wait, for servers and disks, so two at a time take little more than half the time. The
+# files are given out whole, since a module's tests share a server.
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --benchmark-disable
+
 # These are for setup.py; set for the plain build, they would end in the extension that is served.
 unexport LEDGERCORE_DEBUG LEDGERCORE_SANITIZE LEDGERCORE_PREBUILT
 
@@ -36,7 +40,7 @@ run: build ## Serve 1000 funded accounts on port 8000, kept in data/
 
 test: $(VENV)/tools ## Set up all that the tests need, and run them (ARGS="-k name": some of them)
 	@sh tests/setup_debian.sh
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest $(PARALLEL) $(ARGS)
 
 # Earlier runs are in .benchmarks; each is compared with the one before it. The gate compares within a
 # run (bench/baseline.json), since two runs on a shared machine can differ by any factor.

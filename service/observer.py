@@ -25,6 +25,8 @@ from .spans import RequestSpans, SpanExporter
 
 OTHER = "other"
 """The route of what is at no address of ours: clients make up any number of those."""
+LASTING = "/debug/"
+"""Where routes begin that take as long as they are asked to."""
 TRACEPARENT, REQUEST_ID = "traceparent", "x-request-id"
 _NS_PER_S = 1_000_000_000
 
@@ -144,7 +146,8 @@ class Observer:
     def _keep(self, request: RequestSpans) -> bool:
         """Export a request, and tell a slow one; whether it is on its way to the collector."""
         elapsed_ns = request.ended_ns - request.started_ns
-        if self.on_slow is not None and elapsed_ns >= self._meters.slow_ns > 0:
+        is_slow = elapsed_ns >= self._meters.slow_ns > 0
+        if self.on_slow is not None and is_slow and not request.route.startswith(LASTING):
             self.on_slow(request)
         if self.exporter is None or not self.exporter.offer(request):
             return False

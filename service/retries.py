@@ -88,6 +88,7 @@ _PROMISES: dict[tuple[int, str], Verdict] = {
     (422, "idempotency-key-reused"): Verdict.SETTLED,
     # The one conflict that is not about a key: the account is there, and stays as it is.
     (409, "account-exists"): Verdict.REFUSED,
+    (409, "profile-running"): Verdict.REFUSED,
     # The journal failed under the request. After a restart the key has its answer.
     (500, "outcome-unknown"): Verdict.OPEN,
     (500, "internal-error"): Verdict.BROKEN,
@@ -119,7 +120,7 @@ def judge_answer(http_status: int, body: bytes = b"") -> Verdict:
     | 2xx; a refusal by the ledger (`outcome`)    | SETTLED   |
     | 422 `idempotency-key-reused`                | SETTLED   |
     | 429; 503; 504 with `"executed": false`      | BUSY      |
-    | 409, except `account-exists`                | OPEN      |
+    | 409, except those two of ours               | OPEN      |
     | 500 `outcome-unknown`                       | OPEN      |
     | any other 500; 502; 504                     | BROKEN    |
     | any other problem, `account-exists` too     | REFUSED   |

@@ -12,6 +12,13 @@ import ledgercore
 settings.register_profile("ledgercore", deadline=None)
 settings.load_profile("ledgercore")
 
+LONGEST = ("test_packaging", "test_model", "test_profiling", "test_http_speed", "test_simulator")
+"""The files that take longest. In a parallel run they begin first, so that none is left alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:

@@ -228,6 +228,8 @@ def test_both_ways_refuse_with_the_same_bytes(tmp_path: Path) -> None:
                     (taken,) = connection.read_answers(1)
                     assert taken.status == 201
                 assert room.in_flight == 0
+                for name in ("traceparent", "x-request-id"):  # No two answers have these alike.
+                    del refused.headers[name]
                 answers[way] = refused
     assert answers["native"] == answers["ordinary"]
     assert answers["native"].headers["retry-after"] == "1"

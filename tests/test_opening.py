@@ -13,6 +13,7 @@ from tests.damage import read_files
 from tests.histories import journal_files, open_funded, open_small
 
 BOUNDS = {
+    "instruments": (0, 1),
     "segments": (1, 256),
     "workers_min": (1, WORKERS_MAX),
     "workers_max": (1, 256),
