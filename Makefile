@@ -21,7 +21,8 @@ CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_fuzz.py, $(shell \
 
 # Most tests wait, for servers and disks, so two at a time take little more than half the time. The
 # files are given out whole, since a module's tests share a server.
-PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --benchmark-disable
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	--benchmark-disable
 
 # These are for setup.py; set for the plain build, they would end in the extension that is served.
 unexport LEDGERCORE_DEBUG LEDGERCORE_SANITIZE LEDGERCORE_PREBUILT

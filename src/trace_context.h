@@ -71,8 +71,9 @@ static inline bool lc_read_hex(const char *at, uint32_t digits, uint64_t *number
 
 static inline char *lc_write_hex(char *at, uint64_t number, uint32_t digits)
 {
+    static const char hex[] = "0123456789abcdef";
     for (uint32_t i = digits; i > 0; i--, number >>= 4)
-        at[i - 1] = "0123456789abcdef"[number & 15];
+        at[i - 1] = hex[number & 15];
     return at + digits;
 }
 
@@ -111,15 +112,17 @@ static inline char *lc_trace_write(char *at, const lc_trace *trace, bool is_samp
 {
     static const char parent[] = "traceparent: 00-", request[] = "\r\nx-request-id: ";
     memcpy(at, parent, sizeof(parent) - 1);
-    at = lc_write_hex(at + sizeof(parent) - 1, trace->id[0], 16);
+    const char *id = at += sizeof(parent) - 1;
+    at = lc_write_hex(at, trace->id[0], 16);
     at = lc_write_hex(at, trace->id[1], 16);
     *at++ = '-';
     at = lc_write_hex(at, trace->span, 16);
     *at++ = '-';
     at = lc_write_hex(at, is_sampled ? LC_TRACE_SAMPLED : 0, 2);
     memcpy(at, request, sizeof(request) - 1);
-    at = lc_write_hex(at + sizeof(request) - 1, trace->id[0], 16);
-    at = lc_write_hex(at, trace->id[1], 16);
+    at += sizeof(request) - 1;
+    memcpy(at, id, 32);
+    at += 32;
     *at++ = '\r';
     *at++ = '\n';
     return at;
