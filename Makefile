@@ -86,7 +86,7 @@ sanitize-address: $(VENV)/tools
 	@test -e "$(call runtime,libasan.so)" || $(call stop,$(CC) has no address sanitizer)
 	$(call variant,build/address-undefined/tree,LEDGERCORE_SANITIZE=address$(comma)undefined)
 	@$(call in_variant,build/address-undefined/tree) ASAN_OPTIONS=detect_leaks=0 \
-		$(call watched,libasan.so) $(CORE) $(ARGS)
+		$(call watched,libasan.so) $(PARALLEL) $(CORE) $(ARGS)
 
 sanitize-thread: $(VENV)/tools
 	@test -e "$(call runtime,libtsan.so)" || $(call stop,$(CC) has no thread sanitizer)

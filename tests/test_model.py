@@ -395,7 +395,6 @@ def test_the_generator_reaches_every_shape() -> None:
         "snapshot",
         "new journal file",
     }
-    # No one seed is good for ever, and what most runs reach need not wait for the longest.
-    while not wanted <= shapes.keys() and (runs := runs + 1) <= 20:
+    while not wanted <= shapes.keys() and (runs := runs + 1) <= 20:  # No one seed is good for ever.
         shapes += run(Disk, 20, derandomize=False)
     assert wanted <= shapes.keys(), sorted(wanted - shapes.keys())
