@@ -320,6 +320,7 @@ cdef extern from "queue.h" nogil:
     void lc_queue_stall(lc_queue* queue, bint stalled)
     bint lc_queue_is_free(lc_queue* queue)
     uint64_t lc_queue_busy_ns(lc_queue* queue)
+    void lc_queue_add_busy(lc_queue* queue, int64_t busy_ns)
     uint64_t lc_queue_depth(lc_queue* queue)
     void lc_queue_close(lc_queue* queue)
 

@@ -66,6 +66,8 @@ cdef class Doors(Pipeline):
             data.done = data.count
             self.settle(data.outcomes, data.count)
             self.note_applied(data)
+            if self.meters.is_on:
+                lc_queue_add_busy(queue, data.applied_ns - data.begun_ns)
             self.finish_when_durable(data)
         self.leave(0, True)
         return True

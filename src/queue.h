@@ -24,7 +24,8 @@ typedef struct lc_queue {
     uint64_t capacity;
     uint64_t weight;
     uint64_t weight_max;
-    /* How long workers have worked, summed over them, up to `counted_ns`; then `working` go on. */
+    /* How long workers have worked, and producers in their stead, summed over them, up to
+     * `counted_ns`; then `working` go on. */
     uint64_t busy_ns;
     uint64_t counted_ns;
     uint32_t working;
@@ -140,6 +141,14 @@ static inline bool lc_queue_is_free(lc_queue *queue)
     bool is_free = queue->weight == 0 && !queue->stalled;
     pthread_mutex_unlock(&queue->mutex);
     return is_free;
+}
+
+/* Count what a producer has done in a worker's stead. */
+static inline void lc_queue_add_busy(lc_queue *queue, int64_t busy_ns)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->busy_ns += busy_ns > 0 ? (uint64_t)busy_ns : 0;
+    pthread_mutex_unlock(&queue->mutex);
 }
 
 /* How long workers have worked so far, summed over them. */
