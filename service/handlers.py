@@ -167,6 +167,8 @@ def _answer_nobody(request: AnyRequest, error: asyncio.CancelledError) -> HTTPRe
 def _answer_bug(request: AnyRequest, error: Exception) -> HTTPResponse:
     # The address as it was asked for may hold the key of a transfer; its template does not.
     route = "what has no address" if request.route is None else f"/{request.route.path}"
+    trace_id, *_ = request.app.ctx.lifecycle.observer.trace_of(request)
     fields = {"event": "bug", "method": request.method, "route": route}
+    fields["trace_id"] = f"{trace_id:032x}"
     logger.error("%s %s failed", request.method, route, exc_info=error, extra=fields)
     return answer_problem(Problem(problems.INTERNAL_ERROR, _BUG))

@@ -103,9 +103,7 @@ class Observer:
         ended_ns, started_ns = time.monotonic_ns(), request.started_ns  # type: ignore[attr-defined]
         route, outcome = self._name_route(request), getattr(response, "outcome", OK)
         meters.note(route, response.status, outcome, ended_ns - started_ns)
-        told = request.headers.getall(TRACEPARENT, ())
-        # Of two, none can be believed.
-        trace = meters.begin_trace(told[0].encode("latin-1", "replace") if len(told) == 1 else b"")
+        trace = self.trace_of(request)
         is_kept = False
         if meters.interests(ended_ns, ended_ns - started_ns, trace[3]):
             phases: Phases = ()
@@ -131,6 +129,16 @@ class Observer:
         trace_id = f"{trace[0]:032x}"
         response.headers[TRACEPARENT] = f"00-{trace_id}-{trace[2]:016x}-0{int(is_kept)}"
         response.headers[REQUEST_ID] = trace_id
+
+    def trace_of(self, request: AnyRequest) -> Trace:
+        """Return our part of the trace of a request, which begins when it is first asked for."""
+        trace: Trace | None = getattr(request.ctx, "trace", None)
+        if trace is None:
+            told = request.headers.getall(TRACEPARENT, ())
+            # Of two, none can be believed.
+            text = told[0].encode("latin-1", "replace") if len(told) == 1 else b""
+            trace = request.ctx.trace = self._meters.begin_trace(text)
+        return trace
 
     def _name_route(self, request: AnyRequest) -> str:
         if request.route is None:

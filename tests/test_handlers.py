@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sanic import Sanic
 from sanic import exceptions as web
+from sanic.compat import Header
 
 import ledgercore
 from ledgercore import InvalidArgument, LedgerError
@@ -34,6 +35,8 @@ def answer(app: Sanic[Any, Any], error: BaseException) -> Any:
         app=app,
         stream=None,
         url="/accounts",
+        headers=Header(),
+        ctx=SimpleNamespace(),
     )
     return app.error_handler.response(request, error)  # type: ignore[no-untyped-call]
 
@@ -103,6 +106,7 @@ def test_bug_is_logged_and_not_told(
 
     def take(*_: Any, exc_info: Exception, extra: dict[str, str]) -> None:
         logged.append(exc_info)
+        assert len(extra.pop("trace_id")) == 32
         assert extra == {"event": "bug", "method": "GET", "route": "/accounts"}
 
     monkeypatch.setattr(logging.getLogger("ledgercore"), "error", take)

@@ -245,6 +245,7 @@ def test_no_line_holds_a_secret(
     else:
         assert 500 in statuses and len(bugs) > 10
         assert all("Careless" in line["exception"] for line in bugs)
+        assert len({line["trace_id"] for line in bugs}) == len(bugs)
     assert "SECRET" not in everything
     for key in keys.values():
         assert key.token not in everything and key.token.split("_", 2)[2] not in everything

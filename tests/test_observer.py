@@ -171,6 +171,24 @@ def test_slow_request_is_told_with_its_phases(server: LocalServer, kept: Kept) -
     assert [name for name, _, _ in told[0].phases] == PHASES
 
 
+def test_fault_of_the_server_is_logged_with_its_trace(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+
+    def fail(body: bytes) -> None:
+        raise RuntimeError("a bug")
+
+    def note(*_: object, extra: dict[str, Any], **__: object) -> None:
+        told.update(extra)
+
+    monkeypatch.setattr("service.routes.read_account", fail)
+    monkeypatch.setattr("service.handlers.logger.error", note)
+    answer = ask(server, "POST /accounts", "Content-Type: application/json", body="{}")
+    assert answer.status == 500 and told["event"] == "bug"
+    assert told["trace_id"] == read_trace(answer)[0]
+
+
 def test_meters_that_are_off_name_no_trace(tmp_path: Path) -> None:
     options = {"demo_accounts": 3, "instruments": 0}
     with local_serving():
