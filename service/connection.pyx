@@ -10,14 +10,12 @@ that they come back together; what arrives meanwhile is held. Bytes go to Sanic 
 is due, and come back here only when Sanic is through with all that it was given.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
-from service.admission cimport Admission, Client
 from service.limits cimport ADMITTED
-from service.meters cimport Meters
 from service.reply cimport add_trace, make_reply
 
 from sanic.server.protocols.http_protocol import HttpProtocol

@@ -8,13 +8,11 @@ The choice is made when the answer is: by then everything is known of a request.
 LOOKS_PER_S of them at most, so that a server under which all is slow does not become slower.
 """
 
-from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint32_t
 
 from ledgercore._c cimport *
 from ledgercore.recorder cimport Recorder
 from ledgercore.submission cimport Submission
-
-from ledgercore import Status
 
 from .problems import STATUS_KINDS
 
