@@ -90,9 +90,9 @@ class SegmentLoad:
     """What one segment has to do, and who does it.
 
     `queue_depth` counts the transfers that wait for a worker or are being applied; `busy_ns` is how
-    long workers, or callers in their stead, have applied transfers since the ledger was opened,
-    summed over them. A worker that was retired no longer counts, though it may still finish its
-    batch.
+    long workers, or `Engine.submit` in their stead, have applied transfers since the ledger was
+    opened, summed over them. A worker that was retired no longer counts, though it may still finish
+    its batch.
     """
 
     queue_depth: int

@@ -22,7 +22,7 @@ from ledgercore import Engine
 from .administration import admin
 from .app import LedgerApp, create_app
 from .chaos import InvalidPlan, check_segments, load_plan
-from .collector import UnusableCollector, parse_address
+from .collector import UnusableCollector, parse_address, read_headers
 from .credentials import KeyFileError, KeyRing
 from .lifecycle import Lifecycle
 from .milestones import tell_started
@@ -98,10 +98,10 @@ main.add_command(admin)
 @_setting("connections_max", "Connections that may be open; more are closed at once.")
 @_setting("tls_cert", "Certificate chain to serve TLS with, PEM.", metavar="FILE")
 @_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
-@_setting("slow_request_ms", "Milliseconds from which a transfer is logged as slow; 0: never.")
+@_setting("slow_request_ms", "Milliseconds from which a request is logged as slow; 0: never.")
 @_setting("log_interval_s", "Seconds between two lines about queues and workers; 0: none.")
 @_setting("otlp", "Collector of traces, by OTLP over HTTP.", metavar="URL")
-@_setting("traces_per_million", "Transfers of a million that are traced by chance.")
+@_setting("traces_per_million", "Requests of a million that are traced by chance.")
 @click.option(
     "--allow-chaos",
     envvar=environment_name("allow_chaos"),
@@ -183,6 +183,7 @@ def _check_collector(settings: Settings) -> None:
     try:
         if settings.otlp:
             parse_address(settings.otlp)
+            read_headers()
             SpanEncoder("ledgercore")
     except (UnusableCollector, MissingPackage) as error:
         raise SettingRefused("otlp", str(error)) from None

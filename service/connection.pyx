@@ -180,6 +180,7 @@ cdef class Connection:
             self.meters.begin(request.traceparent, &trace)
             reply = add_trace(reply, &trace)
         self.transport.write(reply)
+        self.lifecycle.on_work()
         return 0
 
     cdef int put(self, Desk desk, lc_request* request) except -1:

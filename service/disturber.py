@@ -19,8 +19,8 @@ from sanic.response import HTTPResponse
 from ledgercore import Engine
 
 from .chaos import Dice, Plan
+from .problems import HungUp
 
-NOBODY = 499
 """The status of an answer that is sent to nobody."""
 
 AnyRequest = Request[Any, Any]
@@ -143,7 +143,7 @@ def _cut(request: AnyRequest) -> HTTPResponse:
     """Abort the connection of a request; what is returned is sent to nobody."""
     transport: Any = request.transport
     transport.abort()
-    return HTTPResponse(status=NOBODY)
+    return HungUp()
 
 
 def exposed(handler: Handler) -> Handler:

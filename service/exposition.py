@@ -10,7 +10,6 @@ one nanosecond), for sizes one less than powers of two.
 """
 
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -28,18 +27,18 @@ from prometheus_client.samples import Exemplar
 from ledgercore import Histogram, Statistics
 
 from .answers import REASONS
+from .breaker import State
+from .meters import TRANSFER
+from .milestones import VERSION
 from .totals import Totals
 
-TRANSFER = "/transfer"
-"""The route of the exemplars."""
 NS_PER_S = 1_000_000_000
 TIME_EXPONENTS = range(14, 34)
 """The bounds of times, as exponents of two nanoseconds: 16.384 µs to 8.6 s."""
 SIZE_EXPONENTS = range(1, 15)
-BREAKER_STATES = ("closed", "open", "half-open")
+BREAKER_STATES = tuple(state.value for state in State)
 OPENMETRICS = "application/openmetrics-text"
 
-_VERSION = version("ledgercore")
 _TIME_BOUNDS = np.array([1 << exponent for exponent in TIME_EXPONENTS], np.int64)
 _SIZE_BOUNDS = np.array([1 << exponent for exponent in SIZE_EXPONENTS], np.int64)
 _TIME_TEXTS = [str(int(bound) / NS_PER_S) for bound in _TIME_BOUNDS]
@@ -84,6 +83,11 @@ class _Totals(Collector):
         """Yield each metric, with all its labels."""
         totals = self._totals
         yield _tell_build(totals.statistics)
+        yield GaugeMetricFamily(
+            "ledgercore_start_time_seconds",
+            "When the server was started, since the Unix epoch.",
+            totals.started_s,
+        )
         yield _count_requests(totals)
         yield _time_requests(totals, self._exemplars)
         yield from _tell_transfers(totals)
@@ -94,7 +98,7 @@ class _Totals(Collector):
 
 def _tell_build(statistics: Statistics) -> Metric:
     info = InfoMetricFamily("ledgercore_build", "The version that runs, and what an answer means.")
-    labels = {"version": _VERSION, "durability": statistics.durability}
+    labels = {"version": VERSION, "durability": statistics.durability}
     info.add_metric([], labels)
     return info
 
@@ -205,15 +209,8 @@ def _tell_state(totals: Totals) -> Iterator[Metric]:
         ("inflight_limit", "How many are let in at most; +Inf: any number.", limit),
     ):
         yield GaugeMetricFamily(f"ledgercore_{name}", text, value)
-    if totals.breaker is not None:
-        breaker = GaugeMetricFamily(
-            "ledgercore_breaker_state",
-            "1 for the state of the breaker around the exporter of traces, 0 for the others.",
-            labels=("state",),
-        )
-        for state in BREAKER_STATES:
-            breaker.add_metric((state,), int(totals.breaker == state))
-        yield breaker
+    if totals.traces is not None:
+        yield from _tell_traces(totals.traces)
 
 
 # -- histograms -------------------------------------------------------------------------------
@@ -252,3 +249,20 @@ def _size(name: str, histogram: Histogram, text: str) -> Metric:
     ]
     buckets.append(("+Inf", histogram.count))
     return HistogramMetricFamily(name, text, buckets, histogram.sum)
+
+
+def _tell_traces(traces: Mapping[str, Any]) -> Iterator[Metric]:
+    breaker = GaugeMetricFamily(
+        "ledgercore_breaker_state",
+        "1 for the state of the breaker around the exporter of traces, 0 for the others.",
+        labels=["state"],
+    )
+    for state in BREAKER_STATES:
+        breaker.add_metric((state,), int(traces["breaker"] == state))
+    yield breaker
+    requests = CounterMetricFamily(
+        "ledgercore_traced_requests", "Requests that were kept as traces.", labels=["result"]
+    )
+    for result in ("exported", "dropped", "failed"):
+        requests.add_metric((result,), traces[f"{result}_total"])
+    yield requests

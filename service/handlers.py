@@ -160,8 +160,7 @@ def _list_methods(request: AnyRequest) -> Iterator[str]:
 
 
 def _answer_nobody(request: AnyRequest, error: asyncio.CancelledError) -> HTTPResponse:
-    # The client has hung up. Sanic wants an answer all the same, and sends it to nobody.
-    return HTTPResponse(status=499)
+    return problems.HungUp()
 
 
 def _answer_bug(request: AnyRequest, error: Exception) -> HTTPResponse:

@@ -96,7 +96,8 @@ class Lifecycle:
         self.is_stop_wanted = False
         self.on_ready: Callable[[Engine], None] = _ignore
         self.on_work: Callable[[], None] = _ignore_work
-        """Called before the engine is given work."""
+        """Called before the engine is given work, and when some is refused."""
+        self.started_s = time.time()
         self.connection_count = 0
         self.meters = Meters(
             bool(settings.instruments), settings.slow_request_ms, settings.traces_per_million
@@ -155,11 +156,10 @@ class Lifecycle:
             self._refuse()
         return self._engine
 
-    @property
-    def breaker_state(self) -> str | None:
-        """The state of the breaker around the exporter of spans; None where there is none."""
+    def describe_traces(self) -> dict[str, Any] | None:
+        """Return what became of the traces; None where none are exported."""
         exporter = self.observer.exporter
-        return None if exporter is None else exporter.describe()["breaker"]
+        return None if exporter is None else exporter.describe()
 
     async def call(
         self,

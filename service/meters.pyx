@@ -99,6 +99,8 @@ cdef class Meters:
     cdef void note_transfer(self, uint8_t status, int64_t elapsed_ns) noexcept:
         """Count the answer to a transfer, natively."""
         self.transfers[status] += 1
+        if status == LC_KEYS_FULL:
+            return  # As `note` has it: a 503.
         lc_histogram_record(&self.transfer.histogram, elapsed_ns, 1)
 
     def note(self, str route, int http_status, str outcome, int64_t elapsed_ns):

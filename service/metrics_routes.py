@@ -94,6 +94,7 @@ def describe_totals(totals: Totals) -> dict[str, Any]:
         "answers": _describe_answers(totals),
         "connections": totals.connections,
         "breaker": totals.breaker,
+        "traces": totals.traces,
     }
 
 

@@ -25,6 +25,7 @@ from .spans import RequestSpans, SpanExporter
 
 OTHER = "other"
 """The route of what is at no address of ours: clients make up any number of those."""
+LOOKS = ("/metrics", "/healthz", "/readyz", "/docs", "/openapi", "/debug", "/live")
 LASTING = "/debug/"
 """Where routes begin that take as long as they are asked to."""
 TRACEPARENT, REQUEST_ID = "traceparent", "x-request-id"
@@ -56,6 +57,8 @@ class Observer:
     def __init__(self, meters: Meters) -> None:
         self.exporter: SpanExporter | None = None
         self.on_slow: Callable[[RequestSpans], None] | None = None
+        self.on_work: Callable[[], None] = _ignore
+        """Called with each ordinary request that does not only look."""
         self.examples: dict[int, Example] = {}
         """The last kept transfer whose nanoseconds had so many bits."""
         self._meters = meters
@@ -103,6 +106,8 @@ class Observer:
         ended_ns, started_ns = time.monotonic_ns(), request.started_ns  # type: ignore[attr-defined]
         route, outcome = self._name_route(request), getattr(response, "outcome", OK)
         meters.note(route, response.status, outcome, ended_ns - started_ns)
+        if not only_looks(route):
+            self.on_work()
         trace = self.trace_of(request)
         is_kept = False
         if meters.interests(ended_ns, ended_ns - started_ns, trace[3]):
@@ -164,6 +169,15 @@ class Observer:
                 f"{request.trace_id:032x}", elapsed_ns / _NS_PER_S, time.time()
             )
         return True
+
+
+def only_looks(route: str) -> bool:
+    """Return whether who asks there only looks: that gives an idle server no work."""
+    return route == "/" or route.startswith(LOOKS)
+
+
+def _ignore() -> None:
+    """Stand in for a listener that nobody has set."""
 
 
 def describe_transfer(

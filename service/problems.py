@@ -178,6 +178,17 @@ class ProblemResponse(HTTPResponse):
         self.outcome = problem.kind.name
 
 
+class HungUp(HTTPResponse):
+    """The answer to a client that is gone: Sanic wants one all the same, and sends it to nobody."""
+
+    __slots__ = ()
+
+    outcome = "hung-up"
+
+    def __init__(self) -> None:
+        super().__init__(status=499)
+
+
 def answer_problem(problem: Problem) -> HTTPResponse:
     """Return the answer that tells a problem."""
     return ProblemResponse(problem)

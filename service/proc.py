@@ -16,7 +16,7 @@ _KIB = 1024
 STATES = {"R": "running", "S": "sleeping", "D": "waiting for a device", "T": "stopped"}
 
 _match_amount = re.compile(r"(\w+):\s+(\d+) kB").fullmatch
-_CREDENTIALS = re.compile(rb"(?<=://)[^/@\s\x00]+(?=@)")
+_ADDRESS = re.compile(rb"(\w+://)(?:[^\s\x00/?#]*@)?([^\s\x00/?#@]*)[^\s\x00]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +69,8 @@ def _read_amounts(text: str) -> Iterator[tuple[str, int]]:
 
 
 def read_command_line() -> bytes:
-    """Return the arguments of this process, each ended by a NUL; credentials in URLs left out."""
-    return _CREDENTIALS.sub(b"...", (_SELF / "cmdline").read_bytes())
+    """Return the arguments of this process, each ended by a NUL; URLs up to their port only.
+
+    What follows may be a credential, and so may what comes before an @.
+    """
+    return _ADDRESS.sub(rb"\1\2", (_SELF / "cmdline").read_bytes())

@@ -11,6 +11,8 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from .handlers import refuse_connection
 from .heads import StrictHttp
+from .observer import OTHER
+from .problems import CONNECTIONS_FULL
 
 
 class LedgerProtocol(HttpProtocol):
@@ -28,6 +30,7 @@ class LedgerProtocol(HttpProtocol):
         lifecycle.connection_count += 1
         if len(self.connections) > lifecycle.settings.connections_max:
             refuse_connection(transport)
+            lifecycle.meters.note(OTHER, 503, CONNECTIONS_FULL.name, 0)
 
     def data_received(self, data):
         """Take what has arrived."""

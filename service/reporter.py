@@ -13,6 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .observer import only_looks
+from .sample import is_quiet
+from .scaling import find_utilisation
 from .spans import RequestSpans
 from .totals import Totals
 
@@ -21,8 +24,6 @@ NS_PER_MS = 1_000_000
 SLOW_LINES_PER_S = 5
 REFUSALS = frozenset({401, 403, 429, 503, 504})
 """The statuses of what the server does not do, and has not begun to."""
-LOOKS = ("/metrics", "/healthz", "/readyz", "/docs", "/openapi", "/debug")
-"""Where routes begin that only look: who watches an idle server gives it no work."""
 
 Phase = tuple[str, int, int]
 """A part of a request's way: its name, its start and its end in nanoseconds."""
@@ -54,7 +55,7 @@ class Reporter:
         if self._first is None:
             self._first = before
         self._last = after
-        if after.at_ns - self._first.at_ns >= self._interval_ns:
+        if after.at_ns - self._first.at_ns >= self._interval_ns or is_quiet(before, after):
             self.flush()
 
     def flush(self) -> None:
@@ -134,10 +135,7 @@ class Reporter:
 
 def has_work(answers: Mapping[tuple[str, int, str], int], last: Totals) -> bool:
     """Return whether there was anything to do but to be looked at."""
-    is_asked = any(
-        count > 0 and route != "/" and not route.startswith(LOOKS)
-        for (route, _, _), count in answers.items()
-    )
+    is_asked = any(count > 0 and not only_looks(route) for (route, _, _), count in answers.items())
     return is_asked or last.statistics.queue_depth > 0
 
 
@@ -195,14 +193,11 @@ def _tell_load(first: Totals, last: Totals, answers: Mapping[tuple[str, int, str
 def _describe_segments(first: Totals, last: Totals, seconds: float) -> Iterable[dict[str, Any]]:
     pairs = zip(first.statistics.segments, last.statistics.segments, strict=True)
     for number, (old, new) in enumerate(pairs):
-        # Workers come and go: of both readings the greater number could have been at work.
-        available_ns = seconds * NS_PER_S * max(old.workers, new.workers, 1)
-        busy_ns = new.busy_ns - old.busy_ns
         yield {
             "segment": number,
             "queue_depth": new.queue_depth,
             "workers": new.workers,
-            "utilisation": round(min(busy_ns / available_ns, 1.0), 3),
+            "utilisation": round(find_utilisation(old, new, seconds * NS_PER_S), 3),
         }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ledgercore import Histogram, Status
 
+from .scaling import find_utilisation
 from .totals import Totals
 
 Sample = dict[str, Any]
@@ -113,16 +114,13 @@ def _find_refusals(before: Totals, after: Totals, elapsed_s: float) -> dict[str,
 
 def _describe_segments(before: Totals, after: Totals) -> list[Sample]:
     """Return the load of each segment; `utilisation` is the part of the time its workers worked."""
-    elapsed_ns = max(after.at_ns - before.at_ns, 1)
+    elapsed_ns = after.at_ns - before.at_ns
     loads = zip(before.statistics.segments, after.statistics.segments, strict=True)
     return [
         {
             "queue_depth": new.queue_depth,
             "workers": new.workers,
-            # A worker that was retired may still be at work: more than all of them.
-            "utilisation": round(
-                min((new.busy_ns - old.busy_ns) / (elapsed_ns * max(new.workers, 1)), 1.0), 4
-            ),
+            "utilisation": round(find_utilisation(old, new, elapsed_ns), 4),
         }
         for old, new in loads
     ]

@@ -13,7 +13,7 @@ from typing import Protocol
 from ledgercore import Engine, InvalidArgument, SegmentLoad
 
 from .ceiling import WorkersCeiling
-from .scaling import ScalingPolicy
+from .scaling import ScalingPolicy, find_utilisation
 
 LOOK_INTERVAL_S = 0.1
 """How long between two looks: hundreds of batches, and much less than anyone waits in a queue."""
@@ -154,12 +154,9 @@ class Scaler:
 
         Of all segments the mean would hide the one whose transfers wait.
         """
-        available_ns = max((self._loop.time() - start_s) * NANOSECONDS, 1)
-        shares = (
-            (now.busy_ns - was.busy_ns) / (available_ns * max(was.workers, 1))
-            for was, now in zip(old, self._engine.statistics().segments, strict=True)
-        )
-        return min(max(shares), 1.0)
+        elapsed_ns = (self._loop.time() - start_s) * NANOSECONDS
+        pairs = zip(old, self._engine.statistics().segments, strict=True)
+        return max(find_utilisation(was, now, elapsed_ns) for was, now in pairs)
 
     # -- the looks --------------------------------------------------------------------------------
 
@@ -183,9 +180,7 @@ class Scaler:
             busy_ns = new.busy_ns - old.busy_ns
             is_least = new.workers == self._policies[segment].workers_min
             is_quiet = is_quiet and is_least and busy_ns == 0 and new.queue_depth == 0
-            # A worker that was retired is still at work on its last batch: more than all of them.
-            available_ns = max(elapsed_ns * old.workers, 1)
-            self._decide(segment, new, min(busy_ns / available_ns, 1.0))
+            self._decide(segment, new, find_utilisation(old, new, elapsed_ns))
         self._timer = None if is_quiet else self._loop.call_later(LOOK_INTERVAL_S, self._look)
 
     def _decide(self, segment: int, load: SegmentLoad, utilisation: float) -> None:

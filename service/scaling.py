@@ -10,6 +10,8 @@ twice that to do, which is not above UTILISATION_BUSY. So under a steady load, w
 the queue does, the count turns round once at most.
 """
 
+from ledgercore import SegmentLoad
+
 UTILISATION_HIGH = 0.85
 """Above this a batch waits for a worker several times as long as it is worked on, by any
 queueing formula, so another worker is due before the queue grows."""
@@ -26,6 +28,16 @@ COOLDOWN_S = 0.5
 CALM_S = 5.0
 """How long a segment must be calm before a worker goes. An idle one costs nothing but its memory,
 and load that has just paused often comes back."""
+
+
+def find_utilisation(before: SegmentLoad, after: SegmentLoad, elapsed_ns: float) -> float:
+    """Return for how much of the time between two readings the workers of a segment were at work.
+
+    Of those that there were at the beginning. A worker that was retired since may have been at work
+    on its last batch, and one that was added too: more than all of them it is not.
+    """
+    available_ns = max(elapsed_ns, 1) * max(before.workers, 1)
+    return min((after.busy_ns - before.busy_ns) / available_ns, 1.0)
 
 
 class ScalingPolicy:

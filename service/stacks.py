@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,6 +114,7 @@ def read_frame(text: str, *, is_lined: bool = False) -> Frame:
     return make_frame(name, path, line)
 
 
+@lru_cache(maxsize=4096)
 def make_frame(name: str, path: str, line: int = 0) -> Frame:
     """Return the frame of a function, whatever its name and path look like to a profiler."""
     kind = find_kind(name, path)

@@ -6,8 +6,10 @@ the present; who wants a rate reads twice.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 from ledgercore import Histogram, Measures, Recorder, Statistics
 
@@ -35,8 +37,10 @@ class Totals:
     connections: int
     inflight: int
     inflight_limit: int | None
-    breaker: str | None
-    """The state of the breaker around the exporter of spans; None where there is no exporter."""
+    started_s: float
+    """When the server was started, since the Unix epoch."""
+    traces: Mapping[str, Any] | None
+    """What became of the traces, as SpanExporter.describe has it; None where none are exported."""
 
     @property
     def requests(self) -> int:
@@ -56,9 +60,10 @@ class Totals:
         known = (self.latencies.get(route) for route in TRANSFER_ROUTES)
         return merge(*(histogram for histogram in known if histogram is not None))
 
-    def count_status(self, http_status: int) -> int:
-        """Return how many answers had a status."""
-        return sum(count for (_, status, _), count in self.answers.items() if status == http_status)
+    @property
+    def breaker(self) -> str | None:
+        """The state of the breaker around the exporter of traces; None where there is none."""
+        return None if self.traces is None else str(self.traces["breaker"])
 
 
 def merge(*histograms: Histogram) -> Histogram:
@@ -81,5 +86,6 @@ def read_totals(lifecycle: Lifecycle) -> Totals:
         lifecycle.connection_count,
         state["inflight"],
         state["inflight_limit"],
-        lifecycle.breaker_state,
+        lifecycle.started_s,
+        lifecycle.describe_traces(),
     )

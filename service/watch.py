@@ -27,7 +27,7 @@ class Watch:
         self.pulse.listeners.append(self._reporter.note)
         lifecycle.observer.on_slow = self._reporter.note_request
         if settings.instruments:
-            lifecycle.on_work = self.pulse.wake
+            lifecycle.on_work = lifecycle.observer.on_work = self.pulse.wake
 
     async def end(self) -> None:
         """End all streams, which would go on for ever, and tell what was not told yet."""

@@ -24,9 +24,9 @@ typedef struct lc_queue {
     uint64_t capacity;
     uint64_t weight;
     uint64_t weight_max;
-    /* How long workers have worked, and producers in their stead, summed over them, up to
-     * `counted_ns`; then `working` go on. */
+    /* How long workers have worked, summed over them, up to `counted_ns`; then `working` go on. */
     uint64_t busy_ns;
+    uint64_t instead_ns; /* how long producers have, in their stead; without the mutex */
     uint64_t counted_ns;
     uint32_t working;
     uint32_t retiring;
@@ -146,19 +146,17 @@ static inline bool lc_queue_is_free(lc_queue *queue)
 /* Count what a producer has done in a worker's stead. */
 static inline void lc_queue_add_busy(lc_queue *queue, int64_t busy_ns)
 {
-    pthread_mutex_lock(&queue->mutex);
-    queue->busy_ns += busy_ns > 0 ? (uint64_t)busy_ns : 0;
-    pthread_mutex_unlock(&queue->mutex);
+    __atomic_fetch_add(&queue->instead_ns, (uint64_t)busy_ns, __ATOMIC_RELAXED);
 }
 
-/* How long workers have worked so far, summed over them. */
+/* How long workers, and producers in their stead, have worked so far, summed over them. */
 static inline uint64_t lc_queue_busy_ns(lc_queue *queue)
 {
     pthread_mutex_lock(&queue->mutex);
     lc_queue_count_busy(queue);
     uint64_t busy_ns = queue->busy_ns;
     pthread_mutex_unlock(&queue->mutex);
-    return busy_ns;
+    return busy_ns + __atomic_load_n(&queue->instead_ns, __ATOMIC_RELAXED);
 }
 
 static inline uint64_t lc_queue_depth(lc_queue *queue)

@@ -56,6 +56,14 @@ def test_bad_value_in_the_environment() -> None:
     assert result.stderr == "Error: --segments: 0 is not between 1 and 256\n"
 
 
+def test_headers_for_the_collector_that_make_no_sense() -> None:
+    result = run_command(
+        "serve", "--otlp=http://127.0.0.1:1", OTEL_EXPORTER_OTLP_HEADERS="no header"
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("Error: --otlp: ") and "no header" not in result.stderr
+
+
 def test_unknown_flag() -> None:
     result = CliRunner().invoke(main, ["serve", "--frobnicate"])
     assert result.exit_code == 2

@@ -118,4 +118,5 @@ def test_bug_is_logged_and_not_told(
 
 def test_client_that_has_gone_is_no_bug(app: Sanic[Any, Any]) -> None:
     for error in (asyncio.CancelledError(), web.RequestCancelled()):
-        assert answer(app, error).status == 499
+        gone = answer(app, error)
+        assert (gone.status, gone.outcome) == (499, "hung-up")

@@ -11,10 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bench.machine import pick_cores
 from bench.overload.command import make_key
 from bench.overload.figures import Overload, find_percentile, make_overload, read_latencies_ms
-from bench.overload.watching import Watch, watching
+from bench.overload.watching import Watch
 from tests.support import ROOT, Server, make_environment, post_transfer, wait_until
 
 SOUND = Overload(
@@ -99,9 +98,8 @@ def test_the_server_is_asked_what_it_has_measured(is_signed: bool, tmp_path: Pat
         Server(ledger, "--demo-accounts=2", "--target-p99-ms=20") as server,
         httpx.Client(base_url=server.url) as client,
     ):
-        url = server.url
         watch.look(client, key)
-        assert (watch.p99s_ms, watch.misses) == ([], 0)  # It was answered, and there is none yet.
+        assert watch.p99s_ms == []  # It was answered, and there is none yet.
         if not is_signed:
             # A window ends after a second, however few answers it has.
             number = count()
@@ -116,10 +114,7 @@ def test_the_server_is_asked_what_it_has_measured(is_signed: bool, tmp_path: Pat
             assert watch.p99s_ms[0] > 0
         else:
             watch.look(client, key | {"LEDGERCORE_CLIENT_SECRET": "another"})
-            assert watch.misses == 1
-    with watching(url, key, pick_cores()[1]) as late:
-        wait_until(lambda: late.misses > 1, "the looks to go on though nobody answers")
-    assert late.p99s_ms == []
+            assert watch.p99s_ms == []  # It was not answered, which is no failure of the run.
 
 
 def test_a_short_run_loses_nothing() -> None:

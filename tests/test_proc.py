@@ -54,7 +54,7 @@ def test_memory_grows_with_what_is_used() -> None:
 def test_arguments_are_told_without_credentials() -> None:
     code = "import sys; from service.proc import read_command_line as r; "
     code += "sys.stdout.buffer.write(r())"
-    url = "https://user:secret@collector.example/v1"
+    url = "https://user:sec@ret@collector.example:4318/v1?key=secret"
     told = subprocess.run(
         [sys.executable, "-c", code, f"--otlp={url}", "plain"],
         cwd=ROOT,
@@ -62,6 +62,6 @@ def test_arguments_are_told_without_credentials() -> None:
         check=True,
     ).stdout
     *arguments, end = told.split(b"\0")
-    assert arguments[-2:] == [b"--otlp=https://...@collector.example/v1", b"plain"]
-    assert end == b"" and b"secret" not in told
+    assert arguments[-2:] == [b"--otlp=https://collector.example:4318", b"plain"]
+    assert end == b""
     assert read_command_line().endswith(b"\0")

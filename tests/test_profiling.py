@@ -151,7 +151,7 @@ def test_the_graph_shows_handler_and_engine(run: Run) -> None:
         pytest.skip(next(line for line in run.text.splitlines() if line.startswith("No flame")))
     svg = (run.output / "flamegraph.svg").read_text()
     titles = [node.text or "" for node in ElementTree.fromstring(svg).findall(".//{*}title")]
-    for what in (r"\(service/protocol\.pyx\)", r"\(ledgercore/\w+\.pyx\)", "uv_run "):
+    for what in (r"\(service/connection\.pyx\)", r"\(ledgercore/\w+\.pyx\)", "uv_run "):
         assert any(re.search(what, title) for title in titles), what
     assert not any("__pyx" in title for title in titles)
     assert str(ROOT) not in svg

@@ -40,6 +40,7 @@ def test_connection_that_is_one_too_many_is_not_left_in_the_count(server: LocalS
     wait_until(lambda: lifecycle.connection_count == 3, "all connections to be there")
     with server.connect() as refused:
         assert refused.read_to_end().startswith(b"HTTP/1.1 503 ")
+    assert lifecycle.meters.read_answers()["other", 503, "connections-full"] == 1
     wait_until(lambda: lifecycle.connection_count == 3, "the refused connection to end")
     for connection in kept:
         connection.close()

@@ -6,7 +6,8 @@ import pytest
 
 from service.problems import RECOVERING, Problem
 from service.pulse import INTERVAL_S, SAMPLES_MAX, Pulse
-from tests.scripted_totals import ScriptedLoop, make_totals
+from tests.scripted_loop import ScriptedLoop
+from tests.scripted_totals import make_totals
 
 EPOCH_S = 1_800_000_000.0
 

@@ -17,7 +17,7 @@ BEFORE = make_totals(
     10.0,
     answers={("/transfer", 201, "applied"): 100, ("/transfer", 422, "same-account"): 7},
     latencies={"/transfer": [90 * MILLISECOND_NS] * 50},
-    statistics=make_statistics(segments=(SegmentLoad(0, 1, SECOND_NS), SegmentLoad(5, 2, 0))),
+    statistics=make_statistics(segments=(SegmentLoad(0, 2, SECOND_NS), SegmentLoad(5, 2, 0))),
     measures=make_measures(outcomes={Status.APPLIED: 100}, journal_bytes=1_000),
 )
 AFTER = make_totals(

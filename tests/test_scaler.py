@@ -3,8 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,47 +14,10 @@ import pytest
 from ledgercore import EngineClosed, InvalidArgument, SegmentLoad
 from service.ceiling import BAD_WINDOWS
 from service.scaler import LOOK_INTERVAL_S, Scaler
+from tests.scripted_loop import ScriptedLoop
 from tests.support import Server, wait_until
 
 BATCH_MAX, QUEUE_SIZE = 100, 10_000
-
-
-@dataclass
-class ScriptedTimer:
-    """A call to come."""
-
-    when_s: float
-    callback: Callable[[], None]
-    is_cancelled: bool = False
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-
-
-class ScriptedLoop:
-    """A clock that the test moves, and the calls that are due by it."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-        self.timers: list[ScriptedTimer] = []
-
-    def time(self) -> float:
-        return self.now_s
-
-    def call_later(self, delay: float, callback: Callable[[], None], /) -> ScriptedTimer:
-        self.timers.append(ScriptedTimer(self.now_s + delay, callback))
-        return self.timers[-1]
-
-    @property
-    def due(self) -> list[ScriptedTimer]:
-        return [timer for timer in self.timers if not timer.is_cancelled]
-
-    def step(self) -> None:
-        """Move on to the next call, and make it."""
-        (timer,) = self.due
-        self.timers.clear()
-        self.now_s = timer.when_s
-        timer.callback()
 
 
 class ScriptedEngine:
@@ -154,9 +116,10 @@ def test_it_raises_and_lowers_each_segment_by_its_own_load(
     ]
     told.clear()
     engine.depths, engine.utilisations = [0, 0], [0.0, 0.0]
+    began_s = loop.now_s
     while scaler.is_looking:
         loop.step()
-    assert engine.workers == [1, 1] and loop.now_s < 100 + 20
+    assert engine.workers == [1, 1] and loop.now_s < began_s + 20
     assert [line.partition(" (")[0] for line in told.messages] == [
         "segment 1: 3 -> 2 workers",
         "segment 1: 2 -> 1 workers",

@@ -12,7 +12,8 @@ from service import viewers as viewers_module
 from service.problems import VIEWERS_FULL, Problem
 from service.pulse import Pulse
 from service.viewers import EVENTS_MAX, HEARTBEAT, VIEWERS_MAX, Viewer, Viewers, encode_event
-from tests.scripted_totals import ScriptedLoop, make_totals
+from tests.scripted_loop import ScriptedLoop
+from tests.scripted_totals import make_totals
 
 
 class Scene:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import httpx
 
+from service.credentials import Scope
+from tests.keyed import make_key
 from tests.local import PROTOCOLS, LocalServer, local_serving
 from tests.support import Server, post_transfer, wait_until
 
@@ -36,6 +38,21 @@ def test_log_tells_of_work_of_refusals_and_of_what_was_slow(tmp_path: Path) -> N
     # What was made slow is what is told to be slow.
     assert phases["journal"] >= 50 > phases["kernel"]
     assert len(lines["slow-request"]["trace_id"]) == 32
+
+
+def test_who_is_refused_at_the_door_is_in_the_log(tmp_path: Path) -> None:
+    make_key(tmp_path / "ledger", "alice", Scope.TRANSFER)
+    with Server(tmp_path / "ledger", "--log-interval-s=1") as server:
+        with httpx.Client(base_url=server.url) as client:
+
+            def is_told() -> bool:
+                assert client.get("/accounts").status_code == 401
+                return any(line["event"] == "refusals" for line in server.log)
+
+            wait_until(is_told, "the refusals to be told")
+        assert server.stop() == 0
+    told = [line["refusals"] for line in server.log if line["event"] == "refusals"]
+    assert all(set(refusals) == {"unauthorized"} for refusals in told)
 
 
 def test_server_without_instruments_is_not_watched(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 from ledgercore import Histogram, Measures, Recorder, SegmentLoad, Statistics, Status
 from service.totals import Totals
 
+TRACES = {"exported_total": 6, "dropped_total": 5, "failed_total": 4, "queued": 3}
+
 
 def make_histogram(values: Iterable[int] = ()) -> Histogram:
     recorder = Recorder()
@@ -48,6 +50,7 @@ def make_totals(
     at_s: float = 0.0,
     answers: Mapping[tuple[str, int, str], int] | None = None,
     latencies: Mapping[str, Iterable[int]] | None = None,
+    breaker: str | None = None,
     **values: Any,
 ) -> Totals:
     """Return totals at a second; `latencies` are nanoseconds by route."""
@@ -60,6 +63,9 @@ def make_totals(
         "connections": 2,
         "inflight": 1,
         "inflight_limit": None,
-        "breaker": None,
+        "started_s": 1_000.0,
+        "traces": None,
     }
+    if breaker is not None:
+        fields["traces"] = TRACES | {"breaker": breaker}
     return Totals(**fields | values)

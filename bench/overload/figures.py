@@ -84,6 +84,8 @@ class Overload:
             found.append(f"the goodput is {self.share:.0%} of the peak, below {GOODPUT_MIN:.0%}")
         if self.p99_ms > self.target_ms * P99_FACTOR_MAX:
             found.append(f"the p99 of {self.p99_ms:.1f} ms is beyond {P99_FACTOR_MAX:g} targets")
+        if self.server_p99_ms == 0:
+            found.append("the server was not seen, so its own p99 is not known")
         if self.server_p99_ms > self.target_ms * SERVER_P99_FACTOR_MAX:
             told = f"the p99 of {self.server_p99_ms:.1f} ms in the server"
             found.append(f"{told} is beyond {SERVER_P99_FACTOR_MAX:g} targets")

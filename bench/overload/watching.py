@@ -24,12 +24,11 @@ P99 = "inflight_p99_ms"
 class Watch:
     """The p99 of the server's last window at each look, in milliseconds, from admission to answer.
 
-    `misses` counts the looks that were not answered.
+    A look that is not answered is none.
     """
 
     def __init__(self) -> None:
         self.p99s_ms: list[float] = []
-        self.misses = 0
 
     def look(self, client: httpx.Client, key: Mapping[str, str]) -> None:
         """Look once."""
@@ -38,7 +37,6 @@ class Watch:
             answer.raise_for_status()
             p99_ms = float(answer.json()[P99])
         except (httpx.HTTPError, KeyError, ValueError):
-            self.misses += 1
             return
         if p99_ms > 0:  # Before the first window there is none.
             self.p99s_ms.append(p99_ms)
