@@ -140,7 +140,7 @@ cdef extern from "meters.h" nogil:
         lc_meters* meters, uint32_t count, int64_t queued_ns, int64_t begun_ns, int64_t applied_ns
     )
     void lc_meters_note_group(lc_meters* meters, uint32_t count, uint32_t bytes, int64_t begun_ns)
-    void lc_meters_count(lc_meters* meters, const lc_outcome* outcomes, uint32_t count)
+    uint32_t lc_meters_count(lc_meters* meters, const lc_outcome* outcomes, uint32_t count)
 
 
 cdef extern from "format.h" nogil:

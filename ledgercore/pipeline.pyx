@@ -114,13 +114,9 @@ cdef class Pipeline:
 
     cdef void settle(self, const lc_outcome* outcomes, uint32_t count) noexcept nogil:
         """Give back the credits of what took no LSN, and wake the journal for what did."""
-        cdef uint32_t i, taken = 0
-        if self.meters.is_on:
-            lc_meters_count(self.meters, outcomes, count)
+        cdef uint32_t taken = lc_meters_count(self.meters, outcomes, count)
         if self.journal is None:
             return
-        for i in range(count):
-            taken += outcomes[i].lsn != 0 and not outcomes[i].replayed
         if taken < count:
             lc_ring_release(&self.ledger.ring, count - taken)
             pthread_mutex_lock(&self.state)

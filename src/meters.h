@@ -61,21 +61,25 @@ static inline void lc_meters_note_group(
     lc_meter_add(&meters->journal_bytes, bytes);
 }
 
-/* Count the outcomes of a batch. Gathered first: one addition to shared memory for each status. */
-static inline void lc_meters_count(lc_meters *meters, const lc_outcome *outcomes, uint32_t count)
+/* Count the outcomes of a batch; returns how many of them took an LSN. Gathered first: one addition
+ * to shared memory for each status. */
+static inline uint32_t lc_meters_count(
+    lc_meters *meters, const lc_outcome *outcomes, uint32_t count)
 {
-    uint32_t seen[LC_STATUS_END] = {0}, replays = 0;
+    uint32_t seen[LC_STATUS_END] = {0}, replays = 0, taken = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (outcomes[i].replayed)
-            replays++;
-        else
-            seen[outcomes[i].status]++;
+        replays += outcomes[i].replayed;
+        seen[outcomes[i].status] += !outcomes[i].replayed;
+        taken += outcomes[i].lsn != 0 && !outcomes[i].replayed;
     }
+    if (!meters->is_on)
+        return taken;
     for (uint32_t status = 0; status < LC_STATUS_END; status++)
         if (seen[status] > 0)
             lc_meter_add(&meters->outcomes[status], seen[status]);
     if (replays > 0)
         lc_meter_add(&meters->replays, replays);
+    return taken;
 }
 
 #endif

@@ -4,22 +4,19 @@ This module owns their flags, headers and goals, and how they are started: all d
 core, all alive at once. It never measures.
 """
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ..http_speed.loads import Generator, Load
 from ..http_speed.subjects import Setting, Subject, describe_demo
-from ..machine import ROOT
-from ..servers import DEADLINE_S, SERVICE, Server, create_key, make_environment
+from ..servers import SERVICE, Server, create_key
 
 BARE, GUARDED, UNWATCHED = "bare", "guarded", "unwatched"
 GOALS = {(GUARDED, BARE): 0.93, (BARE, UNWATCHED): 0.97}
 """Of the throughput of the second, the first is to have so much."""
 
-INSTRUMENTS_FLAG = "--instruments"
+NO_INSTRUMENTS = "--instruments=0"
 GUARDS = ("--client-rate=1000000", "--global-rate=1000000", "--request-deadline-ms=10000")
 """Limits that are looked at with each request, and that no request here comes near."""
 TIMEOUT_HEADER = "X-Request-Timeout-Ms: 5000"
@@ -27,7 +24,7 @@ TIMEOUT_HEADER = "X-Request-Timeout-Ms: 5000"
 TITLES = {
     BARE: "nothing on",
     GUARDED: "API key, client and global limit, deadline",
-    UNWATCHED: f"nothing on, {INSTRUMENTS_FLAG}=0",
+    UNWATCHED: f"nothing on, {NO_INSTRUMENTS}",
 }
 
 
@@ -41,25 +38,6 @@ class Variant(Subject):
     def title(self) -> str:
         """What it is called in a table."""
         return TITLES[self.name]
-
-
-def list_variants() -> list[str]:
-    """Return the names of those that this service can be started as."""
-    return [BARE, GUARDED, *([UNWATCHED] if has_flag(INSTRUMENTS_FLAG) else [])]
-
-
-def has_flag(flag: str) -> bool:
-    """Return whether `ledgercore serve` takes a flag."""
-    told = subprocess.run(
-        [sys.executable, "-m", *SERVICE[:2], "--help"],
-        cwd=ROOT,
-        env=make_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=DEADLINE_S,
-    )
-    return flag in told.stdout.split()
 
 
 def open_variants(names: Sequence[str], setting: Setting, stack: ExitStack) -> dict[str, Variant]:
@@ -76,7 +54,7 @@ def _open_variant(name: str, setting: Setting, stack: ExitStack) -> Variant:
         token = create_key(data, "shop", "--scope=transfer")["token"]
         headers = (f"Authorization: Bearer {token}", TIMEOUT_HEADER)
     elif name == UNWATCHED:
-        flags.append(f"{INSTRUMENTS_FLAG}=0")
+        flags.append(NO_INSTRUMENTS)
     log = setting.scratch / f"{name}.log"
     server = stack.enter_context(Server(setting.core, *SERVICE, *flags, log=log))
     return Variant(name, server.url, server.process.pid, headers)
