@@ -18,7 +18,7 @@ from ledgercore import Statistics
 from .problems import PROFILE_RUNNING, PROFILER_MISSING, Problem
 from .proc import read_memory
 from .profiles import Measure, Profile, Row
-from .stacks import Stack, make_frame
+from .stacks import FRAMES_MAX, Stack, make_frame
 
 NOTE = "memray: allocated within the window, and still held at its end; Python frames."
 MEASURES = (Measure("inuse_objects", "count"), Measure("inuse_space", "bytes"))
@@ -88,9 +88,8 @@ def read_heap(path: Path, seconds: int) -> Profile:
 
 def _read_stack(record: Any) -> Stack:
     # memray has the inner frame first.
-    return tuple(
-        make_frame(name, file, line) for name, file, line in reversed(record.stack_trace())
-    )
+    places = record.stack_trace(max_stacks=FRAMES_MAX)
+    return tuple(make_frame(name, file, line) for name, file, line in reversed(places))
 
 
 def write_figures(statistics: Statistics) -> str:

@@ -28,6 +28,9 @@ LEVELS = {
 }
 """The loggers that write, and from which level on."""
 
+PLACES_MAX = 40
+"""How many places of an exception are told, the first and the last; a recursion has a thousand."""
+
 _ADDRESS = re.compile(r"(<Request: \w+ ).*>|(?:\w+:/)?/\S+")
 """How Sanic writes the address of a request into its sentences."""
 _RESERVED = {*RESERVED_ATTRS, "event", "taskName"}
@@ -72,8 +75,10 @@ def tell_exception(error: BaseException) -> str:
     found: BaseException | None = error
     while found is not None and id(found) not in seen:
         seen.add(id(found))
-        places = "".join(traceback.format_tb(found.__traceback__))
-        parts.append(f"{places}{type(found).__module__}.{type(found).__qualname__}")
+        places = traceback.format_tb(found.__traceback__)
+        if len(places) > PLACES_MAX:
+            places[PLACES_MAX // 2 : -PLACES_MAX // 2] = ["  ...\n"]
+        parts.append(f"{''.join(places)}{type(found).__module__}.{type(found).__qualname__}")
         found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
     return "\nwhich came of\n".join(parts)
 

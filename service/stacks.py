@@ -43,6 +43,10 @@ class Frame:
         return (self.name, self.file) == (other.name, other.file)
 
 
+FRAMES_MAX = 200
+"""How many frames of a stack are kept, the inner ones. py-spy now and then misreads one and goes on
+for thousands of frames; and what recurses so deeply is known by its last calls."""
+
 Stack = tuple[Frame, ...]
 Stacks = dict[str, Counter[Stack]]
 """How often each stack was seen, by the name of its thread."""
@@ -152,7 +156,7 @@ def clean_stack(frames: Sequence[Frame]) -> Stack:
         if called is not None and (frame.is_in(called) or _is_misread(frame, called)):
             continue
         kept.append(frame)
-    return tuple(reversed(kept))
+    return tuple(reversed(kept[:FRAMES_MAX]))
 
 
 def _is_start(frame: Frame) -> bool:

@@ -16,7 +16,7 @@ import pytest
 
 from service import logs
 from service.credentials import Scope
-from service.logs import JsonLines, Sentences, make_log_config, tell_exception
+from service.logs import PLACES_MAX, JsonLines, Sentences, make_log_config, tell_exception
 from tests import support
 from tests.keyed import bearer, make_key, spell, spell_bulk, spell_transfer
 from tests.local import RawConnection
@@ -95,6 +95,23 @@ def test_exceptions_that_cause_each_other_come_to_an_end() -> None:
     one, two = ValueError("a"), KeyError("b")
     one.__cause__, two.__cause__ = two, one
     assert tell_exception(one) == "builtins.ValueError\nwhich came of\nbuiltins.KeyError"
+
+
+def test_a_recursion_is_told_by_its_beginning_and_its_end() -> None:
+    # By turns, since Python itself shortens what calls itself.
+    def go(depth: int) -> None:
+        if depth == 0:
+            raise RuntimeError("a secret")
+        come(depth - 1)
+
+    def come(depth: int) -> None:
+        go(depth)
+
+    with pytest.raises(RuntimeError) as caught:
+        go(200)
+    told = tell_exception(caught.value)
+    assert len(told.splitlines()) < 4 * PLACES_MAX
+    assert "go(200)" in told and "raise RuntimeError" in told and told.count("  ...\n") == 1
 
 
 @pytest.mark.parametrize(

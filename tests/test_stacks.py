@@ -2,7 +2,9 @@
 
 import pytest
 
+from service.flame import Panel, draw_flame
 from service.stacks import (
+    FRAMES_MAX,
     ROOT,
     Frame,
     Kind,
@@ -155,3 +157,12 @@ def test_stacks_that_differ_in_a_line_are_one_without_lines() -> None:
     frames = [Frame("f", "x.py", Kind.LIBRARY, line) for line in (1, 2)]
     assert stacks == {"a": {(frames[0],): 2, (frames[1],): 3}}
     assert list(fold(merge_lines(stacks))) == ["a;f (x.py) 5"]
+
+
+def test_a_stack_without_end_is_cut_and_can_be_drawn() -> None:
+    frames = ";".join(f"function_{n} (service/a{n}.py)" for n in range(5_000))
+    stacks, _ = read_stacks(f"thread (0x1): MainThread;{frames} 3\n")
+    ((stack, count),) = stacks["MainThread"].items()
+    assert (len(stack), count, stack[-1].name) == (FRAMES_MAX, 3, "function_4999")
+    panel = Panel("MainThread", stacks["MainThread"])
+    assert "function_4999" in draw_flame("title", (), (panel,))
