@@ -1,6 +1,7 @@
 """The observer: headers of the trace on every answer, counts of every route, and what is kept."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from service.spans import RequestSpans
 from tests.local import PROTOCOLS, Answer, LocalServer, local_serving
+from tests.waiting import wait_until
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
@@ -43,10 +45,12 @@ def server(
 
 @pytest.fixture
 def kept(server: LocalServer) -> Iterator[Kept]:
-    """Keep traces while a test runs; the first look at one is a millisecond after the last."""
+    """Keep traces while a test runs."""
     exporter = Kept()
     observer, meters = server.lifecycle.observer, server.lifecycle.meters
     observer.export(exporter)  # type: ignore[arg-type]
+    # There is a look a millisecond at most, and the last test may have had one just now.
+    wait_until(lambda: time.monotonic_ns() >= meters.next_look_ns, "the time of the next look")
     yield exporter
     observer.exporter = meters.observer = None
     meters.is_tracing = False
