@@ -6,10 +6,11 @@ anything about a page. Protocol: https://chromedevtools.github.io/devtools-proto
 
 import base64
 import json
+import os
 import shutil
 import signal
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -144,6 +145,7 @@ class Browser:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Debian's command is a script, and its browser a child.
             )
 
     def open_page(self, width: int = 1200, height: int = 900) -> Page:
@@ -168,9 +170,9 @@ class Browser:
         traceback: TracebackType | None,
     ) -> None:
         self._sockets.close()
-        self._process.send_signal(signal.SIGTERM)
-        try:
+        os.killpg(self._process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
