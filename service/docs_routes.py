@@ -9,8 +9,7 @@ from sanic import Blueprint
 from sanic.response import HTTPResponse
 
 from .authorization import AnyRequest, readable
-from .documents import answer_document, load_document
-from .problems import NOT_FOUND, Problem
+from .documents import answer_document, answer_part, load_document
 
 docs_routes = Blueprint("docs")
 
@@ -35,7 +34,4 @@ async def get_page(request: AnyRequest) -> HTTPResponse:
 @readable(docs_routes, "/docs/<file:str>")
 async def get_part(request: AnyRequest, file: str) -> HTTPResponse:
     """Give the page what it is made of."""
-    document = PARTS.get(file)
-    if document is None:
-        raise Problem(NOT_FOUND, "There is nothing at this address.")
-    return answer_document(request, document)
+    return answer_part(request, PARTS, file)

@@ -4,6 +4,7 @@ This module owns how such a file is sent: its type, its tag and what a browser m
 never makes or changes one.
 """
 
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from sanic.response import HTTPResponse
 
 from .authorization import AnyRequest
+from .problems import NOT_FOUND, Problem
 
 POLICY = "; ".join(
     [
@@ -68,3 +70,11 @@ def answer_document(request: AnyRequest, document: Document) -> HTTPResponse:
     if document.tag in known or "*" in known:
         return HTTPResponse(status=304, headers=headers)
     return HTTPResponse(document.body, headers=headers, content_type=document.content_type)
+
+
+def answer_part(request: AnyRequest, parts: Mapping[str, Document], name: str) -> HTTPResponse:
+    """Return the answer that gives a page what it is made of. Raises the problem `not-found`."""
+    document = parts.get(name)
+    if document is None:
+        raise Problem(NOT_FOUND, "There is nothing at this address.")
+    return answer_document(request, document)

@@ -95,7 +95,7 @@ class Lifecycle:
         self.failure: str | None = None
         self.is_stop_wanted = False
         self.on_ready: Callable[[Engine], None] = _ignore
-        self.on_work: Callable[[], None] = _ignore_work
+        self.on_work: Callable[[], None] = _ignore
         """Called before the engine is given work, and when some is refused."""
         self.started_s = time.time()
         self.connection_count = 0
@@ -376,9 +376,5 @@ def make_batcher(
     return batcher
 
 
-def _ignore(engine: Engine) -> None:
-    """Stand in for a listener that nobody has set."""
-
-
-def _ignore_work() -> None:
+def _ignore(*_: object) -> None:
     """Stand in for a listener that nobody has set."""

@@ -13,8 +13,7 @@ from sanic.response import HTTPResponse
 
 from .authorization import AnyRequest, guard, readable
 from .credentials import Scope
-from .documents import answer_document, load_document
-from .problems import NOT_FOUND, Problem
+from .documents import answer_document, answer_part, load_document
 from .viewers import viewers_of
 
 page_routes = Blueprint("page")
@@ -49,10 +48,7 @@ async def get_page(request: AnyRequest) -> HTTPResponse:
 @readable(page_routes, "/live/<file:str>")
 async def get_part(request: AnyRequest, file: str) -> HTTPResponse:
     """Give the page what it is made of."""
-    document = _PARTS.get(file)
-    if document is None:
-        raise Problem(NOT_FOUND, "There is nothing at this address.")
-    return answer_document(request, document)
+    return answer_part(request, _PARTS, file)
 
 
 @readable(page_routes, "/metrics/stream")

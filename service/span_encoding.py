@@ -98,8 +98,8 @@ class SpanEncoder:
             except (ArithmeticError, TypeError, ValueError):
                 pass
             if number % PIECE_SIZE == 0:
-                # The event loop would otherwise wait for the interpreter until it takes it by
-                # force, after five milliseconds.
+                # No wait: it lets go of the interpreter, for which the event loop would otherwise
+                # wait until it takes it by force, after five milliseconds.
                 time.sleep(0)
         return message.SerializeToString(), count
 

@@ -14,17 +14,15 @@ from typing import NamedTuple
 import pytest
 
 from service.credentials import Scope
+from tests.chromium import NAME, needs_chromium
 from tests.keyed import make_key
 from tests.openapi import COMPONENTS, DOCUMENT, EXAMPLES, OPERATIONS, Operation
 from tests.support import DEADLINE_S, Server
 from tests.test_openapi_examples import FLAGS
 
-BROWSER = "chromium-headless-shell"
 STREAM_S = 2
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which(BROWSER), reason=f"there is no {BROWSER}, which is a package of Debian"
-)
+pytestmark = needs_chromium
 
 
 class Page(NamedTuple):
@@ -42,7 +40,7 @@ class Page(NamedTuple):
 
 def browse(url: str, profile: Path) -> tuple[str, list[str]]:
     """Return the markup of a page once its script has run, and the lines of its console."""
-    command = [BROWSER, "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
+    command = [NAME, "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
     options = ["--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom", url]
     run = subprocess.run(
         [*command, *options], capture_output=True, text=True, timeout=DEADLINE_S, check=True

@@ -22,6 +22,7 @@ from ..http_speed.throughput import Row, Tell, Turns, make_rows, run_rounds
 from ..http_speed.writing import Heading, make_data, write_report
 from ..http_speed.wrk import RATE_MAX
 from ..machine import describe_machine, make_scratch, pick_cores
+from ..options import accounts_option, json_option
 from ..peers.command import heed_sigterm
 from .variants import GOALS, TITLES, dispatch, open_variants
 
@@ -52,19 +53,8 @@ CORE_SHARE_MIN = 0.7
     help="Of load on one variant in one round; wrk takes whole seconds.",
 )
 @click.option("--generator", type=click.Choice([WRK, OWN]), help="  [default: wrk if there]")
-@click.option(
-    "--accounts",
-    type=click.IntRange(2, 1_000_000),
-    default=10_000,
-    show_default=True,
-    help="Accounts that pay each other.",
-)
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write all figures into a file too.",
-)
+@accounts_option
+@json_option
 def main(
     connections: int,
     rounds: int,

@@ -11,6 +11,7 @@ import click
 
 from ..compare.build import describe_build
 from ..machine import describe_machine, make_scratch, pick_cores
+from ..options import accounts_option, json_option
 from ..peers.command import go_option, heed_sigterm
 from ..peers.peer import PeerFailed
 from .generators import OWN, WRK, make_generator, pick_generator
@@ -84,19 +85,8 @@ def read_parts(context: click.Context, parameter: click.Parameter, value: str) -
     show_default=True,
     help="Let perf look at the durable service, where it may.",
 )
-@click.option(
-    "--accounts",
-    type=click.IntRange(2, 1_000_000),
-    default=10_000,
-    show_default=True,
-    help="Accounts that pay each other.",
-)
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write all figures into a file too.",
-)
+@accounts_option
+@json_option
 def main(
     connections: list[int],
     rounds: int,

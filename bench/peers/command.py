@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from ..machine import ROOT, describe_machine, make_scratch, pick_cores
+from ..options import accounts_option
 from .comparison import Plan, compare_peers
 from .finding import PEERS, open_peers
 from .peer import PeerFailed, Settings
@@ -73,13 +74,7 @@ go_option = click.option(
     show_default=True,
     help="At a time, each waiting for its answer.",
 )
-@click.option(
-    "--accounts",
-    type=click.IntRange(2, 1_000_000),
-    default=10_000,
-    show_default=True,
-    help="Accounts that pay each other.",
-)
+@accounts_option
 @click.option("--seed", default=1, show_default=True, help="Of the transfers.")
 @click.option(
     "--output",

@@ -218,7 +218,7 @@ def profile_server(scratch: Path, seconds: float, connections: int, path: Path) 
         open_server(scratch, "scalene", *launcher) as server,
         Load(server.url, total_s, connections) as load,
     ):
-        time.sleep(SETTLING_S)
+        time.sleep(SETTLING_S)  # How long the load has to settle; nothing tells when it has.
         server.process.send_signal(SWITCH_ON)
         time.sleep(seconds)  # This is how long the profile is of.
         server.process.send_signal(SWITCH_OFF)
@@ -236,7 +236,7 @@ def sample_server(scratch: Path, seconds: float, connections: int) -> Samples:
     with open_server(scratch, "sampled") as server:
         pid = server.process.pid
         with Load(server.url, math.ceil(seconds) + SAMPLER_START_S, connections) as load:
-            time.sleep(SETTLING_S)
+            time.sleep(SETTLING_S)  # As above.
             before = read_thread_times(pid)
             with run_on(core):
                 text = sample_stacks(pid, seconds, scratch / "stacks.txt")
