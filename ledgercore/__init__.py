@@ -1,52 +1,53 @@
 """ledgercore: a durable, idempotent, concurrent ledger of money transfers, as a library.
 
-This file is the seam: what it does not name, nobody above uses.
+This file is the seam: what it does not name, nobody above uses. The engine is loaded when something
+of it is first asked for, since `ledgercore.client` is in this package too, and needs none of it.
 """
 
 import os
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from .engine import Engine
-from .errors import (
-    AccountExists,
-    AccountNotFound,
-    CapacityExceeded,
-    DirectoryLocked,
-    DirectoryUnusable,
-    EngineClosed,
-    EngineFailed,
-    InvalidArgument,
-    JournalDamaged,
-    LedgerError,
-    LimitConflict,
-    OutcomeUnknown,
-    QueueFull,
-)
-from .histogram import Histogram
-from .history import JournalEntry, read_journal
-from .measures import Measures
-from .opening import (
-    OPTION_RANGES,
-    WORKERS_MAX,
-    OpenOptions,
-    Options,
-    open_directory,
-    open_in_memory,
-)
-from .recorder import Recorder
-from .status import Status
-from .submission import Outcome, Submission
-from .types import (
-    OUTCOME,
-    TRANSFER,
-    Account,
-    Audit,
-    KeyState,
-    SegmentLoad,
-    Statistics,
-    Transfer,
-)
-from .verification import Inspection, Repair, Verification, compact, inspect, repair, verify
+from .deferred import defer
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .errors import (
+        AccountExists,
+        AccountNotFound,
+        CapacityExceeded,
+        DirectoryLocked,
+        DirectoryUnusable,
+        EngineClosed,
+        EngineFailed,
+        InvalidArgument,
+        JournalDamaged,
+        LedgerError,
+        LimitConflict,
+        OutcomeUnknown,
+        QueueFull,
+    )
+    from .histogram import Histogram
+    from .history import JournalEntry, read_journal
+    from .measures import Measures
+    from .opening import (
+        OPTION_RANGES,
+        WORKERS_MAX,
+        OpenOptions,
+    )
+    from .recorder import Recorder
+    from .status import Status
+    from .submission import Outcome, Submission
+    from .types import (
+        OUTCOME,
+        TRANSFER,
+        Account,
+        Audit,
+        KeyState,
+        SegmentLoad,
+        Statistics,
+        Transfer,
+    )
+    from .verification import Inspection, Repair, Verification, compact, inspect, repair, verify
 
 __version__ = "0.1.0"
 
@@ -93,8 +94,30 @@ __all__ = [
     "verify",
 ]
 
+# In this order, the light ones first.
+_MODULES = (
+    "errors",
+    "status",
+    "types",
+    "histogram",
+    "recorder",
+    "submission",
+    "measures",
+    "history",
+    "opening",
+    "engine",
+    "verification",
+)
 
-def open(path: str | os.PathLike[str] | None = None, **options: Unpack[OpenOptions]) -> Engine:
+if not TYPE_CHECKING:  # or every name would be taken for one that is here
+    __getattr__ = defer(__name__, __all__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOptions]") -> "Engine":
     """Open (or create) the ledger in the directory `path`.
 
     `durability` is "sync" (what is answered is on the disk) or "memory" (no journal: for tests and
@@ -108,6 +131,10 @@ def open(path: str | os.PathLike[str] | None = None, **options: Unpack[OpenOptio
 
     Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged.
     """
+    from .engine import Engine
+    from .errors import InvalidArgument
+    from .opening import Options, open_directory, open_in_memory
+
     checked = Options(**options)
     if checked.durability == "memory":
         return Engine(checked, open_in_memory(checked))
