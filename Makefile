@@ -13,8 +13,9 @@ ifeq ($(origin CC),default)
 CC = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC"))')
 endif
 
-# A core test needs the engine alone: it imports nothing of the layers above, and no helper that does.
-ABOVE = service|bench|httpx|sanic|\.simulator|tests\.(clients|local|openapi|serving|simulator)
+# A core test needs the engine alone: it imports nothing of the layers above, no client, and no helper
+# that does.
+ABOVE = service|bench|ledgercore\.client|httpx|sanic|\.simulator|tests\.(clients|local|openapi|serving|simulator)
 # test_fuzz.py brings sanitizers of its own, and two in one process do not get along.
 CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_fuzz.py, $(shell \
 	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))

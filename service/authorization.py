@@ -13,11 +13,12 @@ from typing import Any
 from sanic import Blueprint, Request
 from sanic.response import HTTPResponse
 
+from ledgercore.client.signing import HEADER as SIGNATURE_HEADER
+
 from .admission import Admission, Client
 from .credentials import Scope
 from .problems import UNAUTHORIZED, Problem
 from .requests import make_header_error, refuse
-from .signing import HEADER as SIGNATURE_HEADER
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 TIMEOUT_DIGITS_MAX = 8

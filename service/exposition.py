@@ -25,9 +25,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
 from ledgercore import Histogram, Statistics
+from ledgercore.client.breaker import State
 
 from .answers import REASONS
-from .breaker import State
 from .meters import TRANSFER
 from .milestones import VERSION
 from .totals import Totals

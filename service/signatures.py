@@ -24,9 +24,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
+from ledgercore.client.signing import HEADER, Signature, matches, parse
+
 from .nonces import WINDOW_S, NonceMemory, NoncesFull
 from .problems import NONCES_FULL, NONCES_UNAVAILABLE, UNAUTHORIZED, Problem
-from .signing import HEADER, Signature, matches, parse
 
 CHALLENGE = 'Signature realm="ledgercore", header="X-Signature", algorithm="hmac-sha256"'
 """The field `WWW-Authenticate` of every refusal: what a request has to bring (RFC 9110, 11.6.1)."""

@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .breaker import CircuitBreaker, CircuitOpen, State
+from ledgercore.client.breaker import CircuitBreaker, CircuitOpen, State
+
 from .collector import (
     Collector,
     PostCut,

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from service.client import (
+from ledgercore.client import (
     AsyncLedgerClient,
     Backoff,
     CircuitBreaker,

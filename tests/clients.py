@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from service.client import AsyncLedgerClient, Backoff, LedgerClient, RetryPolicy
+from ledgercore.client import AsyncLedgerClient, Backoff, LedgerClient, RetryPolicy
 
 KINDS = ("blocking", "async")
 # To read the certificates of the machine takes longer than most of these tests.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from service.breaker import CircuitBreaker
+from ledgercore.client.breaker import CircuitBreaker
 from service.collector import HEADER_VARIABLES
 from service.spans import RequestSpans, SpanExporter, load_exporter
 from tests.support import DEADLINE_S, wait_until

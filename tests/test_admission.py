@@ -9,6 +9,7 @@ import pytest
 
 import ledgercore
 from ledgercore import Submission
+from ledgercore.client.signing import sign
 from service import problems
 from service.admission import Admission, Client
 from service.credentials import KeyRing, NewKey, Scope, revoke_key
@@ -17,7 +18,6 @@ from service.limits import Limiter
 from service.nonces import NonceMemory
 from service.problems import Problem
 from service.signatures import SignatureCheck
-from service.signing import sign
 from tests.histories import open_funded, open_small, wait_readable
 from tests.keyed import make_key
 from tests.support import wait_until

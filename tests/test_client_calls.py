@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgercore import Status
-from service import client_calls as calls
+from ledgercore.client import calls
+from ledgercore.client.calls import Answer, UnreadableAnswer, read_problem
+from ledgercore.client.types import TransferIntent
 from service.answers import REASONS, answer_transfer
-from service.client_calls import Answer, UnreadableAnswer, read_problem
-from service.client_types import TransferIntent
 from service.problems import MALFORMED, STATUS_KINDS, encode_problem
 from service.requests import read_account, read_account_changes, read_transfer
 from tests.statuses import ASKED, ask, open_for_statuses

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.client import NotExecuted, OutcomeUnknown, ProblemError, TransferIntent
+from ledgercore.client import NotExecuted, OutcomeUnknown, ProblemError, TransferIntent
 from tests import scripted
 from tests.clients import make_client
 from tests.scripted import QUEUE_FULL, Script, Step, answer, answer_problem

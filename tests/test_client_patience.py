@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from service.breaker import CircuitBreaker, State
-from service.client import (
+from ledgercore.client import (
     AsyncLedgerClient,
     NotExecuted,
     OutcomeUnknown,
     ProblemError,
     RetryBudget,
 )
+from ledgercore.client.breaker import CircuitBreaker, State
 from tests import scripted
 from tests.clients import APPLIED, FakeTime, make_client, make_policy
 from tests.scripted import QUEUE_FULL, Script, Step, answer, answer_problem

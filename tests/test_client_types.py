@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from service.client_types import (
+from ledgercore.client.types import (
     LedgerClientError,
     NotExecuted,
     OutcomeUnknown,

@@ -10,11 +10,12 @@ from types import ModuleType
 import pytest
 
 import ledgercore
+import ledgercore.client
 from ledgercore.deferred import defer
 
 from .support import ROOT
 
-PACKAGES = [ledgercore]
+PACKAGES = [ledgercore, ledgercore.client]
 
 
 def loaded_by(program: str) -> set[str]:
@@ -80,3 +81,24 @@ def test_a_package_loads_nothing_by_itself() -> None:
 def test_a_module_of_the_package_loads_no_other() -> None:
     loaded = loaded_by("from ledgercore import errors")
     assert "ledgercore.errors" in loaded and "ledgercore.engine" not in loaded
+
+
+def test_the_client_loads_nothing_of_the_engine_or_the_server() -> None:
+    loaded = loaded_by("from ledgercore.client import *; LedgerClient('http://127.0.0.1:1')")
+    ours = {name for name in loaded if name.startswith(("ledgercore", "service"))}
+    assert "ledgercore.client.exchange" in ours
+    assert {name for name in ours if not name.startswith("ledgercore.client")} == {
+        "ledgercore",
+        "ledgercore.deferred",
+    }
+    assert not {"sanic", "numpy", "uvloop", "prometheus_client"} & loaded
+
+
+def test_what_the_server_needs_of_the_client_loads_no_http_library() -> None:
+    loaded = loaded_by("import ledgercore.client.breaker, ledgercore.client.signing")
+    assert not {"httpx", "ledgercore.client.clients"} & loaded
+
+
+def test_the_old_place_of_the_client_names_the_new_one() -> None:
+    with pytest.raises(ImportError, match=r"from ledgercore\.client import LedgerClient"):
+        importlib.import_module("service.client")

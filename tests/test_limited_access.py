@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ledgercore import EngineClosed, QueueFull
+from ledgercore.client.retries import Verdict, judge_answer
 from service.credentials import Scope
-from service.retries import Verdict, judge_answer
 from tests.clients import KINDS, make_client, make_policy
 from tests.keyed import bearer, make_key, spell, spell_bulk, spell_transfer
 from tests.local import PROTOCOLS, Answer, LocalServer, local_serving

@@ -11,6 +11,7 @@ from openapi_spec_validator import validate
 
 import ledgercore
 from ledgercore import Status
+from ledgercore.client.signing import HEADER as SIGNATURE_HEADER
 from service import problems
 from service.addresses import PAGE_DEFAULT, PAGE_MAX
 from service.app import create_app
@@ -38,7 +39,6 @@ from service.requests import (
 )
 from service.settings import RANGES, Settings
 from service.signatures import WINDOW_S
-from service.signing import HEADER as SIGNATURE_HEADER
 from tests.openapi import (
     COMPONENTS,
     DOCUMENT,

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ledgercore.client.signing import Signature, matches, parse, sign
 from service import signatures
 from service.nonces import NonceMemory, NoncesFull
 from service.problems import NONCES_FULL, NONCES_UNAVAILABLE, UNAUTHORIZED, Problem
 from service.signatures import CHALLENGE, SignatureCheck
-from service.signing import Signature, matches, parse, sign
 
 SECRET, NOW_S, WINDOW_S = "lcs_secret", 1_700_000_000, 300
 METHOD, TARGET, BODY = "POST", "/transfer", b'{"from":"a","to":"b","amount":250}'

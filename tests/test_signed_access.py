@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from ledgercore.client import LedgerClient, TransferIntent
+from ledgercore.client.signing import sign
 from service.arrow import MEDIA_TYPE
-from service.client import LedgerClient, TransferIntent
 from service.credentials import NewKey, Scope
-from service.signing import sign
 from tests.clients import KINDS, make_client
 from tests.keyed import TRANSFER, bearer, make_key, spell
 from tests.local import PROTOCOLS, LocalServer, RawConnection, local_serving

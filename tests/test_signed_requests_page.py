@@ -10,9 +10,9 @@ from contextlib import closing
 
 import pytest
 
+from ledgercore.client.signing import HEADER, sign
 from service.nonces import COUNT_MAX, WINDOW_S, NonceMemory
 from service.signatures import CHALLENGE, SignatureCheck
-from service.signing import HEADER, sign
 
 from .support import ROOT
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from service.client import NotExecuted, OutcomeUnknown, ProblemError, RetryBudget
+from ledgercore.client import NotExecuted, OutcomeUnknown, ProblemError, RetryBudget
+from ledgercore.client.signing import parse
 from service.credentials import Scope
 from service.nonces import NonceMemory
-from service.signing import parse
 from tests import scripted
 from tests.clients import APPLIED, FakeTime, make_client, make_policy
 from tests.keyed import make_key

@@ -186,7 +186,7 @@ def test_closing_with_a_collector_that_is_gone() -> None:
 
 SCRIPT = """
 import logging, sys
-from service.breaker import CircuitBreaker
+from ledgercore.client.breaker import CircuitBreaker
 from service.spans import load_exporter
 from tests.exporting import make_request
 logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")

@@ -11,6 +11,7 @@ from .tidy import (
     LAYERS,
     Source,
     cdef_states_errors,
+    client_stands_alone,
     cython_functions,
     cython_is_plain,
     has_head,
@@ -31,6 +32,7 @@ SUFFIXES = {".py", ".pyi", ".pyx", ".pxd", ".h"}
 
 ONE = [
     imports_point_down,
+    client_stands_alone,
     has_head,
     is_short,
     cython_is_plain,
@@ -89,6 +91,12 @@ BROKEN = [
     (imports_point_down, "service/a.py", "import bench.report", "imports bench.report"),
     (imports_point_down, "bench/a.py", "from service import app", "imports service"),
     (imports_point_down, "bench/a.py", "import sanic", "uses sanic"),
+    (client_stands_alone, "ledgercore/a.py", "from . import client", "imports ledgercore"),
+    (client_stands_alone, "ledgercore/a.py", "from .client.calls import a", "imports ledgercore."),
+    (client_stands_alone, "ledgercore/client/a.py", "from .. import errors", "imports ledgercore"),
+    (client_stands_alone, "ledgercore/client/a.py", "import ledgercore", "imports ledgercore"),
+    (client_stands_alone, "ledgercore/client/a.py", "import service.a", "imports service.a"),
+    (client_stands_alone, "ledgercore/client/a.py", "import numpy", "uses numpy"),
     (imports_point_down, "service/routes.py", "import click", "uses click"),
     (has_head, "service/a.py", "import os", "does not start"),
     (has_head, "src/a.h", "#pragma once", "does not start"),
@@ -135,12 +143,25 @@ def test_rules_about_the_whole_can_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["from ledgercore import b", "from ledgercore.a import a", "ledgercore.b()"]
+    "text",
+    [
+        "from ledgercore import b",
+        "from ledgercore.a import a",
+        "ledgercore.b()",
+        "from ledgercore.client import LedgerClient",
+        "from ledgercore.client.exchange import Exchange",
+    ],
 )
 def test_the_seam_can_be_broken(text: str) -> None:
     seam = seam_names([Source("ledgercore/__init__.py", '__all__ = ["a"]')])
     assert seam == {"a"}
     assert len(list(seam_is_kept(Source("service/a.py", text), seam))) == 1
+
+
+def test_the_seam_has_a_part_of_the_client() -> None:
+    text = "from ledgercore.client import breaker\nfrom ledgercore.client.signing import sign"
+    assert list(seam_is_kept(Source("service/a.py", text), set())) == []
+    assert list(seam_is_kept(Source("bench/a.py", text), set())) == []
 
 
 def test_a_stub_can_be_wrong() -> None:

@@ -6,6 +6,7 @@ imports nothing; `test_tidy.py` runs the rules, and shows that each of them can 
 
 import ast
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,10 +31,6 @@ MAY_IMPORT = {
     "service": {"ledgercore", "service"},
     "bench": {
         "ledgercore",
-        "service.client",
-        "service.retries",
-        "service.breaker",
-        "service.signing",
         # What py-spy saw is read, named and drawn once: at /debug/pprof/ and in the benchmarks.
         "service.sampling",
         "service.stacks",
@@ -50,6 +47,17 @@ MAY_USE = {
 # What native files of the service may take of the engine: records, submissions and recorders as C
 # has them.
 NATIVE_SEAM = {"ledgercore._c", "ledgercore.recorder", "ledgercore.submission"}
+# What each layer may take of the client library, whose modules load no more than they need.
+CLIENT_SEAM = {
+    "service": {"ledgercore.client.breaker", "ledgercore.client.signing"},
+    "bench": {
+        "ledgercore.client",
+        "ledgercore.client.breaker",
+        "ledgercore.client.retries",
+        "ledgercore.client.signing",
+    },
+}
+CLIENT_LIBRARIES = {"httpx", "msgspec"}
 PRINTERS = {"bench/report.py"}
 OBJECTS = {"object", "bytes", "str", "list", "dict", "set", "frozenset", "tuple", "bytearray"}
 
@@ -127,6 +135,21 @@ def imports_point_down(source: Source) -> Iterator[str]:
             yield f"uses {top}"
 
 
+def client_stands_alone(source: Source) -> Iterator[str]:
+    """A program that asks a server loads no engine, and the engine asks no server."""
+    inside = source.path.startswith("ledgercore/client/")
+    if source.layer != "ledgercore":
+        return
+    for module, names in source.imports:
+        top = module.split(".")[0]
+        reached = {module, *(f"{module}.{name}" for name in names)}
+        of_client = any(f"{name}.".startswith("ledgercore.client.") for name in reached)
+        if top in LAYERS and of_client != inside and module != "ledgercore.deferred":
+            yield f"imports {module}"
+        if inside and top not in LAYERS and top not in sys.stdlib_module_names | CLIENT_LIBRARIES:
+            yield f"uses {top}"
+
+
 def seam_names(sources: Iterable[Source]) -> set[str]:
     """Return what `ledgercore/__init__.py` lists in `__all__`."""
     for source in sources:
@@ -141,11 +164,14 @@ def seam_is_kept(source: Source, seam: set[str]) -> Iterator[str]:
     """Above the engine, only what its `__init__` names is used; natively, a little more."""
     if source.layer not in ("service", "bench"):
         return
-    native = NATIVE_SEAM if source.suffix in (".pyx", ".pxd") else set()
+    native = NATIVE_SEAM if source.suffix in (".pyx", ".pxd") else CLIENT_SEAM[source.layer]
     for module, names in source.imports:
         if module == "ledgercore":
             yield from (f"takes {name} from ledgercore" for name in names if name not in seam)
-        elif module.startswith("ledgercore.") and module not in native:
+        elif module.startswith("ledgercore.") and not native & {
+            module,
+            *(f"{module}.{name}" for name in names),
+        }:
             yield f"reaches into {module}"
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ledgercore":
@@ -280,14 +306,15 @@ def headers_are_used(sources: list[Source]) -> Iterator[str]:
 
 
 def modules_have_tests(sources: list[Source]) -> Iterator[str]:
-    """Each module of the engine and the service has a test file of its name."""
+    """Each module of the engine and the service has a test file of its name; in the client too."""
     paths = {source.path for source in sources}
     for source in sources:
         stem = PurePosixPath(source.path).stem
         if source.layer not in ("ledgercore", "service") or source.suffix not in (".py", ".pyx"):
             continue
-        if f"tests/test_{stem}.py" not in paths and stem not in UNTESTED:
-            yield f"{source.path} has no tests/test_{stem}.py"
+        test = "_".join(["tests/test", *source.path.split("/")[1:-1], f"{stem}.py"])
+        if test not in paths and stem not in UNTESTED:
+            yield f"{source.path} has no {test}"
 
 
 # -- rules about a stub --------------------------------------------------------------------------

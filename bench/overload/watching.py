@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from service.signing import HEADER, sign
+from ledgercore.client.signing import HEADER, sign
 
 from ..machine import run_on
 

@@ -7,7 +7,7 @@ should not be are in nonsense.py.
 import secrets
 import time
 
-from service.signing import sign
+from ledgercore.client.signing import sign
 
 from .plan import Plan
 from .samples import Sent

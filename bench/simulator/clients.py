@@ -1,7 +1,7 @@
 """How each kind of client behaves: polite ones, and four kinds that are not.
 
 This module owns what a client does with an answer, or without one. When it has something to ask is
-decided by the loops in loops.py, and what is safe to try again by service/retries.py.
+decided by the loops in loops.py, and what is safe to try again by ledgercore/client/retries.py.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from random import Random
 
 import msgspec
 
-from service import retries
-from service.retries import Attempts, Backoff, RetryBudget, RetryPolicy, Verdict
+from ledgercore.client import retries
+from ledgercore.client.retries import Attempts, Backoff, RetryBudget, RetryPolicy, Verdict
 
 from ..http import find_header, split_answer
 from .asking import RequestMaker

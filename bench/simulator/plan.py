@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
-from service.retries import Backoff, RetryPolicy
+from ledgercore.client.retries import Backoff, RetryPolicy
 
 from .arrivals import find_duration_s, schedule_arrivals
 from .mixes import deal_kinds

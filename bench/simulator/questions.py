@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
-from service.retries import Backoff, judge_answer, read_retry_after
+from ledgercore.client.retries import Backoff, judge_answer, read_retry_after
 
 from ..http import find_header, split_answer
 from .connection import Address, Link

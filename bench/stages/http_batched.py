@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from service.client import LedgerClient
+from ledgercore.client import LedgerClient
 
 from ..machine import pick_cores
 from ..servers import SERVICE, Server

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from service.breaker import CircuitBreaker, CircuitOpen, State
+from ledgercore.client.breaker import CircuitBreaker, CircuitOpen, State
 
 OPEN_S = 5.0
 

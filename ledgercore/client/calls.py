@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from .client_types import (
+from .retries import URN
+from .types import (
     AccountRecord,
     AuditReport,
     KeyRecord,
@@ -23,7 +24,6 @@ from .client_types import (
     TransferResult,
     TransferStatus,
 )
-from .retries import URN
 
 PAGE_LIMIT = 1000
 

@@ -14,10 +14,10 @@ import httpx
 import msgspec
 
 from .breaker import CircuitBreaker
-from .client_calls import Call
-from .client_types import TransferIntent
+from .calls import Call
 from .exchange import Credentials, Exchange
 from .retries import Attempts, RetryBudget, RetryPolicy
+from .types import TransferIntent
 
 Result = TypeVar("Result")
 Clock = Callable[[], float]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.signing import Signature, matches, parse, sign
+from ledgercore.client.signing import Signature, matches, parse, sign
 
 SECRET, TARGET, BODY = "top secret", "/transfer?x=1", b'{"from":"a","to":"b","amount":250}'
 # printf '%s' '1700000000.n-1.POST./transfer?x=1.{"from":"a","to":"b","amount":250}' |

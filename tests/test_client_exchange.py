@@ -6,13 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
-from service import exchange as module
-from service.breaker import CircuitBreaker, State
-from service.client_calls import Answer, Call
-from service.client_types import NotExecuted, OutcomeUnknown, ProblemError
-from service.exchange import Credentials, Exchange, RemainingTime
-from service.retries import TIMEOUT_MIN_S, Attempts, Backoff, RetryBudget, RetryPolicy
-from service.signing import matches, parse
+from ledgercore.client import exchange as module
+from ledgercore.client.breaker import CircuitBreaker, State
+from ledgercore.client.calls import Answer, Call
+from ledgercore.client.exchange import Credentials, Exchange, RemainingTime
+from ledgercore.client.retries import TIMEOUT_MIN_S, Attempts, Backoff, RetryBudget, RetryPolicy
+from ledgercore.client.signing import matches, parse
+from ledgercore.client.types import NotExecuted, OutcomeUnknown, ProblemError
 from tests.clients import FakeTime
 
 URL = httpx.URL("http://ledger.test:8000/prefix/")

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from service.caller import Caller, give_key
-from service.client_calls import get_audit, get_readiness
-from service.client_types import TransferIntent
-from service.retries import RetryPolicy
+from ledgercore.client.caller import Caller, give_key
+from ledgercore.client.calls import get_audit, get_readiness
+from ledgercore.client.retries import RetryPolicy
+from ledgercore.client.types import TransferIntent
 from tests.clients import FakeTime
 
 URL = "http://127.0.0.1:8000"

@@ -21,8 +21,7 @@ from typing import Generic, TypeVar
 import httpx
 
 from .breaker import CircuitBreaker, CircuitOpen
-from .client_calls import Answer, Call, UnreadableAnswer, read_problem
-from .client_types import LedgerClientError, NotExecuted, OutcomeUnknown, Problem, ProblemError
+from .calls import Answer, Call, UnreadableAnswer, read_problem
 from .retries import (
     LOST,
     NOT_SENT,
@@ -34,6 +33,7 @@ from .retries import (
     read_retry_after,
 )
 from .signing import HEADER, sign
+from .types import LedgerClientError, NotExecuted, OutcomeUnknown, Problem, ProblemError
 
 ANSWER_BYTES_MAX = 128 * 1024 * 1024
 """What is read of an answer at most; 100,000 refusals of 64-letter accounts fit in."""
