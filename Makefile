@@ -16,8 +16,9 @@ endif
 # A core test needs the engine alone: it imports nothing of the layers above, no client, and no helper
 # that does.
 ABOVE = service|bench|ledgercore\.client|httpx|sanic|\.simulator|tests\.(clients|local|openapi|serving|simulator)
-# test_fuzz.py brings sanitizers of its own, and two in one process do not get along.
-CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_fuzz.py, $(shell \
+# What is shipped is no matter of the core; test_fuzz.py brings sanitizers of its own, and two in one
+# process do not get along.
+CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_distribution.py %/test_fuzz.py, $(shell \
 	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))
 
 # Most tests wait, for servers and disks, so two at a time take little more than half the time. The

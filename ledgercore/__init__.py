@@ -86,6 +86,7 @@ __all__ = [
     "Submission",
     "Transfer",
     "Verification",
+    "__version__",
     "compact",
     "inspect",
     "open",

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import click
 
-from ledgercore import Engine
+from ledgercore import Engine, __version__
 
 from .administration import admin
 from .app import LedgerApp, create_app
@@ -44,7 +44,7 @@ class SettingRefused(click.ClickException):
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="ledgercore")
+@click.version_option(__version__)
 def main() -> None:
     """Durable, idempotent money transfers: a server, and the tools for its data directory."""
 

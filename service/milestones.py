@@ -5,13 +5,12 @@ This module owns these four lines. It never causes what it tells.
 
 import logging
 import os
-from importlib.metadata import version
 
-from ledgercore import Statistics
+from ledgercore import Statistics, __version__
 
 from .settings import Settings
 
-VERSION = version("ledgercore")
+VERSION = __version__
 
 logger = logging.getLogger("ledgercore")
 

@@ -63,7 +63,7 @@ class SpanEncoder:
             from opentelemetry.proto.trace.v1 import trace_pb2
         except ImportError:
             raise MissingPackage(
-                "to export traces, install what that needs: pip install 'ledgercore[otlp]'"
+                "to export traces, install what that needs: pip install opentelemetry-proto"
             ) from None
         self._messages: Any = messages
         self._span: Any = trace_pb2.Span

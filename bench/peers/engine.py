@@ -3,12 +3,11 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 
 import numpy as np
 
 import ledgercore
-from ledgercore import TRANSFER, Engine, Status
+from ledgercore import TRANSFER, Engine, Status, __version__
 
 from ..machine import run_on
 from ..workloads import ASSET, Call, Rows
@@ -29,7 +28,7 @@ class EnginePeer(Peer):
     directory = "engine"
 
     def __init__(self, settings: Settings, keys_reserved: int = 0) -> None:
-        self.version = version("ledgercore")
+        self.version = __version__
         self.clients = settings.clients
         self._core = settings.core
         with ExitStack() as stack, run_on(settings.core):

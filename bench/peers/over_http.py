@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import uvloop
+
+from ledgercore import __version__
 
 from ..load import Connection, Load, Plan
 from ..machine import run_on
@@ -110,7 +111,7 @@ class ServicePeer(HttpPeer):
     durability = "on the disk: one sync for all that came meanwhile"
 
     def __init__(self, settings: Settings) -> None:
-        self.version = version("ledgercore")
+        self.version = __version__
         with ExitStack() as stack:
             demo = (f"--demo-accounts={settings.accounts}", f"--demo-funds={FUNDS}")
             data = f"--data={settings.scratch / 'service'}"
