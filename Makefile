@@ -6,11 +6,12 @@ VENV := .venv
 RUN := $(CURDIR)/$(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 INSTALL := LEDGERCORE_PREBUILT=1 $(PIP) --no-build-isolation --editable
-INPUTS := setup.py $(wildcard src/*.h ledgercore/*.pyx ledgercore/*.pxd service/*.pyx)
+INPUTS := setup.py $(foreach folder,src ledgercore service,$(wildcard \
+	$(folder)/*.h $(folder)/*.pxi $(folder)/*.pxd $(folder)/*.pyx))
 
-# The compiler that Python itself will call.
+# The compiler that Python itself will call, asked for once.
 ifeq ($(origin CC),default)
-CC = $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC"))')
+CC = $(eval CC := $$(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC"))'))$(CC)
 endif
 
 # A core test needs the engine alone: it imports nothing of the layers above, no client, and no helper

@@ -12,6 +12,13 @@ from glob import glob
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
+# All that an extension may be made of, beside its own source.
+SHARED = [
+    f"{folder}/*.{kind}"
+    for folder in ("src", "ledgercore", "service")
+    for kind in ("h", "pxi", "pxd")
+]
+
 SANITIZERS = ("", "address", "thread", "undefined", "address,undefined")
 
 # The last three quieten what Cython's generated code is full of, and nobody here can mend.
@@ -50,7 +57,7 @@ def main() -> None:
             source.removesuffix(".pyx").replace("/", "."),
             [source],
             include_dirs=["src"],
-            depends=["setup.py", *glob("src/*.h"), *glob("ledgercore/*.pxd")],
+            depends=["setup.py", *(file for pattern in SHARED for file in glob(pattern))],
             extra_compile_args=flags(debug, sanitizer),
             extra_link_args=[f"-fsanitize={sanitizer}"] if sanitizer else [],
         )
