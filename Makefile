@@ -1,9 +1,10 @@
 # Needs python3 (3.11 or newer), a C compiler and make. Everything else comes into .venv; what is
-# compiled goes to build/ and, to be used in place, beside its source.
+# compiled goes to build/ and, to be used in place, beside its source. Nothing spells the path of this
+# folder, which may have spaces in it: paths are relative, or begin with "$$PWD" in quotes.
 
 PYTHON ?= python3
 VENV := .venv
-RUN := $(CURDIR)/$(VENV)/bin/python
+RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 INSTALL := LEDGERCORE_PREBUILT=1 $(PIP) --no-build-isolation --editable
 INPUTS := setup.py $(foreach folder,src ledgercore service,$(wildcard \
@@ -58,7 +59,7 @@ lint: $(VENV)/tools ## Check style and types
 	@$(RUN) -m ruff check --output-format concise
 	@$(RUN) -m ruff format --check
 	@$(RUN) -m mypy
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint ledgercore service
+	@PATH="$$PWD/$(VENV)/bin:$$PATH" cython-lint ledgercore service
 
 comma := ,
 
@@ -70,11 +71,12 @@ define variant
 @rm -rf $(1)/src $(1)/tests
 @cp -R src tests pyproject.toml $(1)
 endef
-in_variant = cd $(1) && PYTHONPATH=$(CURDIR)/$(1)
+in_variant = cd $(1) && PYTHONPATH="$$PWD"
+RUN_THERE = "$$OLDPWD"/$(RUN)
 
 debug: $(VENV)/tools ## Run the core tests with asserts on and every index checked
 	$(call variant,build/debug/tree,LEDGERCORE_DEBUG=1)
-	@$(call in_variant,build/debug/tree) $(RUN) -m pytest $(CORE) $(ARGS)
+	@$(call in_variant,build/debug/tree) $(RUN_THERE) -m pytest $(CORE) $(ARGS)
 
 sanitize: sanitize-address sanitize-thread ## Run the core tests under ASan, UBSan and TSan
 
@@ -83,7 +85,7 @@ sanitize: sanitize-address sanitize-thread ## Run the core tests under ASan, UBS
 # since a race in a loop is reported at every turn, for hours. The tests marked slow are left out:
 # they do a thousand times what others do once.
 runtime = $$($(CC) -print-file-name=$(1))
-watched = PYTHONMALLOC=malloc LD_PRELOAD="$(call runtime,$(1))" $(RUN) -m pytest --capture=sys -m "not slow"
+watched = PYTHONMALLOC=malloc LD_PRELOAD="$(call runtime,$(1))" $(RUN_THERE) -m pytest --capture=sys -m "not slow"
 
 sanitize-address: $(VENV)/tools
 	@test -e "$(call runtime,libasan.so)" || $(call stop,$(CC) has no address sanitizer)
@@ -117,8 +119,8 @@ $(VENV)/environment: pyproject.toml
 $(VENV)/compiled: $(INPUTS) $(VENV)/environment
 	@command -v $(firstword $(CC)) >/dev/null \
 		|| $(call stop,there is no C compiler ($(CC)); on Debian install gcc)
-	@echo '#include <Python.h>' | $(CC) -E $$($(RUN) -c 'import sysconfig; \
-		print("-I" + sysconfig.get_path("include"))') -x c - >/dev/null 2>&1 \
+	@echo '#include <Python.h>' | $(CC) -E "$$($(RUN) -c 'import sysconfig; \
+		print("-I" + sysconfig.get_path("include"))')" -x c - >/dev/null 2>&1 \
 		|| $(call stop,$(CC) cannot compile against Python.h; on Debian install libc6-dev and python3-dev)
 	@echo "compiling the engine"
 	@$(if $(filter setup.py,$?),rm -rf build/release)

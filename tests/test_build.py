@@ -1,4 +1,4 @@
-"""What `make` and setup.py know of what is to be built anew: every source."""
+"""What `make` and setup.py know of what is to be built anew: every source, and from any folder."""
 
 import os
 import runpy
@@ -73,3 +73,11 @@ def test_each_extension_depends_on_what_is_shared(monkeypatch: pytest.MonkeyPatc
     patterns = runpy.run_path("setup.py")["SHARED"]
     shared = {name for name in INPUTS if not name.endswith(".pyx")}
     assert {file for pattern in patterns for file in glob(pattern)} == shared
+
+
+@pytest.mark.parametrize("target", ["run", "test", "bench", "lint", "debug", "sanitize", "build"])
+def test_no_command_spells_the_path_of_the_checkout(built: Path, target: str) -> None:
+    # A shell would take it apart at its spaces; `$PWD` in quotes is taken as it is.
+    commands = preview(built, "-W", "setup.py", "-W", "pyproject.toml", target)
+    assert COMPILE in commands
+    assert str(built) not in commands and "of mine" not in commands
