@@ -19,7 +19,7 @@ cdef extern from "status.h" nogil:
     const uint8_t LC_ASSET_MISMATCH, LC_SOURCE_FROZEN, LC_TARGET_FROZEN, LC_INSUFFICIENT_FUNDS
     const uint8_t LC_CEILING_EXCEEDED, LC_BALANCE_OVERFLOW, LC_OUTCOME_END
     const uint8_t LC_KEY_MISSING, LC_AMOUNT_INVALID, LC_KEY_REUSED, LC_KEYS_FULL
-    const uint8_t LC_DEADLINE_PASSED, LC_STATUS_END
+    const uint8_t LC_DEADLINE_PASSED, LC_KEY_EXPIRED, LC_LEDGER_FULL, LC_STATUS_END
     const char* lc_status_name(int status)
 
 
@@ -28,6 +28,7 @@ cdef extern from "record.h" nogil:
     const uint8_t LC_ACCOUNT_STATE, LC_KEY_STATE, LC_SNAPSHOT_END
     const uint8_t LC_FROZEN, LC_OPEN
     const int LC_RECORD_TEXT_BYTES_MAX
+    const uint64_t LC_LSN_MAX
 
     ctypedef struct lc_record:
         uint64_t lsn
@@ -54,6 +55,7 @@ cdef extern from "record.h" nogil:
         uint64_t lsn
         int64_t time_ns
         uint8_t status, replayed
+        uint16_t asset
 
     ctypedef struct lc_account:
         int64_t floor, ceiling
@@ -115,6 +117,22 @@ cdef extern from "clock.h" nogil:
     int64_t lc_monotonic_ns()
 
 
+cdef extern from "logged_time.h" nogil:
+    ctypedef struct lc_time_anchor:
+        int64_t boot_ns, logged_ns, slow_ns
+
+    ctypedef struct lc_logged_time:
+        int64_t lead_ns
+
+    lc_time_anchor lc_time_anchor_at(int64_t boot_ns, int64_t logged_ns, int64_t wall_ns)
+    lc_time_anchor lc_logged_time_anchor(const lc_logged_time* time)
+    void lc_logged_time_set(lc_logged_time* time, lc_time_anchor anchor)
+    int64_t lc_logged_at(const lc_time_anchor* anchor, int64_t boot_ns)
+    void lc_logged_time_look(lc_logged_time* time)
+    void lc_logged_time_begin(lc_logged_time* time)
+    int64_t lc_logged_time_now(lc_logged_time* time)
+
+
 cdef extern from "histogram.h" nogil:
     const int LC_HISTOGRAM_BUCKETS
 
@@ -157,8 +175,19 @@ cdef extern from "siphash.h" nogil:
         uint64_t low, high
 
     lc_hash128 lc_siphash(lc_hash_key key, const void* data, size_t length)
-    uint64_t lc_payload_digest(
-        uint64_t source_hash, uint64_t target_hash, int64_t amount, uint64_t memo_hash
+
+
+cdef extern from "payload.h" nogil:
+    ctypedef struct lc_parties:
+        lc_hash_key hash_key
+        const lc_account* accounts
+        uint32_t count_max
+
+    uint64_t lc_payload_of(
+        const lc_parties* parties, const lc_record* transfer, const char* text
+    )
+    bint lc_payload_was_unopened(
+        const lc_parties* parties, const lc_record* transfer, uint64_t digest
     )
 
 
@@ -207,7 +236,7 @@ cdef extern from "keys.h" nogil:
 
     ctypedef struct lc_key_stripe:
         lc_lock lock
-        uint32_t current
+        uint16_t current
         lc_key_generation generations[2]
 
     ctypedef struct lc_key_region:
@@ -220,7 +249,9 @@ cdef extern from "keys.h" nogil:
         lc_key_region regions[2][24]
         int64_t ttls_ns[256]
         uint32_t ttl_count, ttl_current
-        uint64_t salt
+        lc_hash_key hash_key
+        int64_t keys_max
+        uint32_t claim_max
 
     uint64_t lc_key_lsn(const lc_key_entry* entry)
     uint8_t lc_key_status(const lc_key_entry* entry)
@@ -239,6 +270,8 @@ cdef extern from "keys.h" nogil:
     int64_t lc_keys_advance(lc_key_stripe* stripe, int64_t now_ns)
     bint lc_keys_expired(const lc_keys* keys, const lc_key_entry* entry, int64_t now_ns)
     bint lc_keys_make_room(lc_keys* keys, lc_key_stripe* stripe, int64_t now_ns)
+    bint lc_keys_claim(lc_keys* keys, lc_key_stripe* stripe, int64_t now_ns)
+    void lc_keys_settle(lc_keys* keys)
     void lc_keys_insert(
         lc_keys* keys, lc_key_stripe* stripe, uint64_t hash, const lc_key_entry* entry
     )
@@ -256,6 +289,7 @@ cdef extern from "ring.h" nogil:
     uint64_t lc_ring_take(lc_ring* ring)
     uint64_t lc_ring_last(const lc_ring* ring)
     void lc_ring_publish(lc_ring* ring, const lc_record* record, const char* text)
+    bint lc_ring_read(const lc_ring* ring, uint64_t lsn, lc_record* record)
     bint lc_ring_ready(const lc_ring* ring, uint64_t lsn)
     bint lc_ring_reserve(lc_ring* ring, int64_t count)
     void lc_ring_release(lc_ring* ring, int64_t count)

@@ -98,6 +98,13 @@ def balances(Ledger ledger):
     return ledger.balances_view[:ledger.account_count]
 
 
+cdef int check_lsn(Ledger ledger) except -1:
+    """Raise CapacityExceeded where there is no LSN left for the record of an account."""
+    if lc_ring_last(&ledger.ring) >= LC_LSN_MAX:
+        raise CapacityExceeded("the ledger has given all its ids, and takes nothing more")
+    return 0
+
+
 cdef int check_capacity(Ledger ledger, uint64_t text_bytes) except -1:
     """Raise CapacityExceeded where no account with so long a text fits."""
     if ledger.account_count >= ledger.accounts_max or (
@@ -182,6 +189,7 @@ def open_account(Ledger ledger, bytes id, bytes asset, floor, ceiling, bint froz
     Raises AccountExists, CapacityExceeded. The caller holds a credit of the ring, and has checked
     that a balance of zero lies within the limits.
     """
+    check_lsn(ledger)
     cdef uint32_t slot = ledger.find(id, len(id))
     if slot != LC_SLOT_NONE:
         known = read_account(ledger, slot)
@@ -205,8 +213,9 @@ def open_account(Ledger ledger, bytes id, bytes asset, floor, ceiling, bint froz
 
 def change_account(Ledger ledger, uint32_t slot, dict changes):
     """Change the settings that `changes` names (floor, ceiling, frozen); returns the lsn, 0 where
-    nothing changes. Raises LimitConflict. The caller holds a credit of the ring.
+    nothing changes. Raises LimitConflict, CapacityExceeded. The caller holds a credit of the ring.
     """
+    check_lsn(ledger)
     cdef lc_account* account = &ledger.account[slot]
     cdef lc_account wanted
     cdef uint32_t stripe = slot & ledger.stripe_mask

@@ -76,7 +76,7 @@ def check_memo(value: object) -> bytes | None:
 
 
 def check_limit(field: str, value: object) -> int | None:
-    """Return a floor or ceiling: None, or minor units within the range of int64."""
+    """Return a floor or ceiling: None, or minor units; the ends of int64 stand for None inside."""
     if value is None:
         return None
     try:
@@ -84,7 +84,11 @@ def check_limit(field: str, value: object) -> int | None:
     except TypeError:
         raise InvalidArgument(field, f"{value!r} is not an integer or None") from None
     if isinstance(value, bool) or not BALANCE_MIN <= limit < AMOUNT_MAX:
-        raise InvalidArgument(field, f"{value!r} is outside of the range of a balance")
+        raise InvalidArgument(
+            field,
+            f"{value!r} is not {BALANCE_MIN} to {AMOUNT_MAX - 1}; where there is to be none, say so"
+            " with None",
+        )
     return limit
 
 

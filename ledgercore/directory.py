@@ -2,6 +2,7 @@
 
     DIR/lock                    held by the one process that writes
     DIR/seal                    how far the journal was synced (src/seal.h)
+    DIR/clock                   how time was logged (logged_time.pyx)
     DIR/journal/N.segment       the journal (src/frame.h)
     DIR/snapshots/LSN.snapshot  states, made from the journal
 
@@ -94,6 +95,7 @@ class DataDirectory:
         self.journal = self.path / "journal"
         self.snapshots = self.path / "snapshots"
         self.seal = self.path / "seal"
+        self.clock = self.path / "clock"
         self.lock = self.path / "lock"
         self._lock_descriptor = -1
 
@@ -132,7 +134,13 @@ class DataDirectory:
             self._lock_descriptor = descriptor
 
     def release(self) -> None:
-        """Let go of the lock."""
+        """Let go of the lock, in the name of children too that were forked meanwhile."""
+        if self._lock_descriptor >= 0:
+            fcntl.flock(self._lock_descriptor, fcntl.LOCK_UN)
+            self.disown()
+
+    def disown(self) -> None:
+        """In a forked child: let go of nothing but the descriptor. The lock is the parent's."""
         if self._lock_descriptor >= 0:
             os.close(self._lock_descriptor)
             self._lock_descriptor = -1
@@ -172,6 +180,16 @@ class DataDirectory:
             if not self.seal.exists():
                 return None
             return read_seal(self.seal.read_bytes().ljust(1, b"\0"))
+
+    def read_clock(self) -> bytes:
+        """The bytes of the clock's file; none where it is not there."""
+        with explained(self.clock):
+            return self.clock.read_bytes() if self.clock.exists() else b""
+
+    def write_clock(self, data: bytes) -> None:
+        """Replace the clock's file."""
+        with explained(self.clock):
+            write_file(self.clock, data)
 
     def read_header(self, path: Path) -> SegmentHeader:
         """A segment's header; raises JournalDamaged where it is not sound."""

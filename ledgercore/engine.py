@@ -4,10 +4,11 @@ It joins what does not know of each other: `ledger` never does I/O, `journal` ne
 What it returns is durable, save where a docstring says otherwise. Any thread may call anything.
 """
 
+import os
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,21 +29,14 @@ from .disturbance import Disturbance
 from .doors import Doors
 from .errors import EngineFailed, InvalidArgument
 from .housekeeping import Housekeeper
-from .journal import FileJournal
 from .ledger import Ledger
+from .logged_time import read_lead_ns
 from .measures import Measures, read_measures
 from .opening import Opened, Options
 from .past import Past
-from .replay import count_keys, last_lsn
+from .replay import count_keys, last_lsn, lsn_max
 from .submission import Outcome, Submission
-from .types import (
-    OUTCOME,
-    Account,
-    Audit,
-    KeyState,
-    Statistics,
-    Transfer,
-)
+from .types import OUTCOME, Account, Audit, KeyState, Statistics, Transfer
 from .workers import Workers
 
 UNCHANGED: Any = object()
@@ -60,9 +54,9 @@ class Engine:
         self.segments = options.segments
         self.batch_max = options.batch_max
         self.recovered = opened.recovered
+        self._opened = opened
         self._ledger: Ledger = opened.ledger
-        self._journal: FileJournal | None = opened.journal
-        self._directory = opened.directory
+        self._process = os.getpid()
         self._doors = Doors(
             opened.ledger,
             opened.journal,
@@ -89,17 +83,21 @@ class Engine:
         """Start the native threads: each takes the GIL once to get going, and not again."""
         for segment in range(self.segments):
             self._workers.set_count(segment, self.options.workers_min)
-        if self._journal is not None and self._directory is not None:
+        journal, directory = self._opened.journal, self._opened.directory
+        if journal is not None and directory is not None:
             thread = threading.Thread(target=self._doors.run_journal, daemon=True, name="journal")
             thread.start()
             self._journal_thread = thread
-            self._housekeeper = Housekeeper(self._journal, self._directory, self.options)
+            self._housekeeper = Housekeeper(journal, directory, self.options)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce_ex__(self, _: object) -> NoReturn:
+        raise TypeError("an Engine holds a directory and threads, and has no copy")
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
@@ -109,7 +107,7 @@ class Engine:
     def close(self) -> None:
         """Take no more work, finish what was taken, sync, seal, and let go of the directory."""
         with self._close_lock:
-            if self._closed:
+            if self._closed or os.getpid() != self._process:
                 return
             # Each step can be repeated, so an interrupted close can be called again.
             self._doors.close_doors()
@@ -120,14 +118,13 @@ class Engine:
             if self._housekeeper is not None:
                 self._housekeeper.stop()
             try:
-                if self._journal is not None and self.failure is None:
-                    self._journal.close()
+                if self.failure is None:
+                    self._opened.seal()
             except OSError as error:
                 raise EngineFailed(f"the journal cannot be sealed: {error.strerror}") from error
             finally:
                 self._closed = True
-                if self._directory is not None:
-                    self._directory.release()
+                self._opened.release()
 
     @property
     def failure(self) -> str | None:
@@ -379,6 +376,8 @@ class Engine:
         return Statistics(
             lsn_applied=last_lsn(ledger),
             lsn_durable=doors.durable_lsn,
+            lsn_max=lsn_max(),
+            clock_lead_ns=read_lead_ns(ledger),
             accounts=rows.account_count(ledger),
             keys=count_keys(ledger),
             keys_max=self.options.keys_max,

@@ -48,6 +48,14 @@ class EngineClosed(LedgerError):
     """The engine was closed before the work was taken. Nothing was taken."""
 
 
+class EngineForked(EngineClosed):
+    """The engine belongs to the process that opened it, and this is a child that was forked."""
+
+
+class ClockRefused(LedgerError):
+    """The wall clock is so far behind what was logged that one of them has to be wrong."""
+
+
 class EngineFailed(LedgerError):
     """A write or sync of the journal failed, so the engine has stopped for good.
 

@@ -18,7 +18,7 @@ cdef class FileJournal(Journal):
     cdef:
         bytes directory
         const char* directory_path
-        int directory_fd, fd, seal_fd
+        int directory_fd, fd, seal_fd, pid
         uint64_t segment_bytes, bytes_here, offset
         uint64_t written_lsn
         uint32_t previous_crc

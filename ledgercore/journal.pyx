@@ -13,14 +13,14 @@ A new segment is zero-filled and synced ahead of need, for fresh blocks write at
 speed of written ones. To rotate: seal, header into the spare, sync, rename, sync the directory.
 """
 
-from libc.errno cimport errno
+from libc.errno cimport EPERM, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
 from posix.fcntl cimport O_CREAT, O_RDWR, O_TRUNC
 from posix.fcntl cimport open as c_open
-from posix.unistd cimport close as c_close, fsync, unlink
+from posix.unistd cimport close as c_close, fsync, getpid, unlink
 
 from ledgercore._c cimport *
 
@@ -72,6 +72,7 @@ cdef class FileJournal(Journal):
         cdef bytes zeros = bytes(LC_FILL_BYTES)
         memcpy(&self.header, <const char*> head, sizeof(self.header))
         self.seal_fd = seal_fd
+        self.pid = getpid()
         self.seal.sequence = seal.sequence
         self.seal.frame_crc = seal.frame_crc
         self.seal.synced_lsn = seal.synced_lsn
@@ -144,6 +145,9 @@ cdef class FileJournal(Journal):
         return 0 if self.seal.synced_lsn == self.synced_lsn else self.write_seal(False)
 
     cdef int write_seal(self, bint clean) noexcept nogil:
+        # A child that was forked knows an old LSN, and shares the file.
+        if getpid() != self.pid:
+            return EPERM
         self.seal.synced_lsn = self.synced_lsn
         self.seal.segment = self.header.number
         self.seal.frame_crc = self.previous_crc

@@ -1,12 +1,12 @@
 """The fields and the kernel of the ledger, for the modules beside it."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cimport cython
 
 from ledgercore._c cimport (
-    lc_account, lc_hash_key, lc_index, lc_key_entry, lc_key_stripe, lc_keys, lc_outcome, lc_record,
-    lc_ring, lc_row, lc_stripe,
+    lc_account, lc_hash_key, lc_index, lc_key_entry, lc_key_stripe, lc_keys, lc_logged_time,
+    lc_outcome, lc_parties, lc_record, lc_ring, lc_row, lc_stripe,
 )
 
 
@@ -30,6 +30,8 @@ cdef class Ledger:
         lc_keys keys
         lc_ring ring
         lc_hash_key hash_key
+        lc_parties parties
+        lc_logged_time time
         int64_t last_time_ns
         list tables
         list asset_names
@@ -52,11 +54,7 @@ cdef class Ledger:
     ) noexcept nogil
     cdef void post(self, lc_record* transfer, const char* text) noexcept nogil
     cdef bint resolve(self, lc_record* transfer, const char* text) noexcept nogil
-    cdef uint64_t party(self, uint32_t slot, const char* id, size_t length) noexcept nogil
     cdef uint64_t digest(self, const lc_record* transfer, const char* text) noexcept nogil
-    cdef bint was_unopened(
-        self, const lc_record* transfer, const lc_key_entry* known
-    ) noexcept nogil
     cdef void apply(
         self, lc_record* transfer, const char* text, uint64_t hash, lc_outcome* outcome,
         uint64_t* rest_lsn
@@ -65,6 +63,11 @@ cdef class Ledger:
         self, lc_record* transfer, const char* text, uint64_t hash, lc_key_stripe* stripe,
         lc_outcome* outcome, uint64_t* rest_lsn
     ) noexcept nogil
+    cdef void answer_known(
+        self, const lc_record* transfer, const char* text, uint64_t digest,
+        const lc_key_entry* known, lc_outcome* outcome, uint64_t* rest_lsn
+    ) noexcept nogil
+    cdef uint16_t told_asset(self, uint32_t source, uint8_t status) noexcept nogil
     cdef void remember(
         self, const lc_record* transfer, uint64_t digest, uint64_t hash, lc_key_stripe* stripe
     ) noexcept nogil

@@ -1,10 +1,10 @@
 """The types of ledger.pyx, as Python sees it."""
 
-def status_names() -> dict[int, str]:
-    """Return the names of all statuses by number, as src/status.h tells them."""
-
 class Ledger:
-    """Accounts, balances, keys and the ring. `ring_records` is a power of two."""
+    """Accounts, balances, keys and the ring. `ring_records` is a power of two.
+
+    The first LSN is the one after `last_lsn`.
+    """
 
     def __init__(
         self,
@@ -15,6 +15,7 @@ class Ledger:
         ring_records: int,
         hash_key: bytes,
         keys_reserved: int = 0,
+        last_lsn: int = 0,
     ) -> None: ...
     def fingerprint(self, scope: bytes) -> bytes: ...
     def segment_hash(self, id: bytes) -> int: ...

@@ -10,10 +10,8 @@ which it changed, and replaying the log meets the same state at each step.
 Accounts are opened and changed in accounts.pyx, recovered in replay.pyx.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
-
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from ledgercore._c cimport *
 
@@ -27,32 +25,20 @@ cdef extern from * nogil:
     """
     #define lc_load(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
     #define lc_store(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-    #define lc_advance(p, expected, v) __atomic_compare_exchange_n( \
-        p, expected, v, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
     #define lc_fetch(p) __builtin_prefetch(p, 1)
     """
     uint8_t load_flags "lc_load"(uint8_t* place)
     uint32_t load_32 "lc_load"(uint32_t* place)
-    int64_t load_time "lc_load"(int64_t* place)
     void store_flags "lc_store"(uint8_t* place, uint8_t value)
     void store_32 "lc_store"(uint32_t* place, uint32_t value)
-    bint advance_time "lc_advance"(int64_t* place, int64_t* expected, int64_t value)
     void fetch "lc_fetch"(const void* place)
 
 cdef enum:
     ACCOUNT_STRIPES = 4096
     KEY_STRIPES_LOG2_MAX = 10
+    CLAIM_MAX = 64
     PREFETCH_DISTANCE = 16  # A power of two: rows whose lines are on their way.
     INDEX_BUCKETS_MIN = 1024
-
-
-def status_names():
-    """Return the names of all statuses by number, as src/status.h tells them."""
-    names = {}
-    for number in range(LC_STATUS_END):
-        if lc_status_name(number) != NULL:
-            names[number] = lc_status_name(number).decode()
-    return names
 
 
 cdef inline void start_transfer(
@@ -68,11 +54,12 @@ cdef inline void start_transfer(
 
 @cython.final
 cdef class Ledger:
-    """Accounts, balances, keys and the ring. `ring_records` is a power of two."""
+    """Accounts, balances, keys and the ring. `ring_records` is a power of two; the first LSN is the
+    one after `last_lsn`."""
 
     def __cinit__(
         self, *, uint32_t accounts_max, uint64_t keys_max, int64_t key_ttl_ns,
-        uint64_t ring_records, bytes hash_key, uint64_t keys_reserved=0
+        uint64_t ring_records, bytes hash_key, uint64_t keys_reserved=0, uint64_t last_lsn=0
     ):
         assert ring_records & (ring_records - 1) == 0 and len(hash_key) == 16
         memcpy(&self.hash_key, <const char*> hash_key, 16)
@@ -85,6 +72,9 @@ cdef class Ledger:
         # Over a read-only buffer, so that nobody can make the view writeable again.
         self.balances_view = np.frombuffer(memoryview(self.tables[0]).toreadonly(), np.int64)
         self.account = <lc_account*> self.table(accounts_max, sizeof(lc_account))
+        self.parties.hash_key = self.hash_key
+        self.parties.accounts = self.account
+        self.parties.count_max = accounts_max
         self.ids = <char*> self.table(self.ids_bytes, 1)
         self.stripes = <lc_stripe*> self.table(ACCOUNT_STRIPES, sizeof(lc_stripe))
         self.stripe_mask = ACCOUNT_STRIPES - 1
@@ -94,6 +84,8 @@ cdef class Ledger:
         self.ring.texts = <const char**> self.table(ring_records, sizeof(char*))
         self.ring.mask = ring_records - 1
         self.ring.credits = ring_records
+        self.ring.last_lsn = last_lsn
+        lc_logged_time_begin(&self.time)
 
     cdef void* table(self, uint64_t count, size_t item_bytes, bint huge_pages=True) except NULL:
         array = reserve(count * item_bytes, np.uint8, huge_pages=huge_pages)
@@ -131,7 +123,10 @@ cdef class Ledger:
                     capacity << log2, sizeof(lc_key_entry)
                 )
         lc_keys_set_ttl(&self.keys, key_ttl_ns)
-        self.keys.salt = self.hash_key.k1
+        self.keys.hash_key = self.hash_key
+        self.keys.keys_max = keys_max
+        self.keys.claim_max = max(<uint64_t> 1, min(<uint64_t> CLAIM_MAX, keys_max >> (log2 + 6)))
+        lc_keys_settle(&self.keys)
         cdef uint32_t first = 0
         while first + 1 < len(capacities) and (capacities[first] << log2) * 5 // 8 < keys_reserved:
             first += 1
@@ -144,15 +139,8 @@ cdef class Ledger:
     # -- time and names ---------------------------------------------------------------------------
 
     cdef int64_t now(self) noexcept nogil:
-        """The time to log: the clock's, but never behind what was logged already."""
-        cdef timespec clock
-        clock_gettime(CLOCK_REALTIME, &clock)
-        cdef int64_t time_ns = <int64_t> clock.tv_sec * 1000000000 + clock.tv_nsec
-        cdef int64_t last = load_time(&self.last_time_ns)
-        while last < time_ns:
-            if advance_time(&self.last_time_ns, &last, time_ns):
-                return time_ns
-        return last
+        """The time to log (src/logged_time.h)."""
+        return lc_logged_time_now(&self.time)
 
     cdef uint64_t hash_id(self, const char* id, size_t length) noexcept nogil:
         return lc_siphash(self.hash_key, id, length).low
@@ -250,50 +238,17 @@ cdef class Ledger:
             transfer.target = self.find(text + transfer.first_length, transfer.second_length)
         return transfer.source != source or transfer.target != target
 
-    cdef inline uint64_t party(self, uint32_t slot, const char* id, size_t length) noexcept nogil:
-        """One side of a transfer in its payload's digest: by its id, which may exist by now."""
-        if length > 0:
-            return self.hash_id(id, length)
-        return self.account[slot].id_hash if self.is_open(slot) else lc_mix(slot)
-
     cdef uint64_t digest(self, const lc_record* transfer, const char* text) noexcept nogil:
-        cdef size_t first = transfer.first_length, second = transfer.second_length
-        cdef size_t memo_length = transfer.text_length - first - second
-        cdef uint64_t memo = 0
-        if LC_UNLIKELY(transfer.text_length > 0):
-            text += transfer.text_offset
-            if memo_length > 0:
-                memo = lc_siphash(self.hash_key, text + first + second, memo_length).low
-        return lc_payload_digest(
-            self.party(transfer.source, text, first),
-            self.party(transfer.target, text + first, second),
-            transfer.amount, memo,
-        )
-
-    cdef bint was_unopened(
-        self, const lc_record* transfer, const lc_key_entry* known
-    ) noexcept nogil:
-        """Whether a payload by slots is the one that came when a slot held no account yet."""
-        if transfer.text_length > 0:
-            return False
-        cdef uint64_t source = self.party(transfer.source, NULL, 0)
-        cdef uint64_t target = self.party(transfer.target, NULL, 0)
-        cdef uint64_t bare_source = lc_mix(transfer.source), bare_target = lc_mix(transfer.target)
-        cdef int64_t amount = transfer.amount
-        return known.digest in (
-            lc_payload_digest(bare_source, target, amount, 0),
-            lc_payload_digest(source, bare_target, amount, 0),
-            lc_payload_digest(bare_source, bare_target, amount, 0),
-        )
+        """What tells a repeat from another transfer under the same key (src/payload.h)."""
+        return lc_payload_of(&self.parties, transfer, text)
 
     cdef void apply(
         self, lc_record* transfer, const char* text, uint64_t hash, lc_outcome* outcome,
         uint64_t* rest_lsn
     ) noexcept nogil:
         """Apply one transfer at most once. `rest_lsn` rises to the LSN that its answer rests on."""
-        outcome.lsn = 0
+        memset(outcome, 0, sizeof(lc_outcome))
         outcome.time_ns = transfer.time_ns
-        outcome.replayed = 0
         if transfer.key[0] == 0 and transfer.key[1] == 0:
             outcome.status = LC_KEY_MISSING
             return
@@ -311,25 +266,57 @@ cdef class Ledger:
     ) noexcept nogil:
         cdef uint64_t digest = self.digest(transfer, text)
         transfer.time_ns = outcome.time_ns = lc_keys_advance(stripe, transfer.time_ns)
-        cdef lc_key_entry* known = lc_keys_find(&self.keys, stripe, hash, transfer.key)
-        if known != NULL and not lc_keys_expired(&self.keys, known, transfer.time_ns):
-            rest_lsn[0] = max(rest_lsn[0], lc_key_lsn(known))
-            if known.digest != digest and not self.was_unopened(transfer, known):
-                outcome.status = LC_KEY_REUSED
-                return
-            outcome.lsn = lc_key_lsn(known)
-            outcome.status = lc_key_status(known)
-            outcome.time_ns = known.time_ns
-            outcome.replayed = 1
+        cdef const lc_key_entry* known = lc_keys_find(&self.keys, stripe, hash, transfer.key)
+        if known != NULL:
+            self.answer_known(transfer, text, digest, known, outcome, rest_lsn)
             return
-        if not lc_keys_make_room(&self.keys, stripe, transfer.time_ns):
+        if LC_UNLIKELY(lc_ring_last(&self.ring) >= LC_LSN_MAX):
+            outcome.status = LC_LEDGER_FULL
+            return
+        if not (
+            lc_keys_make_room(&self.keys, stripe, transfer.time_ns)
+            and lc_keys_claim(&self.keys, stripe, transfer.time_ns)
+        ):
             outcome.status = LC_KEYS_FULL
             return
         self.post(transfer, text)
         self.remember(transfer, digest, hash, stripe)
         outcome.lsn = transfer.lsn
         outcome.status = transfer.status
+        outcome.asset = self.told_asset(transfer.source, transfer.status)
         rest_lsn[0] = max(rest_lsn[0], transfer.lsn)
+
+    cdef void answer_known(
+        self, const lc_record* transfer, const char* text, uint64_t digest,
+        const lc_key_entry* known, lc_outcome* outcome, uint64_t* rest_lsn
+    ) noexcept nogil:
+        """Answer a transfer whose key is known: as the first time, while the key lives; and never
+        by executing it. The key's stripe is held."""
+        cdef uint32_t source = transfer.source
+        rest_lsn[0] = max(rest_lsn[0], lc_key_lsn(known))
+        if known.digest != digest and not lc_payload_was_unopened(
+            &self.parties, transfer, known.digest
+        ):
+            outcome.status = LC_KEY_REUSED
+            return
+        outcome.lsn = lc_key_lsn(known)
+        if lc_keys_expired(&self.keys, known, transfer.time_ns):
+            outcome.status = LC_KEY_EXPIRED
+            return
+        outcome.status = lc_key_status(known)
+        outcome.time_ns = known.time_ns
+        outcome.replayed = 1
+        if source == LC_SLOT_NONE and transfer.first_length > 0:
+            # It was not there when this one's id was looked up, and was when the first one was.
+            source = self.find(text + transfer.text_offset, transfer.first_length)
+        outcome.asset = self.told_asset(source, outcome.status)
+
+    cdef inline uint16_t told_asset(self, uint32_t source, uint8_t status) noexcept nogil:
+        """What an outcome tells of the asset. Where an account was not found there is none to tell,
+        even if it exists by now; and else the source existed, and keeps its asset."""
+        if status == LC_SOURCE_NOT_FOUND or status == LC_TARGET_NOT_FOUND:
+            return 0
+        return self.account[source].asset + 1
 
     cdef inline void remember(
         self, const lc_record* transfer, uint64_t digest, uint64_t hash, lc_key_stripe* stripe

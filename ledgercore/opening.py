@@ -2,17 +2,19 @@
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from .arguments import check_range
 from .directory import DataDirectory, explained
-from .errors import InvalidArgument, JournalDamaged
+from .errors import DirectoryUnusable, InvalidArgument, JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES
 from .journal import SEGMENT_BYTES_MIN, FileJournal
 from .ledger import Ledger
+from .logged_time import decode_clock, read_boot_id, save_clock, start_clock
 from .recovery import Capacity, Recovered, Recovery, settle_tail
-from .replay import set_key_ttl
+from .replay import set_key_ttl, settle_keys
 
 RING_RECORDS = 65_536
 DURABILITIES = ("sync", "memory")
@@ -37,6 +39,7 @@ OPTION_RANGES = {
     "segment_bytes": (SEGMENT_BYTES_MIN, 1 << 32),
     "snapshot_every": (0, 1 << 30),
     "instruments": (0, 1),
+    "accept_clock": (0, 1),
 }
 """The lowest and the highest value of each option that is a number."""
 
@@ -57,6 +60,7 @@ class OpenOptions(TypedDict, total=False):
     segment_bytes: int
     snapshot_every: int
     instruments: int
+    accept_clock: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Options:
     segment_bytes: int = 67_108_864
     snapshot_every: int = 16
     instruments: int = 1
+    accept_clock: int = 0
 
     def __post_init__(self) -> None:
         if self.durability not in DURABILITIES:
@@ -105,6 +110,24 @@ class Opened:
     journal: FileJournal | None
     directory: DataDirectory | None
     recovered: Recovered | None
+
+    def seal(self) -> None:
+        """Say in the files that the journal ended here, and how time was logged; raises OSError."""
+        if self.journal is not None and self.directory is not None:
+            self.journal.close()
+            # A clock that is not saved is stale, which is allowed.
+            with suppress(DirectoryUnusable):
+                self.directory.write_clock(save_clock(self.ledger, read_boot_id()))
+
+    def release(self) -> None:
+        """Let go of the directory."""
+        if self.directory is not None:
+            self.directory.release()
+
+    def disown(self) -> None:
+        """Let go of what a forked child has of the directory; the lock stays the parent's."""
+        if self.directory is not None:
+            self.directory.disown()
 
 
 def open_in_memory(options: Options) -> Opened:
@@ -141,6 +164,9 @@ def open_held(directory: DataDirectory, options: Options) -> Opened:
         directory.create(segment_bytes=options.segment_bytes, key_ttl_ns=options.key_ttl_ns)
     directory.sync_everything()
     recovered = Recovery(directory, options.capacity).run()
+    settle_keys(recovered.ledger)
+    known = decode_clock(directory.read_clock())
+    directory.write_clock(start_clock(recovered.ledger, known, bool(options.accept_clock)))
     prepare_tail(directory, recovered, options)
     with explained(directory.path):
         journal = FileJournal(

@@ -358,6 +358,11 @@ def set_key_ttl(Ledger ledger, int64_t key_ttl_ns):
     return lc_keys_set_ttl(&ledger.keys, key_ttl_ns)
 
 
+def settle_keys(Ledger ledger):
+    """Count what may still come into the key table of a ledger that has recovered."""
+    lc_keys_settle(&ledger.keys)
+
+
 def look_up_key(Ledger ledger, bytes fingerprint):
     """Return (lsn, status, expired) of what a key was used for, or None."""
     cdef uint64_t key[2]
@@ -376,10 +381,15 @@ def look_up_key(Ledger ledger, bytes fingerprint):
     return None if entry == NULL else (lc_key_lsn(&copy), lc_key_status(&copy), expired)
 
 
+def lsn_max():
+    """Return the last LSN that a ledger gives."""
+    return LC_LSN_MAX
+
+
 def recent_record(Ledger ledger, uint64_t lsn):
     """Return the record of an LSN while the ring still holds it, or None: the memory of a
     ledger without a journal."""
-    cdef lc_record copy = ledger.ring.slots[lsn & ledger.ring.mask]
-    if copy.lsn != lsn or ledger.ring.slots[lsn & ledger.ring.mask].lsn != lsn:
+    cdef lc_record copy
+    if not lc_ring_read(&ledger.ring, lsn, &copy):
         return None
     return (<const char*> &copy)[:sizeof(copy)]

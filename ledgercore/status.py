@@ -46,6 +46,10 @@ class Status(IntEnum):
     """The key table is full, and it never forgets early."""
     DEADLINE_PASSED = 68
     """Its deadline passed before the kernel took it, so it never will."""
+    KEY_EXPIRED = 69
+    """The key was used for this transfer, longer ago than keys are kept; `id` is that one's."""
+    LEDGER_FULL = 70
+    """The ledger has given all its ids, 2**47 of them, and takes nothing more."""
 
     @property
     def is_outcome(self) -> bool:

@@ -3,6 +3,9 @@
 from .ledger import Ledger
 from .status import Status
 
+def status_names() -> dict[int, str]:
+    """Return the names of all statuses by number, as src/status.h tells them."""
+
 class Outcome:
     """What became of one transfer. `id` is its LSN, 0 where nothing was stored."""
 

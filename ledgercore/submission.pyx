@@ -5,7 +5,7 @@ Its memory grows with what is put in, and stays where it is once it is submitted
 
 cimport cython
 from cpython.unicode cimport PyUnicode_GET_LENGTH
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
@@ -29,6 +29,15 @@ cdef enum:
 cdef list STATUSES = [None] * (max(Status) + 1)
 for status in Status:
     STATUSES[status] = status
+
+
+def status_names():
+    """Return the names of all statuses by number, as src/status.h tells them."""
+    names = {}
+    for number in range(LC_STATUS_END):
+        if lc_status_name(number) != NULL:
+            names[number] = lc_status_name(number).decode()
+    return names
 
 
 @cython.final
@@ -241,14 +250,8 @@ cdef class Submission:
     def asset(self, uint32_t index):
         if index >= self.data.count:
             raise IndexError(index)
-        cdef lc_record* record = &self.data.records[index]
-        cdef uint8_t status = self.data.outcomes[index].status
-        # An outcome of "not found" stays one, even where the account exists by now.
-        if status == LC_SOURCE_NOT_FOUND or status == LC_TARGET_NOT_FOUND:
-            return None
-        if record.source >= self.ledger.account_count:
-            return None
-        return self.ledger.asset_names[self.ledger.account[record.source].asset]
+        cdef uint16_t asset = self.data.outcomes[index].asset
+        return None if asset == 0 else self.ledger.asset_names[asset - 1]
 
 
 cdef inline bint read_text(

@@ -13,9 +13,17 @@ TRANSFER = np.dtype([("key", "V16"), ("from", "<u4"), ("to", "<u4"), ("amount", 
 """One row of a batch of transfers, 32 bytes: key fingerprint, account slots, minor units."""
 
 OUTCOME = np.dtype(
-    [("id", "<u8"), ("time_ns", "<i8"), ("status", "u1"), ("replayed", "u1"), ("pad", "V6")]
+    {
+        "names": ["id", "time_ns", "status", "replayed"],
+        "formats": ["<u8", "<i8", "u1", "u1"],
+        "offsets": [0, 8, 16, 17],
+        "itemsize": 24,
+    }
 )
-"""One row of the answer to a batch, 24 bytes. `id` is 0 where nothing was stored."""
+"""One row of the answer to a batch, 24 bytes, of which the last six are the engine's own.
+
+`id` is 0 where nothing was stored.
+"""
 
 SLOT_NONE = 0xFFFFFFFF
 """The slot of an account that does not exist."""
@@ -104,12 +112,15 @@ class SegmentLoad:
 class Statistics:
     """Counters of a running engine, for operators. Nothing here is needed to use it.
 
-    `groups` counts the frames written since it was opened, each with one sync. `queue_depth` and
-    `workers` are sums over `segments`.
+    A ledger gives ids up to `lsn_max`. `clock_lead_ns` is how far logged time is ahead of the wall
+    clock, below 0 where it is behind. `groups` counts the frames written since it was opened, each
+    with one sync. `queue_depth` and `workers` are sums over `segments`.
     """
 
     lsn_applied: int
     lsn_durable: int
+    lsn_max: int
+    clock_lead_ns: int
     accounts: int
     keys: int
     keys_max: int

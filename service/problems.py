@@ -58,6 +58,7 @@ KEYS_UNUSABLE = Kind(500, "api-keys-unusable", "The API keys cannot be read or c
 TRANSFER_NOT_FOUND = Kind(404, "transfer-not-found", "There is no such transfer")
 CHAOS_NOT_ALLOWED = Kind(403, "chaos-not-allowed", "Nothing may go wrong on purpose here")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not allowed here")
+KEY_EXPIRED = Kind(422, "idempotency-key-expired", "The key was used, longer ago than keys live")
 DEADLINE_PASSED = Kind(504, "deadline-passed", "The deadline passed before the transfer was made")
 REQUEST_TIMEOUT = Kind(408, "request-timeout", "The request did not arrive in time")
 ACCOUNT_EXISTS = Kind(409, "account-exists", "The account exists with other settings")
@@ -98,6 +99,8 @@ STATUS_KINDS: dict[Status, Kind] = {
     Status.KEY_REUSED: Kind(422, "idempotency-key-reused", "The key belongs to another payload"),
     Status.KEYS_FULL: Kind(503, "keys-full", "The server can remember no further key"),
     Status.DEADLINE_PASSED: DEADLINE_PASSED,
+    Status.KEY_EXPIRED: KEY_EXPIRED,
+    Status.LEDGER_FULL: Kind(507, "ledger-full", "The ledger has given all its ids"),
 }
 """What each status of the ledger is over HTTP. The only place where the two meet."""
 

@@ -77,14 +77,28 @@ cdef int prepare() except -1:
 prepare()
 
 
+cdef bytes encode_unstored(const lc_outcome* outcome):
+    """The body of the answer to what was not stored; it names the transfer that stands in the way
+    where there is one."""
+    if outcome.status != LC_KEY_EXPIRED:
+        return unstored[outcome.status]
+    kind = STATUS_KINDS[Status.KEY_EXPIRED]
+    return encode_problem(
+        kind,
+        f"{kind.title}, for transfer {outcome.lsn}. Nothing was stored, and nothing has changed; a"
+        " new transfer needs a new key.",
+        extra={"transfer_id": outcome.lsn},
+    )
+
+
 def encode_body(Submission submission not None, uint32_t index):
     """Return the body of the answer to a transfer of a submission that has completed."""
     if index >= submission.data.count:
         raise IndexError(index)
     cdef lc_outcome* outcome = &submission.data.outcomes[index]
     cdef char body[BODY_BYTES_MAX]
-    if outcome.lsn == 0:
-        return unstored[outcome.status]
+    if outcome.status >= LC_OUTCOME_END:
+        return encode_unstored(outcome)
     return PyBytes_FromStringAndSize(body, write_body(submission, index, body) - body)
 
 
@@ -105,8 +119,8 @@ cdef bytes make_reply(
     cdef size_t length
     cdef char* at = write_text(answer, kinds[outcome.status].head)
     cdef bytes fixed
-    if outcome.lsn == 0:
-        fixed = unstored[outcome.status]
+    if outcome.status >= LC_OUTCOME_END:
+        fixed = encode_unstored(outcome)
         if trace != NULL:
             at = lc_trace_write(at, trace, is_sampled)
         return answer[:write_end(at, len(fixed)) - answer] + fixed
@@ -177,8 +191,7 @@ cdef lc_text find_party(
 
 
 cdef char* write_asset(Submission submission, uint32_t index, char* at) except NULL:
-    """Where an account did not exist at the time, it may by the time of a replay, and the asset
-    with it. So the answers to these outcomes never name one."""
+    """Where an account did not exist at the time, the outcome names no asset, and never will."""
     cdef Py_ssize_t length
     cdef const char* name
     asset = submission.asset(index)

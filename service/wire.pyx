@@ -123,11 +123,12 @@ cdef char* write_array(
 cdef inline char* write_item(
     char* at, const lc_outcome* outcome, const char* part, uint32_t length
 ) noexcept nogil:
-    if outcome.lsn == 0:
-        at = write(at, b"{", 1)
-        return write(write(at, part, length), b"}", 1)
-    at = lc_write_number(write(at, b'{"id":', 6), outcome.lsn)
-    at = write(write(at, b",", 1), part, length)
+    at = write(at, b"{", 1)
+    if outcome.lsn != 0:
+        at = write(lc_write_number(write(at, b'"id":', 5), outcome.lsn), b",", 1)
+    at = write(at, part, length)
+    if outcome.status >= LC_OUTCOME_END:
+        return write(at, b"}", 1)
     at = lc_write_time(write(at, b',"created_at":"', 15), outcome.time_ns)
     if outcome.replayed:
         return write(at, b'","replayed":true}', 18)

@@ -7,13 +7,18 @@
  * A key belongs to one of `1 << stripes_log2` stripes; everything about a stripe happens under its
  * lock. A stripe holds two generations of open-addressed entries. New keys go into the current one;
  * once its first key has lived its time it becomes the previous one, and what was previous is
- * forgotten, all of it dead by then. Full is full: lc_keys_make_room says no, and nothing is
- * forgotten early.
+ * forgotten, all of it dead by then. Full is full: lc_keys_make_room and lc_keys_claim say no, and
+ * nothing is forgotten early.
+ *
+ * Invariant: both generations of all stripes together hold at most `keys_max` keys. A stripe claims
+ * places for keys to come, a few at a time, so that its workers meet no others' at each key; what
+ * stripes have claimed and not used is at most a 64th. Only a recovery may hold more, of a ledger
+ * that was run with a larger `keys_max`: then nothing new is taken until enough has expired.
  *
  * Memory: a generation grows by levels. The caller reserves, for each generation and level, zeroed
  * memory for all stripes; a stripe that is 5/8 full moves its entries up one level, and a level
- * that its last stripe has left goes back to the system. At the stated maximum an entry of 40 bytes
- * costs 64.
+ * that its last stripe has left goes back to the system. An entry of 40 bytes costs 64 at its best,
+ * and 64 to 128 on the way; a generation that follows a full one starts at half its size.
  *
  * Batches take the time once, so those of two workers may come out of order. A stripe's time never
  * goes back all the same (lc_keys_advance): what was forgotten as dead must not be asked for by
@@ -25,6 +30,7 @@
 #include <sys/mman.h>
 
 #include "lock.h"
+#include "siphash.h"
 
 enum { LC_KEY_LEVELS_MAX = 24, LC_KEY_LEVEL_BYTES_MIN = 4096, LC_KEY_TTLS_MAX = 256 };
 
@@ -46,7 +52,8 @@ typedef struct lc_key_generation {
 
 typedef struct lc_key_stripe {
     lc_lock lock;
-    uint32_t current; /* which of the two generations takes new keys */
+    uint16_t current; /* which of the two generations takes new keys */
+    uint16_t places;  /* claimed for keys to come */
     lc_key_generation generations[2];
     int64_t last_ns; /* the latest time that anything was decided by */
 } lc_key_stripe;
@@ -68,7 +75,10 @@ typedef struct lc_keys {
     int64_t ttls_ns[LC_KEY_TTLS_MAX]; /* every time to live that was ever in force */
     uint32_t ttl_count;
     uint32_t ttl_current;
-    uint64_t salt;
+    lc_hash_key hash_key;
+    int64_t keys_max;   /* keys in all stripes and both generations, expired ones included */
+    int64_t places;     /* of these, what no stripe has claimed; below 0 where recovery met more */
+    uint32_t claim_max; /* places that a stripe claims at a time */
 } lc_keys;
 
 static inline uint64_t lc_key_lsn(const lc_key_entry *entry)
@@ -100,10 +110,11 @@ static inline bool lc_keys_set_ttl(lc_keys *keys, int64_t ttl_ns)
     return true;
 }
 
-/* A key's place. Fingerprints that callers make may be anything, so they are mixed and salted. */
+/* A key's place. Callers may choose fingerprints at will, so the hash has a key of its own: whoever
+ * does not know it cannot make fingerprints that meet in one place. */
 static inline uint64_t lc_keys_hash(const lc_keys *keys, const uint64_t key[2])
 {
-    return lc_mix(key[0] ^ keys->salt ^ lc_mix(key[1]));
+    return lc_siphash_pair(keys->hash_key, key);
 }
 
 static inline lc_key_stripe *lc_keys_stripe(const lc_keys *keys, uint64_t hash)
@@ -127,7 +138,7 @@ static inline uint32_t lc_keys_position(uint64_t hash, uint32_t capacity)
 static inline void lc_keys_prefetch(const lc_keys *keys, uint64_t hash)
 {
     const lc_key_stripe *stripe = lc_keys_stripe(keys, hash);
-    uint32_t current = __atomic_load_n(&stripe->current, __ATOMIC_RELAXED);
+    uint16_t current = __atomic_load_n(&stripe->current, __ATOMIC_RELAXED);
     uint32_t level = __atomic_load_n(&stripe->generations[current].level, __ATOMIC_RELAXED);
     const lc_key_entry *entry = lc_keys_entries(keys, stripe, current, level)
                                 + lc_keys_position(hash, keys->capacities[level]);
@@ -216,21 +227,68 @@ LC_COLD void lc_keys_grow(lc_keys *keys, lc_key_stripe *stripe)
     lc_keys_leave(keys, &keys->regions[current][level], level);
 }
 
+/* Forget a generation, all of whose keys are dead, and begin it anew at a level. */
+LC_COLD void lc_keys_forget(lc_keys *keys, lc_key_stripe *stripe, uint32_t which, uint32_t level)
+{
+    lc_key_generation *generation = &stripe->generations[which];
+    __atomic_fetch_add(&keys->places, generation->count, __ATOMIC_RELAXED);
+    lc_keys_enter(&keys->regions[which][level]);
+    lc_keys_leave(keys, &keys->regions[which][generation->level], generation->level);
+    __atomic_store_n(&generation->level, level, __ATOMIC_RELAXED);
+    generation->count = 0;
+    generation->ends_ns = INT64_MIN;
+    memset(lc_keys_entries(keys, stripe, which, level), 0,
+           (size_t)keys->capacities[level] * sizeof(lc_key_entry));
+}
+
 /* The current generation becomes the previous one. The new one starts at the same level, for it
- * will hold as many keys. */
+ * will hold as many keys; but below the last level, which both cannot fill. */
 LC_COLD void lc_keys_rotate(lc_keys *keys, lc_key_stripe *stripe)
 {
     uint32_t level = stripe->generations[stripe->current].level;
     uint32_t next = !stripe->current;
-    lc_key_generation *generation = &stripe->generations[next];
-    lc_keys_enter(&keys->regions[next][level]);
-    lc_keys_leave(keys, &keys->regions[next][generation->level], generation->level);
-    __atomic_store_n(&generation->level, level, __ATOMIC_RELAXED);
-    generation->count = 0;
-    generation->ends_ns = INT64_MIN;
-    memset(lc_keys_entries(keys, stripe, next, level), 0,
-           (size_t)keys->capacities[level] * sizeof(lc_key_entry));
-    __atomic_store_n(&stripe->current, next, __ATOMIC_RELAXED);
+    lc_keys_forget(keys, stripe, next, level > 0 && level + 1 == keys->levels ? level - 1 : level);
+    __atomic_store_n(&stripe->current, (uint16_t)next, __ATOMIC_RELAXED);
+}
+
+/* Claim places for a stripe that has none left; whether there were any. */
+LC_COLD bool lc_keys_claim_more(lc_keys *keys, lc_key_stripe *stripe, int64_t now_ns)
+{
+    const lc_key_generation *previous = &stripe->generations[!stripe->current];
+    int64_t places = __atomic_load_n(&keys->places, __ATOMIC_RELAXED), count;
+    if (places <= 0 && previous->count > 0 && now_ns >= previous->ends_ns) {
+        lc_keys_forget(keys, stripe, !stripe->current, 0);
+        places = __atomic_load_n(&keys->places, __ATOMIC_RELAXED);
+    }
+    do {
+        count = places < keys->claim_max ? places : keys->claim_max;
+        if (count <= 0)
+            return false;
+    } while (!__atomic_compare_exchange_n(&keys->places, &places, places - count, false,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    stripe->places = (uint16_t)count;
+    return true;
+}
+
+/* Claim the place of one more key, so that there are never more than `keys_max`; false where there
+ * is none. The stripe's lock is held. */
+static inline bool lc_keys_claim(lc_keys *keys, lc_key_stripe *stripe, int64_t now_ns)
+{
+    if (LC_UNLIKELY(stripe->places == 0 && !lc_keys_claim_more(keys, stripe, now_ns)))
+        return false;
+    stripe->places--;
+    return true;
+}
+
+/* Count the places that are left once a recovery has put in what it found. Nobody else is there. */
+static inline void lc_keys_settle(lc_keys *keys)
+{
+    keys->places = keys->keys_max;
+    for (uint32_t i = 0; i < 1u << keys->stripes_log2; i++) {
+        const lc_key_stripe *stripe = &keys->stripes[i];
+        keys->places -= (int64_t)stripe->generations[0].count + stripe->generations[1].count;
+        keys->places -= stripe->places;
+    }
 }
 
 /* Whether one more key fits: rotates or grows if that is what it takes. The stripe's lock is held.
@@ -253,7 +311,8 @@ static inline bool lc_keys_make_room(lc_keys *keys, lc_key_stripe *stripe, int64
     return true;
 }
 
-/* Remember a key for which room was made. What the current generation holds of it is dead. */
+/* Remember a key for which room was made. What the current generation holds of it is dead: an older
+ * ledgercore took keys anew whose time was over, and its journals are replayed as they are. */
 static inline void lc_keys_insert(lc_keys *keys, lc_key_stripe *stripe, uint64_t hash,
                                   const lc_key_entry *entry)
 {

@@ -70,7 +70,7 @@ static inline uint32_t lc_meters_count(
     for (uint32_t i = 0; i < count; i++) {
         replays += outcomes[i].replayed;
         seen[outcomes[i].status] += !outcomes[i].replayed;
-        taken += outcomes[i].lsn != 0 && !outcomes[i].replayed;
+        taken += outcomes[i].status < LC_OUTCOME_END && !outcomes[i].replayed;
     }
     if (!meters->is_on)
         return taken;

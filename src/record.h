@@ -38,6 +38,10 @@ enum lc_kind {
     LC_SNAPSHOT_END = 18,  /* snapshots only: the LSN in `amount`, the number of records in `key` */
 };
 
+/* The last LSN. Far below 2^48, where an entry of the key table ends; and below 2^53, so that an id
+ * is exact as a double. */
+#define LC_LSN_MAX (1ULL << 47)
+
 enum { LC_FROZEN = 1, LC_OPEN = 128 /* in memory only: the slot is in use */ };
 
 typedef struct lc_record {
@@ -93,13 +97,15 @@ typedef struct lc_row {
 
 _Static_assert(sizeof(lc_row) == 32, "ledgercore.TRANSFER");
 
-/* A row of the answer (ledgercore.OUTCOME). */
+/* A row of the answer (ledgercore.OUTCOME). It holds all that is told of what was stored, so that
+ * no answer reads the ledger again, whose state may be another one by then. */
 typedef struct lc_outcome {
     uint64_t lsn;
     int64_t time_ns;
     uint8_t status;
     uint8_t replayed;
-    uint8_t reserved[6];
+    uint16_t asset; /* the number of the transfer's asset + 1; 0 where there is none to tell */
+    uint32_t reserved;
 } lc_outcome;
 
 _Static_assert(sizeof(lc_outcome) == 24, "ledgercore.OUTCOME");

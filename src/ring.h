@@ -13,6 +13,8 @@
 
 #include "record.h"
 
+enum { LC_RECORD_WORDS = sizeof(lc_record) / sizeof(uint64_t) };
+
 typedef struct lc_ring {
     lc_record *slots;
     const char **texts; /* of the record in the same slot; valid until it is durable */
@@ -35,15 +37,32 @@ static inline uint64_t lc_ring_last(const lc_ring *ring)
     return __atomic_load_n(&ring->last_lsn, __ATOMIC_SEQ_CST);
 }
 
-/* Publish a record under the LSN that it holds: the LSN is stored last. */
+/* Publish a record under the LSN that it holds. The slot is marked empty first and named last, and
+ * each word is released, so that whoever acquires one word of this record cannot find the LSN of
+ * the one before it any more (lc_ring_read). On x86-64 these are plain stores. */
 static inline void lc_ring_publish(lc_ring *ring, const lc_record *record, const char *text)
 {
     uint64_t i = record->lsn & ring->mask;
-    lc_record *slot = &ring->slots[i];
+    uint64_t *slot = (uint64_t *)&ring->slots[i];
+    uint64_t words[LC_RECORD_WORDS];
+    memcpy(words, record, sizeof(words));
     ring->texts[i] = text;
-    memcpy((char *)slot + sizeof(slot->lsn), (const char *)record + sizeof(record->lsn),
-           sizeof(*slot) - sizeof(slot->lsn));
-    __atomic_store_n(&slot->lsn, record->lsn, __ATOMIC_RELEASE);
+    __atomic_store_n(&slot[0], 0, __ATOMIC_RELAXED);
+    for (int word = 1; word < LC_RECORD_WORDS; word++)
+        __atomic_store_n(&slot[word], words[word], __ATOMIC_RELEASE);
+    __atomic_store_n(&slot[0], words[0], __ATOMIC_RELEASE);
+}
+
+/* Copy the record of an LSN, while others publish; false where the ring does not hold it whole. Its
+ * text is not read: that may be gone. */
+static inline bool lc_ring_read(const lc_ring *ring, uint64_t lsn, lc_record *record)
+{
+    const uint64_t *slot = (const uint64_t *)&ring->slots[lsn & ring->mask];
+    uint64_t words[LC_RECORD_WORDS];
+    for (int word = 0; word < LC_RECORD_WORDS; word++)
+        words[word] = __atomic_load_n(&slot[word], __ATOMIC_ACQUIRE);
+    memcpy(record, words, sizeof(*record));
+    return lsn != 0 && words[0] == lsn && __atomic_load_n(&slot[0], __ATOMIC_RELAXED) == lsn;
 }
 
 static inline bool lc_ring_ready(const lc_ring *ring, uint64_t lsn)

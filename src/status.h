@@ -2,7 +2,7 @@
  *
  * Values below LC_REJECTION_FIRST are outcomes: logged, numbered by an LSN, and stored with their
  * key; they are part of the journal's format, so a number never changes its meaning. The others
- * are rejections: nothing was stored. Within each group the order is the order of precedence.
+ * are rejections: nothing was stored.
  * ledgercore/status.py mirrors this list.
  */
 #ifndef LC_STATUS_H
@@ -27,7 +27,9 @@ enum lc_status {
     LC_KEY_REUSED = 66,
     LC_KEYS_FULL = 67,
     LC_DEADLINE_PASSED = 68,
-    LC_STATUS_END = 69,
+    LC_KEY_EXPIRED = 69,
+    LC_LEDGER_FULL = 70,
+    LC_STATUS_END = 71,
 };
 
 /* The name of a status, or NULL where the number has none. */
@@ -49,6 +51,8 @@ static inline const char *lc_status_name(int status)
     case LC_KEY_REUSED: return "KEY_REUSED";
     case LC_KEYS_FULL: return "KEYS_FULL";
     case LC_DEADLINE_PASSED: return "DEADLINE_PASSED";
+    case LC_KEY_EXPIRED: return "KEY_EXPIRED";
+    case LC_LEDGER_FULL: return "LEDGER_FULL";
     default: return 0;
     }
 }

@@ -134,9 +134,10 @@ def test_the_table_is_in_order_of_precedence_and_complete() -> None:
     order += [status for status in Status if status.is_outcome and status is not Status.APPLIED]
     expected = list(dict.fromkeys(row[-1] for row in PRECEDENCE))
     assert expected == [*order, Status.APPLIED]
-    # Only a full table can say so; `test_a_full_key_table_refuses_new_keys_only` makes one. What is
-    # late is never shown to the kernel: test_deadlines.py has it.
-    assert set(Status) - set(expected) == {Status.KEYS_FULL, Status.DEADLINE_PASSED}
+    # A full table and expired keys are in test_keys.py, what is late is in test_deadlines.py, and a
+    # ledger without further ids in test_limits_of_ids.py.
+    apart = {Status.KEYS_FULL, Status.DEADLINE_PASSED, Status.KEY_EXPIRED, Status.LEDGER_FULL}
+    assert set(Status) - set(expected) == apart
 
 
 @pytest.mark.parametrize("row", PRECEDENCE, ids=lambda row: f"{row[-1].name}-{row[1]}-{row[2]}")

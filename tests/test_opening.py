@@ -25,6 +25,7 @@ BOUNDS = {
     "key_ttl_s": (1, 10 * 366 * 86_400),
     "segment_bytes": (4 << 20, 1 << 32),
     "snapshot_every": (0, 1 << 30),
+    "accept_clock": (0, 1),
 }
 
 
@@ -111,7 +112,13 @@ def test_a_new_directory_is_made_with_its_parents_and_its_files(tmp_path: Path) 
     path = tmp_path / "a" / "b" / "ledger"
     with open_small(path) as ledger:
         assert ledger.path == str(path)
-        assert {child.name for child in path.iterdir()} == {"journal", "lock", "seal", "snapshots"}
+        assert {child.name for child in path.iterdir()} == {
+            "clock",
+            "journal",
+            "lock",
+            "seal",
+            "snapshots",
+        }
         (segment,) = journal_files(path)
         assert segment.stat().st_size == 4 << 20 and segment.name == "0000000001.segment"
         assert (path / "lock").read_text() == f"{os.getpid()}\n"

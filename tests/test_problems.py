@@ -35,6 +35,8 @@ def test_rejections() -> None:
         Status.KEY_REUSED: 422,
         Status.KEYS_FULL: 503,
         Status.DEADLINE_PASSED: 504,
+        Status.KEY_EXPIRED: 422,
+        Status.LEDGER_FULL: 507,
     }
     assert rejected[Status.KEY_REUSED].name == "idempotency-key-reused"
 

@@ -26,9 +26,10 @@ def headers_of(response: Any) -> dict[str, str]:
 
 
 def test_every_status_has_its_request() -> None:
-    # A zero key and an amount of none cannot be asked for over HTTP; a full table is its own test.
-    # What is late has a test of its own as well: it is late whatever it asks for.
+    # A zero key and an amount of none cannot be asked for over HTTP; what is late, what is full and
+    # what has expired are tests of their own.
     apart = {Status.KEY_MISSING, Status.AMOUNT_INVALID, Status.KEYS_FULL, Status.DEADLINE_PASSED}
+    apart |= {Status.KEY_EXPIRED, Status.LEDGER_FULL}
     assert ASKED.keys() | apart == set(Status)
 
 

@@ -129,6 +129,24 @@ def test_an_account_that_was_not_found_has_no_asset_later_either(
     assert again.outcome(0).replayed and again.asset(0) is None
 
 
+def test_a_replay_has_the_asset_of_the_first_answer(ledger: ledgercore.Engine) -> None:
+    """Two of one key wait while their source is opened: it was there when the first was applied."""
+    ledger.stall(0)
+    first, second = ledger.new_submission(), ledger.new_submission()
+    for submission in (first, second):
+        submission.add("", "k", "late", "alice", 1)
+        assert ledger.submit(submission), "it waits for a worker"
+    ledger.open_account("late", asset="USD/2", floor=None)
+    ledger.stall(0, False)
+    done: list[Submission] = []
+    while len(done) < 2:
+        wait_readable(ledger)
+        done += ledger.completed()
+    assert [one.outcome(0).status for one in (first, second)] == [Status.APPLIED] * 2
+    assert [one.outcome(0).replayed for one in (first, second)] == [False, True]
+    assert [one.asset(0) for one in (first, second)] == ["USD/2", "USD/2"]
+
+
 def test_nothing_is_added_once_it_is_handed_over(ledger: ledgercore.Engine) -> None:
     submission = ledger.new_submission()
     submission.add("", "k", "alice", "bob", 1)

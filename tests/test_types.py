@@ -21,7 +21,7 @@ def test_the_rows_have_their_documented_layout() -> None:
     offsets = {name: ledgercore.TRANSFER.fields[name][1] for name in ledgercore.TRANSFER.names}
     assert offsets == {"key": 0, "from": 16, "to": 20, "amount": 24}
     offsets = {name: ledgercore.OUTCOME.fields[name][1] for name in ledgercore.OUTCOME.names}
-    assert offsets == {"id": 0, "time_ns": 8, "status": 16, "replayed": 17, "pad": 18}
+    assert offsets == {"id": 0, "time_ns": 8, "status": 16, "replayed": 17}
 
 
 def test_money_is_int64_and_no_float_fits_in() -> None:

@@ -1,0 +1,157 @@
+"""A forked child has no engine: each call is an error, and the parent's goes on untouched."""
+
+import copy
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ledgercore
+from ledgercore import EngineForked, Status
+from ledgercore.forking import ForkedEngine, keep_here
+from tests.histories import open_funded, open_small
+from tests.support import ROOT
+
+CALLS: dict[str, Callable[[ledgercore.Engine], Any]] = {
+    "transfer": lambda ledger: ledger.transfer("world", "alice", 1, key="child"),
+    "transfer_batch": lambda ledger: ledger.transfer_batch([]),
+    "submission": lambda ledger: ledger.new_submission(),
+    "account": lambda ledger: ledger.account("alice"),
+    "balances": lambda ledger: ledger.balances,
+    "open_account": lambda ledger: ledger.open_account("new", asset="USD/2"),
+    "find_key": lambda ledger: ledger.find_key("k"),
+    "audit": lambda ledger: ledger.audit(),
+    "completed": lambda ledger: ledger.completed(),
+    "fileno": lambda ledger: ledger.fileno(),
+    "statistics": lambda ledger: ledger.statistics(),
+    "failure": lambda ledger: ledger.failure,
+    "close": lambda ledger: ledger.close(),
+    "with": lambda ledger: ledger.__enter__(),
+}
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Run `work` in a forked child; return its exit code: 1 after an error, below 0 by a signal."""
+    child = os.fork()
+    if child == 0:
+        # A child that waits for ever is what this is about.
+        signal.alarm(20)
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.parametrize("durability", ["sync", "memory"])
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_of_a_child_is_an_error(directory: Path, durability: str, call: str) -> None:
+    def work() -> None:
+        with pytest.raises(EngineForked):
+            CALLS[call](ledger)
+
+    with open_small(directory, durability=durability) as ledger:
+        open_funded(ledger, ["alice"], 5)
+        assert in_child(work) == 0
+        assert ledger.transfer("world", "alice", 1, key="parent").status is Status.APPLIED
+
+
+def test_the_end_of_a_child_touches_nothing(directory: Path) -> None:
+    """Its copy is dropped, and its block left, while the parent transfers on."""
+
+    def work() -> None:
+        nonlocal ledger
+        with pytest.raises(RuntimeError, match="of the child's own"), ledger_block():
+            raise RuntimeError("of the child's own")
+        assert "another process" in repr(ledger) and isinstance(ledger, ForkedEngine)
+        ledger = None  # type: ignore[assignment]
+
+    def ledger_block() -> Any:
+        class Block:
+            def __enter__(self) -> None: ...
+            def __exit__(self, *_: object) -> None:
+                ledger.__exit__(*_)
+
+        return Block()
+
+    ledger = open_small(directory)
+    open_funded(ledger, ["alice"], 5)
+    seal = (directory / "seal").read_bytes()
+    assert in_child(work) == 0
+    assert (directory / "seal").read_bytes() == seal
+    last = ledger.transfer("world", "alice", 1, key="after")
+    ledger.close()
+    assert ledgercore.verify(directory).lsn == last.id
+
+
+SCRIPT = """
+import os, sys, ledgercore
+engine = ledgercore.open(sys.argv[1], accounts_max=64, keys_max=1024, segment_bytes=4 << 20)
+engine.open_account("world", asset="USD/2", floor=None)
+engine.open_account("alice", asset="USD/2")
+if os.fork() == 0:
+    sys.exit(0)  # by the way that runs every finaliser
+os.wait()
+engine.transfer("world", "alice", 1, key="after")
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_child_that_ends_orderly_writes_no_seal(directory: Path) -> None:
+    """With the seal of an old LSN, marked clean, a rotten end would be cut off in silence."""
+    subprocess.run([sys.executable, "-W", "error", "-c", SCRIPT, directory], cwd=ROOT, check=False)
+    seal = ledgercore.inspect(directory).seal
+    assert seal is not None and not seal["clean"]
+    with open_small(directory) as ledger:
+        assert ledger.balance("alice") == 1
+
+
+def test_the_lock_ends_with_the_parent_though_a_child_lives(directory: Path) -> None:
+    reading, writing = os.pipe()
+    ledger = open_small(directory)
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        with pytest.raises(ledgercore.DirectoryLocked):
+            open_small(directory)
+        ledger.close()
+        open_small(directory).close()
+    finally:
+        os.close(writing)
+        os.close(reading)
+        os.waitpid(child, 0)
+
+
+def test_a_child_holds_no_lock_when_its_parent_is_killed(directory: Path) -> None:
+    """The child stays behind with the pipe, and the ledger can be opened."""
+    script = SCRIPT.replace("    sys.exit(0)", "    os.read(0, 1); os._exit(0)").replace(
+        "os.wait()", ""
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, directory], cwd=ROOT, stdin=subprocess.PIPE
+    ) as process:
+        process.wait()
+        with open_small(directory) as ledger:
+            assert ledger.balance("alice") == 1
+
+
+@pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_an_engine_has_no_copy(directory: Path, copying: Callable[[Any], Any]) -> None:
+    with open_small(directory) as ledger:
+        open_funded(ledger, ["alice"], 0)
+        with pytest.raises(TypeError, match="no copy"):
+            copying(ledger)
+        assert ledger.transfer("world", "alice", 1, key="k").status is Status.APPLIED
+        assert keep_here(ledger) is ledger
