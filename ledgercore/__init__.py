@@ -129,12 +129,13 @@ def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOpti
     comparisons; `path` may be None). `segments` queues begin with `workers_min` threads
     each, and `Engine.set_workers` gives them up to `workers_max`; `queue_size` transfers wait in
     each at most, `batch_max` go through at once. `accounts_max` and `keys_max` bound the memory,
-    which is reserved and committed lazily: 110 bytes a key, 64 bytes and its id an account; memory
+    which is reserved and committed lazily: 200 bytes a key, 64 bytes and its id an account; memory
     for `keys_reserved` keys is committed at the start, so that the table need not grow under load.
     Keys are kept for `key_ttl_s` at least, and for as long again: so make `keys_max` twice as many
     as come in that time. `accept_clock` 1 opens a ledger whose logged time is more than a day ahead
-    of the wall clock, and has the wall clock believed where it is ahead. A journal file has `segment_bytes`; a snapshot is made
-    every `snapshot_every` files (0: never). `instruments` 0 measures nothing of itself.
+    of the wall clock, and has the wall clock believed where it is ahead. A journal file has
+    `segment_bytes`; a snapshot is made every `snapshot_every` files (0: never). `instruments` 0
+    measures nothing of itself.
 
     Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged, ClockRefused.
     """

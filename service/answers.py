@@ -178,6 +178,8 @@ def describe_statistics(statistics: Statistics) -> dict[str, Any]:
         "active_workers": statistics.workers,
         "lsn_applied": statistics.lsn_applied,
         "lsn_durable": statistics.lsn_durable,
+        "lsn_max": statistics.lsn_max,
+        "clock_lead_seconds": round(statistics.clock_lead_ns / _NANOSECONDS, 6),
         "journal_groups_total": statistics.groups,
         "accounts": statistics.accounts,
         "keys": statistics.keys,

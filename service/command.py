@@ -78,7 +78,11 @@ main.add_command(admin)
 @_setting("batch_max", "Transfers that one batch may hold.")
 @_setting("durability", "sync: an answer means on the disk. memory: no journal.")
 @_setting("accounts_max", "Accounts there may be.")
-@_setting("keys_max", "Idempotency keys remembered at a time.")
+@_setting(
+    "keys_max",
+    "Idempotency keys held at most, up to 200 bytes each. A key is held for one to two times"
+    " --key-ttl-s, so this is twice as many as come in that time.",
+)
 @_setting("keys_reserved", "Keys whose memory is taken at the start; more is taken as needed.")
 @_setting("key_ttl_s", "Seconds that a key is remembered at least.")
 @_setting("segment_bytes", "Size of a journal file.")
@@ -102,6 +106,14 @@ main.add_command(admin)
 @_setting("log_interval_s", "Seconds between two lines about queues and workers; 0: none.")
 @_setting("otlp", "Collector of traces, by OTLP over HTTP.", metavar="URL")
 @_setting("traces_per_million", "Requests of a million that are traced by chance.")
+@click.option(
+    "--accept-clock",
+    envvar=environment_name("accept_clock"),
+    flag_value="1",
+    default="0",
+    show_envvar=True,
+    help="Believe the clock, though it is a day or more behind what was logged, or was set ahead.",
+)
 @click.option(
     "--allow-chaos",
     envvar=environment_name("allow_chaos"),

@@ -204,6 +204,12 @@ def _tell_state(totals: Totals) -> Iterator[Metric]:
         ("accounts", "Accounts that are open.", statistics.accounts),
         ("keys", "Idempotency keys that are remembered.", statistics.keys),
         ("keys_max", "Idempotency keys that there is room for.", statistics.keys_max),
+        ("lsn_max", "The last LSN that the ledger gives.", statistics.lsn_max),
+        (
+            "clock_lead_seconds",
+            "How far logged time is ahead of the wall clock; below 0 where it is behind.",
+            statistics.clock_lead_ns / NS_PER_S,
+        ),
         ("connections", "Connections that are open.", totals.connections),
         ("inflight", "Transfers that were let in and have no answer yet.", totals.inflight),
         ("inflight_limit", "How many are let in at most; +Inf: any number.", limit),

@@ -1,6 +1,6 @@
 """What the log tells of the life of a server: that it has recovered, serves, stops, has stopped.
 
-This module owns these four lines. It never causes what it tells.
+This module owns these lines, and the one about its clock. It never causes what it tells.
 """
 
 import logging
@@ -11,6 +11,7 @@ from ledgercore import Statistics, __version__
 from .settings import Settings
 
 VERSION = __version__
+NS_PER_S = 1_000_000_000
 
 logger = logging.getLogger("ledgercore")
 
@@ -46,6 +47,22 @@ def tell_recovered(statistics: Statistics) -> None:
             seconds,
             extra={"event": "recovered", "records": records, "seconds": round(seconds, 6)},
         )
+
+
+def tell_clock(lead_ns: int) -> None:
+    """Tell that time is not logged as the wall clock has it: ahead of it, or behind."""
+    seconds = lead_ns / NS_PER_S
+    told = {"event": "clock", "lead_seconds": round(seconds, 6)}
+    if lead_ns == 0:
+        logger.info("logged time and the wall clock agree", extra=told)
+        return
+    logger.warning(
+        "logged time is %.3f s %s the wall clock%s",
+        abs(seconds),
+        "ahead of" if lead_ns > 0 else "behind",
+        ", and goes at nine tenths of its speed until that has caught up" if lead_ns > 0 else "",
+        extra=told,
+    )
 
 
 def tell_stopping() -> None:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .milestones import tell_clock
 from .observer import only_looks
 from .sample import is_quiet
 from .scaling import find_utilisation
@@ -21,6 +22,7 @@ from .totals import Totals
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+CLOCK_NEWS_NS = 60 * NS_PER_S
 SLOW_LINES_PER_S = 5
 REFUSALS = frozenset({401, 403, 429, 503, 504})
 """The statuses of what the server does not do, and has not begun to."""
@@ -40,6 +42,7 @@ class Reporter:
         self._clock_ns = clock_ns
         self._first: Totals | None = None
         self._last: Totals | None = None
+        self._clock_told_ns = 0
         self._slow_second_ns = -NS_PER_S
         self._slow_lines = 0
         self._slow_suppressed = 0
@@ -64,6 +67,7 @@ class Reporter:
         self._first = self._last = None
         if first is None or last is None:
             return
+        self.note_clock(last.statistics.clock_lead_ns)
         new = Counter(last.answers)
         new.subtract(first.answers)
         if has_work(new, last):
@@ -71,6 +75,18 @@ class Reporter:
         refusals = count_refusals(new)
         if refusals:
             _tell_refusals(refusals, (last.at_ns - first.at_ns) / NS_PER_S)
+
+    def note_clock(self, lead_ns: int) -> None:
+        """Tell how far logged time is off the wall clock, where that is news.
+
+        News is that it is off by a second, by a minute more or less than was told, or not any more.
+        """
+        if abs(lead_ns) < NS_PER_S:
+            lead_ns = 0
+        changed = (lead_ns == 0) != (self._clock_told_ns == 0)
+        if changed or abs(lead_ns - self._clock_told_ns) >= CLOCK_NEWS_NS:
+            self._clock_told_ns = lead_ns
+            tell_clock(lead_ns)
 
     # -- one by one -------------------------------------------------------------------------------
 

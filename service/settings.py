@@ -71,6 +71,7 @@ class Settings:
     segment_bytes: int = 67_108_864
     snapshot_every: int = 16
     instruments: int = 1
+    accept_clock: int = 0
     keys_file: str = ""
     client_rate: int = 0
     client_burst: int = 0

@@ -145,6 +145,7 @@ def test_anything_else_is_unreadable(body: bytes) -> None:
 ITEM = {"id": 7, "status": "applied", "created_at": "2026-11-22T14:01:43.813128Z"}
 REFUSED_ITEM = {**ITEM, "id": 8, "status": "refused", "reason": "insufficient-funds"}
 REUSED_ITEM = {"status": "not-stored", "reason": "idempotency-key-reused"}
+EXPIRED_ITEM = {"id": 5, "status": "not-stored", "reason": "idempotency-key-expired"}
 
 
 def test_items() -> None:
@@ -163,6 +164,11 @@ def test_items() -> None:
         call.read(make_answer(200, body[:2]))
 
 
+def test_item_of_an_expired_key_leads_to_its_transfer() -> None:
+    (result,) = calls.post_transfers([INTENT]).read(make_answer(200, [EXPIRED_ITEM]))
+    assert (result.status, result.id, result.is_applied) == ("not-stored", 5, False)
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -173,6 +179,7 @@ def test_items() -> None:
         {**REFUSED_ITEM, "reason": None},
         {**REFUSED_ITEM, "id": -1},
         {**REUSED_ITEM, "id": 9},
+        {**EXPIRED_ITEM, "id": -1},
         {"status": "not-stored"},
         {},
         [],

@@ -91,6 +91,8 @@ def test_state_is_told() -> None:
         "accounts": 3,
         "keys": 7,
         "keys_max": 100,
+        "lsn_max": 2**47,
+        "clock_lead_seconds": 0.5,
         "connections": 2,
         "inflight": 1,
         "inflight_limit": 64,

@@ -10,7 +10,7 @@ import pytest
 
 import ledgercore
 from service.logs import JsonLines
-from service.milestones import tell_recovered, tell_started
+from service.milestones import tell_clock, tell_recovered, tell_started
 from service.settings import Settings
 from tests.support import Server, post_transfer
 
@@ -54,3 +54,15 @@ def test_life_of_a_server_is_told(tmp_path: Path) -> None:
         assert events["recovered"]["records"] == records > 0
         assert events["recovered"]["seconds"] > 0
         assert server.complaints == []
+
+
+@pytest.mark.parametrize(("lead_ns", "text"), [(90 * 10**9, "ahead of"), (-5 * 10**9, "behind")])
+def test_clock_that_is_off_is_told(
+    caplog: pytest.LogCaptureFixture, lead_ns: int, text: str
+) -> None:
+    with caplog.at_level(logging.INFO, "ledgercore"):
+        tell_clock(lead_ns)
+    (record,) = caplog.records
+    line = json.loads(JsonLines().format(record))
+    assert line["lead_seconds"] == lead_ns / 10**9 and text in line["message"]
+    assert ("nine tenths" in line["message"]) == (lead_ns > 0)

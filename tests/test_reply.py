@@ -11,7 +11,9 @@ from ledgercore import Status
 from service.answers import answer_transfer
 from service.problems import STATUS_KINDS
 from service.reply import encode_body, encode_reply, list_headers
-from tests.histories import wait_readable
+from service.wire import encode_outcomes
+from tests.histories import open_funded, open_small, wait_readable
+from tests.making import poll
 from tests.statuses import ASKED, ask, open_for_statuses
 
 
@@ -112,6 +114,30 @@ def test_what_is_not_stored_is_a_problem(ledger: ledgercore.Engine) -> None:
         b"HTTP/1.1 422 Unprocessable Entity\r\ncontent-type: application/problem+json\r\n"
         b"content-length: "
     )
+
+
+def test_an_expired_key_names_its_transfer() -> None:
+    with open_small(None, durability="memory", key_ttl_s=1) as ledger:
+        open_funded(ledger, ["alice"], 0)
+        first = ledger.transfer("world", "alice", 250, key="k")
+        poll(lambda: ledger.find_key("k").state == "expired", "the key expires")
+        submission = ledger.new_submission()
+        submission.add("", "k", "world", "alice", 250)
+        submission.add("", "k", "world", "alice", 251)
+        ledger.submit(submission)
+        wait_readable(ledger)
+        assert ledger.completed() == [submission]
+        outcomes = [submission.outcome(row) for row in range(2)]
+        assert [one.status for one in outcomes] == [Status.KEY_EXPIRED, Status.KEY_REUSED]
+        assert [(one.id, one.replayed) for one in outcomes] == [(first.id, False), (0, False)]
+        body = json.loads(encode_body(submission, 0))
+        assert (body["status"], body["transfer_id"]) == (422, first.id)
+        assert body["type"] == "urn:ledgercore:problem:idempotency-key-expired"
+        assert encode_reply(submission, 0).endswith(encode_body(submission, 0))
+        assert encode_reply(submission, 0).startswith(b"HTTP/1.1 422 ")
+        items = json.loads(encode_outcomes(submission, [b'"status":%d' % n for n in range(256)]))
+        assert items == [{"id": first.id, "status": Status.KEY_EXPIRED}, {"status": 66}]
+        assert ledger.balance("alice") == 250
 
 
 def test_what_is_late_says_that_it_was_not_executed(ledger: ledgercore.Engine) -> None:

@@ -51,6 +51,13 @@ def read_seconds(count: int, each: Mapping[tuple[str, int, str], int], start: in
     ]
 
 
+def test_a_clock_that_is_off_is_told_when_it_is_news(lines: Lines) -> None:
+    reporter = Reporter(1)
+    for seconds in (0.9, 1.0, 30.0, 60.9, 61.5, -5.0, 0.5, 0.2):
+        reporter.note_clock(int(seconds * 1_000_000_000))
+    assert [line["lead_seconds"] for line in lines.take("clock")] == [1.0, 61.5, -5.0, 0.0]
+
+
 def test_one_line_an_interval(lines: Lines) -> None:
     run(Reporter(10), *read_seconds(31, {DONE: 500}))
     told = lines.take("load")

@@ -25,6 +25,8 @@ def make_statistics(segments: Iterable[SegmentLoad] = (), **values: Any) -> Stat
     fields: dict[str, Any] = {
         "lsn_applied": 12,
         "lsn_durable": 10,
+        "lsn_max": 2**47,
+        "clock_lead_ns": 500_000_000,
         "accounts": 3,
         "keys": 7,
         "keys_max": 100,

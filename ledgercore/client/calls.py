@@ -26,6 +26,7 @@ from .types import (
 )
 
 PAGE_LIMIT = 1000
+KEY_EXPIRED = "idempotency-key-expired"
 
 Result = TypeVar("Result")
 Members = dict[str, Any]
@@ -133,7 +134,9 @@ def read_problem(answer: Answer) -> Problem:
 def read_item(item: _Item, intent: TransferIntent) -> TransferResult:
     """Return what one item of an answer says about the transfer that was asked for."""
     stored = item.status in ("applied", "refused") and item.id > 0
-    not_stored = item.status == "not-stored" and item.id == 0
+    # Only a key that has lived its time leads to a transfer, and stores none.
+    leads_on = item.id > 0 and item.reason == KEY_EXPIRED
+    not_stored = item.status == "not-stored" and (item.id == 0 or leads_on)
     if not (stored or not_stored) or (item.reason is None) != (item.status == "applied"):
         raise UnreadableAnswer(f"the answer does not tell what became of key {intent.key}")
     return TransferResult(

@@ -31,7 +31,8 @@ class TransferResult(msgspec.Struct, frozen=True, kw_only=True):
     its answer. `asset` is None where an account did not exist, and in the answer to many transfers.
 
     There the status may also be `not-stored`: the server stored nothing for that one. `reason` says
-    why (`idempotency-key-reused`), and `id` is 0.
+    why (`idempotency-key-reused`), and `id` is 0; an `idempotency-key-expired` comes with the id
+    of the transfer that the key was used for.
     """
 
     key: str
