@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memmove, memset
 from posix.time cimport CLOCK_REALTIME, clock_gettime, nanosleep, timespec
-from posix.unistd cimport write
+from posix.unistd cimport close as c_close, write
 
 from ledgercore._c cimport *
 from ledgercore.journal cimport Journal
@@ -82,7 +82,7 @@ cdef class Pipeline:
         pthread_cond_destroy(&self.settled)
         pthread_mutex_destroy(&self.state)
         if self.event_fd >= 0:
-            os.close(self.event_fd)
+            c_close(self.event_fd)
 
     cdef void drop(self, submission_t* first) noexcept:
         while first != NULL:
