@@ -139,6 +139,7 @@ def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOpti
 
     Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged, ClockRefused.
     """
+    from .closing import close_at_exit
     from .engine import Engine
     from .errors import InvalidArgument
     from .forking import keep_here
@@ -146,7 +147,7 @@ def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOpti
 
     checked = Options(**options)
     if checked.durability == "memory":
-        return keep_here(Engine(checked, open_in_memory(checked)))
+        return keep_here(close_at_exit(Engine(checked, open_in_memory(checked))))
     if path is None:
         raise InvalidArgument("path", "a durable ledger needs a directory")
-    return keep_here(Engine(checked, open_directory(path, checked)))
+    return keep_here(close_at_exit(Engine(checked, open_directory(path, checked))))
