@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         EngineClosed,
         EngineFailed,
         EngineForked,
+        FormatTooNew,
         InvalidArgument,
         JournalDamaged,
         LedgerError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         OpenOptions,
     )
     from .recorder import Recorder
+    from .repairing import Repair, repair
     from .status import Status
     from .submission import Outcome, Submission
     from .types import (
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
         Statistics,
         Transfer,
     )
-    from .verification import Inspection, Repair, Verification, compact, inspect, repair, verify
+    from .verification import Inspection, Verification, compact, inspect, verify
 
 __version__ = "0.1.0"
 
@@ -70,6 +72,7 @@ __all__ = [
     "EngineClosed",
     "EngineFailed",
     "EngineForked",
+    "FormatTooNew",
     "Histogram",
     "Inspection",
     "InvalidArgument",
@@ -112,6 +115,7 @@ _MODULES = (
     "opening",
     "engine",
     "verification",
+    "repairing",
 )
 
 if not TYPE_CHECKING:  # or every name would be taken for one that is here

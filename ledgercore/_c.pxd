@@ -46,6 +46,8 @@ cdef extern from "record.h" nogil:
         uint16_t text_length
         uint8_t first_length, second_length
 
+    bint lc_record_known(const lc_record* record)
+
     ctypedef struct lc_row:
         uint64_t key[2]
         uint32_t source, target
@@ -323,6 +325,7 @@ cdef extern from "frame.h" nogil:
         LC_FRAME_GOOD
         LC_FRAME_END
         LC_FRAME_BAD
+        LC_FRAME_NEWER
 
     lc_record* lc_frame_records(const lc_frame* frame)
     char* lc_frame_text(const lc_frame* frame)
@@ -336,7 +339,7 @@ cdef extern from "frame.h" nogil:
     )
     uint64_t lc_content_end(const uint8_t* file, uint64_t size, uint64_t offset)
     void lc_segment_finish(lc_segment_header* header)
-    bint lc_segment_valid(const lc_segment_header* header)
+    lc_frame_check_result lc_segment_check(const lc_segment_header* header)
 
 
 cdef extern from "queue.h" nogil:
@@ -385,6 +388,11 @@ cdef extern from "file.h" nogil:
 cdef extern from "seal.h" nogil:
     const int LC_SEAL_BYTES
 
+    ctypedef enum lc_seal_check_result "enum lc_seal_check":
+        LC_SEAL_GOOD
+        LC_SEAL_BAD
+        LC_SEAL_NEWER
+
     ctypedef struct lc_seal:
         uint64_t sequence, synced_lsn, segment
         uint8_t ledger_id[16]
@@ -392,4 +400,4 @@ cdef extern from "seal.h" nogil:
 
     uint64_t lc_seal_finish(lc_seal* seal)
     int lc_seal_write(int fd, lc_seal* seal)
-    bint lc_seal_read(const uint8_t* file, size_t length, lc_seal* seal)
+    lc_seal_check_result lc_seal_read(const uint8_t* file, size_t length, lc_seal* seal)

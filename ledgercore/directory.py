@@ -19,7 +19,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import DirectoryLocked, DirectoryUnusable, JournalDamaged
+from .errors import (
+    DirectoryLocked,
+    DirectoryUnusable,
+    FormatTooNew,
+    InvalidArgument,
+    JournalDamaged,
+)
 from .frames import (
     KIND_JOURNAL,
     SEAL_BYTES,
@@ -29,6 +35,8 @@ from .frames import (
     encode_seal,
     encode_segment_header,
     find_end,
+    is_newer_seal,
+    is_newer_segment,
     read_seal,
     read_segment_header,
 )
@@ -91,6 +99,9 @@ class DataDirectory:
     """The files of one ledger. Only `hold` and what writes need the lock."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        name = os.fspath(path)
+        if not name or "\0" in name:
+            raise InvalidArgument("path", f"{name!r} is no path of a directory")
         self.path = Path(path).absolute()
         self.journal = self.path / "journal"
         self.snapshots = self.path / "snapshots"
@@ -115,8 +126,8 @@ class DataDirectory:
                     # Who may not read the folder above did not make this one either.
                     with suppress(PermissionError):
                         sync_directory(folder)
-            elif not self.journal.is_dir():
-                raise DirectoryUnusable(f"{self.path}: there is no ledger here")
+            else:
+                self.require()
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             descriptor = os.open(self.lock, flags, 0o640)
             try:
@@ -132,6 +143,17 @@ class DataDirectory:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             self._lock_descriptor = descriptor
+
+    def require(self) -> None:
+        """Raise DirectoryUnusable where there is no ledger, or who asks may not look."""
+        names: list[str] = []
+        with explained(self.path):
+            if self.path.exists():
+                names = os.listdir(self.path)
+            if self.journal.name in names:
+                os.listdir(self.journal)
+            elif self.seal.name not in names:
+                raise DirectoryUnusable(f"{self.path}: there is no ledger here")
 
     def release(self) -> None:
         """Let go of the lock, in the name of children too that were forked meanwhile."""
@@ -175,11 +197,14 @@ class DataDirectory:
         return sorted(self.snapshots.glob("[0-9]" * LSN_DIGITS + ".snapshot"), reverse=True)
 
     def read_seal(self) -> Seal | None:
-        """The seal, or None where the file or both of its slots are gone."""
+        """The seal, or None where the file or both of its slots are gone. Raises FormatTooNew."""
         with explained(self.seal):
             if not self.seal.exists():
                 return None
-            return read_seal(self.seal.read_bytes().ljust(1, b"\0"))
+            data = self.seal.read_bytes().ljust(1, b"\0")
+        if is_newer_seal(data):
+            raise too_new(str(self.seal))
+        return read_seal(data)
 
     def read_clock(self) -> bytes:
         """The bytes of the clock's file; none where it is not there."""
@@ -192,15 +217,29 @@ class DataDirectory:
             write_file(self.clock, data)
 
     def read_header(self, path: Path) -> SegmentHeader:
-        """A segment's header; raises JournalDamaged where it is not sound."""
-        with explained(path), open(path, "rb") as file:
-            data = file.read(SEGMENT_HEADER_BYTES)
-        header = read_segment_header(data) if data else None
+        """A segment's header; raises JournalDamaged where it is not sound, FormatTooNew."""
+        header = self.read_any_header(path)
         if header is None or header.kind != KIND_JOURNAL:
             raise JournalDamaged(f"{path}: offset 0: this is no header of a segment")
         if path.name != segment_name(header.number):
             raise JournalDamaged(f"{path}: offset 0: the header says segment {header.number}")
         return header
+
+    def read_any_header(self, path: Path) -> SegmentHeader | None:
+        """The header of a segment or snapshot, None where it is not sound; raises FormatTooNew."""
+        data = b""
+        # A snapshot that is not wanted any more may go at any time.
+        with explained(path), suppress(FileNotFoundError), open(path, "rb") as file:
+            data = file.read(SEGMENT_HEADER_BYTES)
+        if is_newer_segment(data):
+            raise too_new(f"{path}: offset 0")
+        return read_segment_header(data) if data else None
+
+    def refuse_newer(self) -> None:
+        """Raise FormatTooNew where any file begins as a newer program's does."""
+        self.read_seal()
+        for path in [*self.segment_paths(), *self.snapshot_paths()]:
+            self.read_any_header(path)
 
     def read_segment(self, path: Path) -> tuple[SegmentHeader, memoryview]:
         """A segment's header and bytes. Each mapping holds a descriptor, so keep few of them."""
@@ -292,6 +331,11 @@ class DataDirectory:
                 file.flush()
                 os.fsync(file.fileno())
         return torn
+
+
+def too_new(place: str) -> FormatTooNew:
+    """What to raise where a newer program wrote."""
+    return FormatTooNew(f"{place}: this was written by a newer ledgercore; it is left as it is")
 
 
 def segment_name(number: int) -> str:

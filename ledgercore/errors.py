@@ -78,6 +78,13 @@ class DirectoryUnusable(LedgerError):
     """The data directory cannot be created, read or written, or its disk is full."""
 
 
+class FormatTooNew(LedgerError):
+    """The directory holds what a newer ledgercore wrote: no damage, and nothing was touched.
+
+    The message names the file. Use the program that wrote it, or a newer one.
+    """
+
+
 class JournalDamaged(LedgerError):
     """The journal, the seal or a snapshot holds bytes that the engine did not write.
 

@@ -59,9 +59,9 @@ class Scan:
     """How far a walk over frames has come, and why it ended there.
 
     `end` is "end" (zeros, or the end of the file), "bad" (bytes that are no frame, or not the next
-    one) or "stopped" (the replay wants no more). `sealed_crc` is the header CRC of the frame that
-    ended with the LSN asked for, or None; `last_offset` is where the last frame begins, 0 if there
-    is none.
+    one), "newer" (a frame that a newer program wrote) or "stopped" (the replay wants no more).
+    `sealed_crc` and `snapshot_crc` are the header CRCs of the frames that ended with the LSNs asked
+    for, or None; `last_offset` is where the last frame begins, 0 if there is none.
     """
 
     offset: int
@@ -71,6 +71,7 @@ class Scan:
     end: str = "end"
     sealed_crc: int | None = None
     last_offset: int = 0
+    snapshot_crc: int | None = None
 
 
 def read_segment_header(const uint8_t[::1] file):
@@ -78,7 +79,7 @@ def read_segment_header(const uint8_t[::1] file):
     if file.shape[0] < LC_SEGMENT_HEADER_BYTES:
         return None
     cdef const lc_segment_header* header = <const lc_segment_header*> &file[0]
-    if not lc_segment_valid(header):
+    if lc_segment_check(header) != LC_FRAME_GOOD:
         return None
     return SegmentHeader(
         kind=header.kind, salt=header.salt, number=header.number, first_lsn=header.first_lsn,
@@ -88,10 +89,23 @@ def read_segment_header(const uint8_t[::1] file):
     )
 
 
-def read_seal(const uint8_t[::1] file):
-    """Return the Seal that a seal file holds, or None where both slots are bad."""
+def is_newer_segment(const uint8_t[::1] file):
+    """Whether a file begins with the sound header of a segment or snapshot of a newer program."""
+    if file.shape[0] < LC_SEGMENT_HEADER_BYTES:
+        return False
+    return lc_segment_check(<const lc_segment_header*> &file[0]) == LC_FRAME_NEWER
+
+
+def is_newer_seal(const uint8_t[::1] file):
+    """Whether a newer program wrote a slot of a seal file."""
     cdef lc_seal seal
-    if file.shape[0] == 0 or not lc_seal_read(&file[0], file.shape[0], &seal):
+    return file.shape[0] > 0 and lc_seal_read(&file[0], file.shape[0], &seal) == LC_SEAL_NEWER
+
+
+def read_seal(const uint8_t[::1] file):
+    """Return the Seal that a seal file holds, or None where there is none that is known here."""
+    cdef lc_seal seal
+    if file.shape[0] == 0 or lc_seal_read(&file[0], file.shape[0], &seal) != LC_SEAL_GOOD:
         return None
     return Seal(
         synced_lsn=seal.synced_lsn, segment=seal.segment,
@@ -102,17 +116,19 @@ def read_seal(const uint8_t[::1] file):
 
 def scan_frames(
     const uint8_t[::1] file, uint64_t salt, uint64_t offset, uint32_t previous_crc,
-    uint64_t next_lsn, Replay replay=None, uint64_t sealed_lsn=0, uint64_t stop_lsn=0
+    uint64_t next_lsn, Replay replay=None, uint64_t sealed_lsn=0, uint64_t stop_lsn=0,
+    uint64_t snapshot_lsn=0
 ):
     """Walk the frames from `offset` on; each good one is shown to `replay`. Returns a Scan.
 
-    `stop_lsn` ends the walk before the frame that holds it; 0 never does.
+    `stop_lsn` ends the walk before the frame that holds it; 0 never does. The frames that end with
+    `sealed_lsn` and `snapshot_lsn` are named in the Scan.
     """
     cdef uint64_t size = file.shape[0], frames = 0, last_offset = 0
     cdef const lc_frame* frame
     cdef int check = LC_FRAME_END
-    cdef bint stopped = False, found = False
-    cdef uint32_t sealed_crc = 0
+    cdef bint stopped = False, found = False, snapshot_found = False
+    cdef uint32_t sealed_crc = 0, snapshot_crc = 0
     cdef bint wanted = replay is not None
     with nogil:
         while offset < size:
@@ -134,13 +150,17 @@ def scan_frames(
             if next_lsn == sealed_lsn + 1:
                 sealed_crc = frame.crc
                 found = True
+            if next_lsn == snapshot_lsn + 1:
+                snapshot_crc = frame.crc
+                snapshot_found = True
             previous_crc = frame.crc
             last_offset = offset
             offset += frame.length
             frames += 1
-    end = "stopped" if stopped else "bad" if check == LC_FRAME_BAD else "end"
+    names = {LC_FRAME_BAD: "bad", LC_FRAME_NEWER: "newer"}
     return Scan(
-        offset, previous_crc, next_lsn, frames, end, sealed_crc if found else None, last_offset
+        offset, previous_crc, next_lsn, frames, "stopped" if stopped else names.get(check, "end"),
+        sealed_crc if found else None, last_offset, snapshot_crc if snapshot_found else None
     )
 
 

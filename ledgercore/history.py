@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .directory import DataDirectory, map_file
+from .directory import DataDirectory, map_file, too_new
 from .errors import JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES, SegmentHeader, read_frame, scan_frames
 from .status import Status
@@ -164,6 +164,8 @@ class SegmentReader:
             )
             if scan.end == "stopped":
                 break
+            if scan.end == "newer":
+                raise too_new(f"{self.path}: offset {scan.offset}")
             if scan.offset == mark.offset and scan.end == "bad":
                 raise JournalDamaged(
                     f"segment {self.header.number}: offset {mark.offset}: no frame"
@@ -213,14 +215,24 @@ class History:
 
 
 def read_journal(path: str | os.PathLike[str]) -> Iterator[JournalEntry]:
-    """Yield every record of a ledger's journal in the order of its LSNs.
+    """Return an iterator over every record of a ledger's journal in the order of its LSNs.
 
-    Stops at the last whole frame, as of when it gets there. Raises JournalDamaged where a segment's
-    header is not sound or the journal does not begin at LSN 1, so that slots could not be named.
+    It stops at the last whole frame, as of when it gets there. Raises DirectoryUnusable where there
+    is no ledger; and, once it comes there, JournalDamaged where a segment's header is not sound,
+    the journal does not begin at LSN 1, so that slots could not be named, or ends before what was
+    synced when it was asked for; and FormatTooNew.
     """
     directory = DataDirectory(path)
+    directory.require()
+    seal = directory.read_seal()
+    return walk_journal(directory, 0 if seal is None else seal.synced_lsn)
+
+
+def walk_journal(directory: DataDirectory, synced_lsn: int) -> Iterator[JournalEntry]:
+    """Yield every record; `synced_lsn` is one that has to be there."""
     accounts: list[tuple[str, str]] = []
     previous_crc, next_lsn = 0, 1
+    place = str(directory.journal)
     for segment in directory.segment_paths():
         header, data = directory.read_segment(segment)
         if header.first_lsn != next_lsn or header.previous_crc != previous_crc:
@@ -229,6 +241,9 @@ def read_journal(path: str | os.PathLike[str]) -> Iterator[JournalEntry]:
         while True:
             # One frame a step: the walk stops before the frame that holds its own first LSN.
             scan = scan_frames(data, header.salt, offset, previous_crc, next_lsn, stop_lsn=next_lsn)
+            place = f"{segment}: offset {scan.offset}"
+            if scan.end == "newer":
+                raise too_new(place)
             if scan.end != "stopped":
                 break
             records, text, length = read_frame(data, offset)
@@ -237,6 +252,8 @@ def read_journal(path: str | os.PathLike[str]) -> Iterator[JournalEntry]:
             previous_crc = int.from_bytes(data[offset + 124 : offset + 128], "little")
             next_lsn += len(records) // RECORD_BYTES
             offset += length
+    if next_lsn <= synced_lsn:
+        raise JournalDamaged(f"{place}: LSN {next_lsn} is missing, and {synced_lsn} was synced")
 
 
 def parse_entry(record: bytes, text: bytes, accounts: list[tuple[str, str]]) -> JournalEntry:
@@ -255,6 +272,8 @@ def parse_entry(record: bytes, text: bytes, accounts: list[tuple[str, str]]) -> 
             target=transfer.target_id or name_of(accounts, transfer.target),
         )
     fields = AccountRecord._make(ACCOUNT_LAYOUT.unpack(record))
+    if fields.kind not in KINDS:
+        raise too_new(f"LSN {fields.lsn}: its kind, {fields.kind}, is none that is known")
     own = text[fields.text_offset : fields.text_offset + fields.text_length].decode()
     if fields.kind == KIND_OPENED:
         accounts.append((own[: fields.id_length], own[fields.id_length :]))

@@ -156,7 +156,6 @@ def open_directory(path: str | os.PathLike[str], options: Options) -> Opened:
 
 def open_held(directory: DataDirectory, options: Options) -> Opened:
     """Open a directory whose lock is held."""
-    directory.remove_leftovers()
     seal = directory.read_seal()
     if not directory.segment_paths():
         if (seal is not None and seal.segment > 0) or directory.snapshot_paths():
@@ -164,6 +163,8 @@ def open_held(directory: DataDirectory, options: Options) -> Opened:
         directory.create(segment_bytes=options.segment_bytes, key_ttl_ns=options.key_ttl_ns)
     directory.sync_everything()
     recovered = Recovery(directory, options.capacity).run()
+    # Only now: where a newer program wrote, or the journal is damaged, nothing is touched.
+    directory.remove_leftovers()
     settle_keys(recovered.ledger)
     known = decode_clock(directory.read_clock())
     directory.write_clock(start_clock(recovered.ledger, known, bool(options.accept_clock)))

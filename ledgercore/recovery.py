@@ -3,14 +3,19 @@
 State = newest valid snapshot + the journal after it. Everything is checked on the way, and what
 contradicts itself is refused with file, offset and LSN, never skipped. A torn tail is the one thing
 that is let go: the last frame, if nothing says that it was ever synced.
+
+The files have to be of one history: the seal and the snapshot each name the checksum of the frame
+at their LSN, which stands for all that came before it, and each segment that of the frame before
+it. The journal is never trimmed, so a segment that is not there is always a loss.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .directory import DataDirectory, explained, map_file
+from .directory import DataDirectory, explained, map_file, segment_name, too_new
 from .errors import InvalidArgument, JournalDamaged
 from .frames import (
     FRAME_ALIGNMENT,
@@ -21,6 +26,7 @@ from .frames import (
     SegmentHeader,
     find_end,
     find_witness,
+    is_newer_segment,
     read_segment_header,
     scan_frames,
 )
@@ -45,7 +51,11 @@ class Capacity:
 
 @dataclass(slots=True)
 class Recovered:
-    """A ledger as its files tell it, and the tail of its journal."""
+    """A ledger as its files tell it, and the tail of its journal.
+
+    `first_lsn` is where reading the journal began; of what came before only the snapshot tells.
+    `notes` names the snapshots that were passed over, and why.
+    """
 
     ledger: Ledger
     lsn: int
@@ -59,7 +69,26 @@ class Recovered:
     refusals: int = 0
     torn_bytes: int = 0
     snapshot_lsn: int = 0
+    first_lsn: int = 1
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A file that names the frame at an LSN by its checksum, and so all that came before it."""
+
+    path: Path
+    lsn: int
+    crc: int
+
+    def compare(self, segment: Path, crc: int | None) -> None:
+        """Raise JournalDamaged unless this is the checksum; None where no frame ends there."""
+        if self.lsn > 0 and crc != self.crc:
+            raise JournalDamaged(
+                f"{self.path}: this is of another history than {segment}, where LSN {self.lsn}"
+                f" {'is within a frame' if crc is None else 'has another checksum'}"
+            )
 
 
 class Damage(JournalDamaged):
@@ -102,16 +131,16 @@ class Recovery:
         self.notes: list[str] = []
 
     def run(self) -> Recovered:
-        """Return the recovered ledger; raises JournalDamaged, InvalidArgument."""
+        """Return the recovered ledger; raises JournalDamaged, FormatTooNew, InvalidArgument."""
         started = time.perf_counter()
         seal = self.seal or self.directory.read_seal()
         if seal is None:
             raise JournalDamaged(f"{self.directory.seal}: there is no valid seal in it")
         segments = self.list_segments(seal)
-        replay = self.load_newest_snapshot(segments)
-        snapshot_lsn = replay.lsn
-        recovered = self.replay_segments(segments, replay, seal)
-        recovered.snapshot_lsn = snapshot_lsn
+        replay, snapshot = self.load_newest_snapshot(segments)
+        recovered = self.replay_segments(segments, replay, seal, snapshot)
+        recovered.snapshot_lsn = 0 if snapshot is None else snapshot.lsn
+        recovered.notes = tuple(self.notes)
         recovered.seconds = time.perf_counter() - started
         return recovered
 
@@ -120,12 +149,21 @@ class Recovery:
     def list_segments(self, seal: Seal) -> list[Segment]:
         """The segments in their order; raises JournalDamaged where one is missing or foreign."""
         segments: list[Segment] = []
-        for path in self.directory.segment_paths():
+        for number, path in enumerate(self.directory.segment_paths(), 1):
             header = self.directory.read_header(path)
             if header.ledger_id != seal.ledger_id:
                 raise JournalDamaged(f"{path}: offset 0: this segment is of another ledger")
-            if segments and header.number != segments[-1][1].number + 1:
-                raise JournalDamaged(f"{path}: segment {segments[-1][1].number + 1} is missing")
+            if header.number != number:
+                missing = self.directory.journal / segment_name(number)
+                raise JournalDamaged(f"{missing}: this segment is missing before {path}")
+            before = segments[-1][1] if segments else replace(header, first_lsn=1)
+            begins_well = number > 1 or (header.first_lsn, header.previous_crc) == (1, 0)
+            if (
+                not begins_well
+                or header.first_lsn < before.first_lsn
+                or header.hash_key != before.hash_key
+            ):
+                raise JournalDamaged(f"{path}: offset 0: this segment is of another history")
             segments.append((path, header))
         if not segments or segments[-1][1].number < seal.segment:
             raise JournalDamaged(
@@ -138,17 +176,22 @@ class Recovery:
         segments: list[Segment],
         replay: Replay,
         seal: Seal,
+        snapshot: Named | None,
     ) -> Recovered:
         """Apply all segments after the snapshot, checking the chain from each to the next."""
-        # A segment is skipped where the next one shows that the snapshot covers all of it.
+        sealed = Named(self.directory.seal, seal.synced_lsn, seal.frame_crc)
+        # A segment is skipped where the next one shows that the snapshot covers all of it, and
+        # that the frame which the seal names comes later.
+        needed_lsn = min(replay.lsn, seal.synced_lsn) + 1
         first = 0
-        while first + 1 < len(segments) and segments[first + 1][1].first_lsn <= replay.lsn + 1:
+        while first + 1 < len(segments) and segments[first + 1][1].first_lsn <= needed_lsn:
             first += 1
         chosen = segments[first:]
         path, header = chosen[0]
-        if header.first_lsn > replay.lsn + 1:
-            raise JournalDamaged(f"{path}: LSN {replay.lsn + 1} is missing before this segment")
         scan = Scan(SEGMENT_HEADER_BYTES, header.previous_crc, header.first_lsn)
+        for named in (sealed, snapshot):
+            if named is not None and named.lsn == header.first_lsn - 1:
+                named.compare(path, header.previous_crc)
         data = memoryview(b"")
         total, done = sum(path.stat().st_size for path, _ in chosen), 0
         for number, (path, header) in enumerate(chosen):
@@ -163,15 +206,18 @@ class Recovery:
                 raise InvalidArgument("key_ttl_s", "was changed to more than 256 different values")
             with explained(path):
                 data = map_file(path)
-            scan = self.scan_segment(path, header, data, replay, seal)
+            scan = self.scan_segment(path, header, data, replay, sealed, snapshot)
             done += len(data)
             if self.progress is not None:
                 self.progress(done, total)
         torn = 0
         if not self.sealed_only and (self.until_lsn is None or replay.lsn < self.until_lsn):
             torn = self.check_tail(path, header, data, scan, seal)
-            if replay.lsn != scan.next_lsn - 1:
-                self.refuse(path, data, scan, f"a snapshot goes on to LSN {replay.lsn}")
+            if snapshot is not None and snapshot.lsn >= scan.next_lsn:
+                raise JournalDamaged(
+                    f"{snapshot.path}: the snapshot goes on to LSN {snapshot.lsn}, and the journal"
+                    f" ends with LSN {scan.next_lsn - 1}: they are not of one history"
+                )
         return Recovered(
             ledger=replay.ledger,
             lsn=replay.lsn,
@@ -184,10 +230,17 @@ class Recovery:
             transfers=replay.transfers,
             refusals=replay.refusals,
             torn_bytes=torn,
+            first_lsn=chosen[0][1].first_lsn,
         )
 
     def scan_segment(
-        self, path: Path, header: SegmentHeader, data: memoryview, replay: Replay, seal: Seal
+        self,
+        path: Path,
+        header: SegmentHeader,
+        data: memoryview,
+        replay: Replay,
+        sealed: Named,
+        snapshot: Named | None,
     ) -> Scan:
         scan = scan_frames(
             data,
@@ -196,12 +249,18 @@ class Recovery:
             header.previous_crc,
             header.first_lsn,
             replay=replay,
-            sealed_lsn=seal.synced_lsn,
+            sealed_lsn=sealed.lsn,
+            snapshot_lsn=0 if snapshot is None else snapshot.lsn,
         )
+        if scan.end == "newer":
+            raise too_new(f"{path}: offset {scan.offset}, LSN {scan.next_lsn}")
+        # First of all, for behind a snapshot of another history no record makes sense.
+        reached_lsn = replay.problem_lsn if replay.problem else scan.next_lsn
+        for named, crc in ((sealed, scan.sealed_crc), (snapshot, scan.snapshot_crc)):
+            if named is not None and header.first_lsn <= named.lsn < reached_lsn:
+                named.compare(path, crc)
         if replay.problem:
             self.refuse_record(path, scan, replay)
-        if scan.sealed_crc is not None and scan.sealed_crc != seal.frame_crc:
-            self.refuse(path, data, scan, "the journal is not the one that the seal was made for")
         return scan
 
     def check_tail(
@@ -226,6 +285,8 @@ class Recovery:
     def refuse_record(self, path: Path, scan: Scan, replay: Replay) -> None:
         """Raise what is wrong with the record that the replay stopped at."""
         reason = replay.problem_text
+        if replay.is_newer:
+            raise too_new(f"{path}: offset {scan.offset}, LSN {replay.problem_lsn}: {reason}")
         for name in TOO_SMALL:
             if name in reason:
                 raise InvalidArgument(name, f"{reason}; the ledger needs a larger one")
@@ -244,21 +305,26 @@ class Recovery:
         )
         return Replay(ledger) if self.until_lsn is None else Replay(ledger, self.until_lsn)
 
-    def load_newest_snapshot(self, segments: list[Segment]) -> Replay:
-        """A replay that stands at the newest usable snapshot, or at nothing.
+    def load_newest_snapshot(self, segments: list[Segment]) -> tuple[Replay, Named | None]:
+        """A replay that stands at the newest usable snapshot, and its name; or at nothing.
 
-        A bad snapshot is passed over with a note: the journal can make it again, as long as it
-        reaches back far enough, which `replay_segments` checks.
+        A bad snapshot is passed over with a note: the journal can make it again. One of another
+        history is not bad, and `replay_segments` refuses it.
         """
         header = segments[0][1]
         paths = self.directory.snapshot_paths() if self.snapshots is None else self.snapshots
+        # Also of those that are not needed: nothing goes on beside what a newer program wrote.
+        headers = {path: self.directory.read_any_header(path) for path in paths}
         for path in paths:
+            if self.until_lsn is not None and int(path.stem) > self.until_lsn:
+                continue
             replay = self.fresh_replay(header.hash_key, header.key_ttl_ns)
             problem = load_snapshot(path, header.ledger_id, replay)
-            if problem is None and (self.until_lsn is None or replay.lsn <= self.until_lsn):
-                return replay
-            self.notes.append(f"{path}: passed over: {problem or 'newer than asked for'}")
-        return self.fresh_replay(header.hash_key, header.key_ttl_ns)
+            found = headers[path]
+            if problem is None and found is not None:
+                return replay, Named(path, replay.lsn, found.previous_crc)
+            self.notes.append(f"{path}: passed over: {problem}")
+        return self.fresh_replay(header.hash_key, header.key_ttl_ns), None
 
 
 def settle_tail(directory: DataDirectory, recovered: Recovered) -> None:
@@ -273,18 +339,29 @@ def settle_tail(directory: DataDirectory, recovered: Recovered) -> None:
 
 
 def load_snapshot(path: Path, ledger_id: bytes, replay: Replay | None) -> str | None:
-    """Take a snapshot into `replay` (or only check its frames); returns what is wrong with it."""
-    data = memoryview(path.read_bytes())
+    """Take a snapshot into `replay` (or only check its frames); returns what is wrong with it.
+
+    Raises FormatTooNew.
+    """
+    data = memoryview(b"")
+    with explained(path), suppress(FileNotFoundError):
+        data = map_file(path)
     header = read_segment_header(data) if len(data) else None
+    if len(data) and is_newer_segment(data):
+        raise too_new(f"{path}: offset 0")
     if header is None or header.kind != KIND_SNAPSHOT or header.ledger_id != ledger_id:
         return "this is no snapshot of this ledger"
     if replay is not None:
         set_key_ttl(replay.ledger, header.key_ttl_ns)
     scan = scan_frames(data, header.salt, SEGMENT_HEADER_BYTES, 0, 1, replay=replay)
+    if scan.end == "newer" or (replay is not None and replay.is_newer):
+        raise too_new(f"{path}: offset {scan.offset}")
     if replay is not None and replay.problem:
         return f"record {replay.problem_lsn}: {replay.problem_text}"
     if scan.offset != len(data):
         return f"offset {scan.offset}: this is no frame of it"
     if replay is not None and replay.lsn != header.first_lsn:
         return "it ends before its end"
+    if path.suffix == ".snapshot" and int(path.stem) != header.first_lsn:
+        return f"its name says another LSN than {header.first_lsn}, which it is of"
     return None

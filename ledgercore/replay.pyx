@@ -35,7 +35,7 @@ cdef enum problem:
     ACCOUNTS_TOO_FEW = 4
     WRONG_OPENING = 5
     WRONG_CHANGE = 6
-    WRONG_KIND = 7
+    NEWER = 7
     WRONG_LSN = 8
     WRONG_COUNT = 9
     TTLS_TOO_MANY = 10
@@ -47,7 +47,7 @@ PROBLEMS = {
     ACCOUNTS_TOO_FEW: "there are more accounts than accounts_max",
     WRONG_OPENING: "it opens an account that exists, or out of order",
     WRONG_CHANGE: "it changes an account that does not exist, or to limits that are broken",
-    WRONG_KIND: "its kind is unknown",
+    NEWER: "its kind, or a flag of it, is none that this program knows",
     WRONG_LSN: "its LSN is not the next one",
     WRONG_COUNT: "the snapshot's counts do not agree with it",
     TTLS_TOO_MANY: "key_ttl_s was changed to more than 256 different values",
@@ -62,13 +62,15 @@ cdef inline void prefetch(Ledger ledger, const lc_record* record) noexcept nogil
 cdef inline int apply_record(
     Replay replay, Ledger ledger, const lc_record* record, const char* text
 ) noexcept nogil:
+    if not lc_record_known(record):
+        return NEWER
     if record.kind >= LC_ACCOUNT_STATE:
         return apply_state(replay, ledger, record, text)
     if record.lsn <= ledger.ring.last_lsn:
         return NONE  # The snapshot holds it already.
     if record.lsn != ledger.ring.last_lsn + 1:
         return WRONG_LSN
-    cdef int found = WRONG_KIND
+    cdef int found = NEWER
     if record.kind == LC_TRANSFER:
         found = apply_transfer(replay, ledger, record, text)
     elif record.kind == LC_ACCOUNT_OPENED:
@@ -186,7 +188,7 @@ cdef int apply_state(
         ledger.ring.last_lsn = record.amount
         ledger.last_time_ns = record.time_ns
         return NONE
-    return WRONG_KIND
+    return NEWER
 
 
 cdef class Replay:
@@ -200,6 +202,11 @@ cdef class Replay:
     def lsn(self):
         """The LSN of the newest record that was applied."""
         return self.ledger.ring.last_lsn
+
+    @property
+    def is_newer(self):
+        """Whether what stopped it is a record that a newer program wrote."""
+        return self.problem == NEWER
 
     @property
     def problem_text(self):

@@ -1,29 +1,28 @@
-"""Offline work on a data directory: verify, inspect, repair, compact.
+"""Offline work on a data directory: verify, inspect, compact. What changes damage is repairing.py.
 
 None of it needs an engine; all but `inspect` take the lock, so that none runs beside one.
 """
 
 import hashlib
 import os
-import time
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .accounts import account_count, photograph
 from .auditing import find_violations, sum_by_asset
-from .directory import DataDirectory, explained, sync_directory, write_file
-from .errors import JournalDamaged
-from .frames import SEGMENT_HEADER_BYTES, Seal, SegmentHeader, find_end, scan_frames
-from .recovery import Capacity, Damage, Progress, Recovered, Recovery, load_snapshot, settle_tail
+from .directory import DataDirectory
+from .errors import FormatTooNew, JournalDamaged
+from .frames import SEGMENT_HEADER_BYTES, find_end, scan_frames
+from .recovery import Capacity, Progress, Recovered, Recovery, load_snapshot, settle_tail
 from .replay import count_keys, live_keys
 from .snapshots import keep_snapshot
 from .witness import digest_state
 
-# Larger than any ledger that was made so far, since nobody says here how large this one is. Only
-# addresses are reserved by it.
-OFFLINE_CAPACITY = Capacity(accounts_max=1 << 27, keys_max=1 << 28, ring_records=1 << 16)
+RECORD_BYTES = 64
+TABLE_ROWS_MIN = 1024
+RING_RECORDS = 1 << 16
+NEWER = "written by a newer ledgercore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +56,32 @@ class Inspection:
     snapshots: list[dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """What `repair` did. `lsns_lost` counts what was known to be synced and is cut off."""
-
-    action: str
-    file: str | None
-    kept_as: str | None
-    lsn_last: int
-    lsns_lost: int
-
-
 def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Verification:
     """Replay everything from the first segment on and check every invariant.
 
     Snapshots are not used; but each has to lead to the same state as the journal alone.
-    Raises JournalDamaged, DirectoryUnusable, DirectoryLocked.
+    Raises JournalDamaged, FormatTooNew, DirectoryUnusable, DirectoryLocked.
     """
     directory = DataDirectory(path)
     directory.hold(create=False)
     try:
-        recovered = Recovery(
-            directory,
-            OFFLINE_CAPACITY,
-            snapshots=None if begins_late(directory) else [],
-            progress=progress,
-        ).run()
+        directory.refuse_newer()
+        capacity = offline_capacity(directory)
+        recovered = Recovery(directory, capacity, snapshots=[], progress=progress).run()
         return describe(directory, recovered)
     finally:
         directory.release()
 
 
-def begins_late(directory: DataDirectory) -> bool:
-    """Whether the first segments are gone, so that only a snapshot can tell how it began."""
-    paths = directory.segment_paths()
-    return bool(paths) and directory.read_header(paths[0]).first_lsn > 1
+def offline_capacity(directory: DataDirectory) -> Capacity:
+    """Tables that hold any ledger of these files, since nobody says here how large it is.
+
+    Each account and each key is a record of the journal. The keys have room for as many again, for
+    they do not fall evenly over the table.
+    """
+    paths = [*directory.segment_paths(), *directory.snapshot_paths()]
+    records = TABLE_ROWS_MIN + sum(path.stat().st_size for path in paths) // RECORD_BYTES
+    return Capacity(min(records, 1 << 30), min(2 * records, 1 << 32), RING_RECORDS)
 
 
 def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
@@ -99,7 +89,7 @@ def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
     _, balances, rows = photograph(recovered.ledger)
     sums = sum_by_asset(recovered.ledger, balances, rows)
     violations = find_violations(recovered.ledger, balances, rows)
-    violations += find_false_snapshots(directory, recovered)
+    violations += find_false_snapshots(directory, recovered).values()
     return Verification(
         accounts=account_count(recovered.ledger),
         transfers=recovered.transfers,
@@ -114,21 +104,21 @@ def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
     )
 
 
-def find_false_snapshots(directory: DataDirectory, recovered: Recovered) -> list[str]:
+def find_false_snapshots(directory: DataDirectory, recovered: Recovered) -> dict[Path, str]:
     """Name the snapshots that cannot be read, or lead to another state than the whole journal."""
     expected = digest_ledger(recovered)
-    found = []
+    found = {}
     for snapshot in directory.snapshot_paths():
-        recovery = Recovery(directory, OFFLINE_CAPACITY, snapshots=[snapshot])
+        recovery = Recovery(directory, offline_capacity(directory), snapshots=[snapshot])
         try:
             same = digest_ledger(recovery.run()) == expected
         except JournalDamaged as error:
-            found.append(f"{snapshot}: {error}")
+            found[snapshot] = f"{snapshot}: {error}"
             continue
         if recovery.notes:
-            found += recovery.notes
+            found[snapshot] = recovery.notes[0]
         elif not same:
-            found.append(f"{snapshot}: it leads to another state than the journal does")
+            found[snapshot] = f"{snapshot}: it leads to another state than the journal does"
     return found
 
 
@@ -139,32 +129,45 @@ def digest_ledger(recovered: Recovered) -> tuple[str, str]:
 
 
 def inspect(path: str | os.PathLike[str]) -> Inspection:
-    """Tell what the files of a directory hold, without a judgement. Needs no lock."""
+    """Tell what the files of a directory hold, without a judgement. Needs no lock.
+
+    Raises DirectoryUnusable where there is no ledger, or it cannot be read.
+    """
     directory = DataDirectory(path)
-    seal = directory.read_seal()
-    segments = [inspect_segment(directory, segment) for segment in directory.segment_paths()]
-    ledger_id = seal.ledger_id if seal is not None else b""
+    directory.require()
+    seal, seal_facts = inspect_seal(directory)
     return Inspection(
-        ledger_id=ledger_id.hex(),
-        seal=None
-        if seal is None
-        else {
-            "synced_lsn": seal.synced_lsn,
-            "segment": seal.segment,
-            "clean": seal.clean,
-            "sequence": seal.sequence,
-        },
-        segments=segments,
-        snapshots=[
-            {
-                "file": snapshot.name,
-                "lsn": int(snapshot.stem),
-                "bytes": snapshot.stat().st_size,
-                "valid": load_snapshot(snapshot, ledger_id, None) is None,
-            }
-            for snapshot in directory.snapshot_paths()
-        ],
+        ledger_id=seal.hex(),
+        seal=seal_facts,
+        segments=[inspect_segment(directory, segment) for segment in directory.segment_paths()],
+        snapshots=[inspect_snapshot(snapshot, seal) for snapshot in directory.snapshot_paths()],
     )
+
+
+def inspect_seal(directory: DataDirectory) -> tuple[bytes, dict[str, Any] | None]:
+    """The id of the ledger, and the facts of the seal; None where there is no valid one."""
+    try:
+        seal = directory.read_seal()
+    except FormatTooNew:
+        return b"", {"problem": NEWER}
+    if seal is None:
+        return b"", None
+    return seal.ledger_id, {
+        "synced_lsn": seal.synced_lsn,
+        "segment": seal.segment,
+        "clean": seal.clean,
+        "sequence": seal.sequence,
+    }
+
+
+def inspect_snapshot(path: Path, ledger_id: bytes) -> dict[str, Any]:
+    """The facts of one snapshot; `problem` says why it is not valid."""
+    try:
+        problem = load_snapshot(path, ledger_id, None)
+    except FormatTooNew:
+        problem = NEWER
+    facts = {"file": path.name, "lsn": int(path.stem), "bytes": path.stat().st_size}
+    return facts | {"valid": problem is None} | ({"problem": problem} if problem else {})
 
 
 def inspect_segment(directory: DataDirectory, path: Path) -> dict[str, Any]:
@@ -172,138 +175,33 @@ def inspect_segment(directory: DataDirectory, path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
     try:
         header, data = directory.read_segment(path)
-    except JournalDamaged as error:
+    except (JournalDamaged, FormatTooNew) as error:
         return facts | {
             "first_lsn": None,
             "last_lsn": None,
             "frames": 0,
             "records": 0,
             "bytes_used": 0,
-            "state": "bad header",
+            "state": NEWER if isinstance(error, FormatTooNew) else "bad header",
             "problem": str(error),
         }
     scan = scan_frames(
         data, header.salt, SEGMENT_HEADER_BYTES, header.previous_crc, header.first_lsn
     )
     rest = find_end(data, scan.offset) - scan.offset
+    state = "bytes after the last frame" if rest else "whole"
+    problem = f"offset {scan.offset}: no frame, but {rest} bytes" if rest else None
+    if scan.end == "newer":
+        state, problem = NEWER, f"offset {scan.offset}: this frame was {NEWER}"
     return facts | {
         "first_lsn": header.first_lsn,
         "last_lsn": scan.next_lsn - 1,
         "frames": scan.frames,
         "records": scan.next_lsn - header.first_lsn,
         "bytes_used": scan.offset,
-        "state": "bytes after the last frame" if rest else "whole",
-        "problem": f"offset {scan.offset}: no frame, but {rest} bytes" if rest else None,
+        "state": state,
+        "problem": problem,
     }
-
-
-def repair(path: str | os.PathLike[str]) -> Repair:
-    """Cut the journal off before its damage, keeping what is cut; only where recovery refuses.
-
-    This forgets acknowledged transfers, if what is damaged was acknowledged. Raises LedgerError
-    where no cut helps: the first segment or its header is gone.
-    """
-    directory = DataDirectory(path)
-    directory.hold(create=False)
-    try:
-        directory.sync_everything()
-        try:
-            recovered = Recovery(directory, OFFLINE_CAPACITY).run()
-        except Damage as damage:
-            return cut_off(directory, damage)
-        except JournalDamaged:
-            return salvage(directory)
-        return Repair("nothing to repair", None, None, recovered.lsn, 0)
-    finally:
-        directory.release()
-
-
-def cut_off(directory: DataDirectory, damage: Damage, trusted: Seal | None = None) -> Repair:
-    """Keep the damaged file and all later ones under another name, and end the journal before.
-
-    The seal is made anew last of all, from `trusted` where the directory's own is gone.
-    """
-    kept = broken_path(damage.path)
-    with explained(damage.path):
-        write_file(kept, damage.path.read_bytes())
-    # From the last to the first, so that a repair that is cut short leaves no gap.
-    for later in reversed(directory.segment_paths()):
-        if later > damage.path:
-            set_aside(later)
-    directory.clear_tail(damage.path, damage.scan.offset)
-    last = damage.scan.next_lsn - 1
-    for snapshot in directory.snapshot_paths():
-        if int(snapshot.stem) > last:
-            set_aside(snapshot)
-    seal = trusted or directory.read_seal()
-    if seal is None:
-        raise JournalDamaged(f"{directory.seal}: there is no valid seal in it")
-    header = directory.read_header(damage.path)
-    directory.write_seal(
-        replace(
-            seal,
-            synced_lsn=last,
-            segment=header.number,
-            clean=False,
-            frame_crc=damage.scan.previous_crc,
-            sequence=seal.sequence + 1,
-        )
-    )
-    return Repair("truncated", str(damage.path), str(kept), last, max(0, seal.synced_lsn - last))
-
-
-def salvage(directory: DataDirectory) -> Repair:
-    """Restore what links the files: a seal that is gone, or a segment without a sound header.
-
-    The journal ends before the first segment that cannot be linked to the one before it; that one
-    and all later ones are kept under another name.
-    """
-    seal = directory.read_seal()
-    sound: list[SegmentHeader] = []
-    broken: list[Path] = []
-    for path in directory.segment_paths():
-        header = None
-        with suppress(JournalDamaged):
-            header = directory.read_header(path)
-        if broken or header is None or (sound and not follows(header, sound[-1])):
-            broken.append(path)
-        else:
-            sound.append(header)
-    if not sound:
-        raise JournalDamaged(f"{directory.journal}: the journal is gone: no segment is left")
-    moved = [set_aside(path) for path in reversed(broken)]
-    trusted = Seal(0, sound[-1].number, sound[0].ledger_id, 0, False, 1)
-    try:
-        recovered = Recovery(directory, OFFLINE_CAPACITY, seal=trusted).run()
-    except Damage as damage:
-        return cut_off(directory, damage, trusted)
-    settle_tail(directory, recovered)
-    directory.write_seal(
-        replace(trusted, synced_lsn=recovered.lsn, frame_crc=recovered.previous_crc)
-    )
-    if not moved:
-        return Repair("seal restored", str(directory.seal), None, recovered.lsn, 0)
-    lost = 0 if seal is None else max(0, seal.synced_lsn - recovered.lsn)
-    return Repair("truncated", str(directory.journal), str(moved[-1]), recovered.lsn, lost)
-
-
-def follows(header: SegmentHeader, before: SegmentHeader) -> bool:
-    """Whether a segment is of the same ledger and the next in number."""
-    return header.ledger_id == before.ledger_id and header.number == before.number + 1
-
-
-def broken_path(path: Path) -> Path:
-    """The name under which a damaged file is kept."""
-    return path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
-
-
-def set_aside(path: Path) -> Path:
-    """Keep a file under a name that nothing reads; returns it."""
-    kept = broken_path(path)
-    with explained(path):
-        path.rename(kept)
-        sync_directory(path.parent)
-    return kept
 
 
 def compact(path: str | os.PathLike[str]) -> str | None:
@@ -313,7 +211,7 @@ def compact(path: str | os.PathLike[str]) -> str | None:
     try:
         # A snapshot of what a power cut could still take back would contradict the journal.
         directory.sync_everything()
-        recovered = Recovery(directory, OFFLINE_CAPACITY).run()
+        recovered = Recovery(directory, offline_capacity(directory)).run()
         settle_tail(directory, recovered)
         return keep_snapshot(directory, recovered)
     finally:

@@ -155,19 +155,26 @@ def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
 @admin.command()
 @directory_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--cut-below-snapshot",
+    is_flag=True,
+    help="Cut also where a snapshot still holds what came of the damaged file.",
+)
 @report_errors
-def repair(directory: str, yes: bool) -> None:
+def repair(directory: str, yes: bool, cut_below_snapshot: bool) -> None:
     """Cut a damaged journal in DIR back to its last sound frame.
 
     Transfers that were answered may be lost by this, so restore a copy where there is one. The
-    damaged file is kept beside the journal.
+    damaged file is kept beside the journal. Where a snapshot still holds what came of the damaged
+    file, a cut would lose all that came later, and is made only with --cut-below-snapshot.
     """
     if not yes:
         click.confirm(f"Cut the journal of {directory} where it is damaged?", abort=True)
-    result = ledgercore.repair(directory)
+    result = ledgercore.repair(directory, cut_below_snapshot=cut_below_snapshot)
     click.echo(result.action)
     if result.kept_as is not None:
         click.echo(f"{result.file}: the damaged file is kept as {result.kept_as}")
+    if result.kept_as is not None or result.lsns_lost:
         click.echo(f"last LSN {result.lsn_last}, lost {result.lsns_lost}")
 
 

@@ -30,6 +30,10 @@
  * The next frame is written only after the last one is synced. So a crash can tear at most the last
  * frame, which nobody was told of. A bad frame is a torn tail only if nothing says that it was
  * synced: no later frame with this salt whose synced_lsn reaches it, and not the seal (seal.h).
+ *
+ * In every version, headers begin with the same letters, and their CRC stands where it stands here.
+ * So what a newer program wrote can be told from damage: its CRC is right, and its version, its
+ * kind or a field that is 0 here is none that this program knows. Nothing may touch such a file.
  */
 #ifndef LC_FRAME_H
 #define LC_FRAME_H
@@ -94,7 +98,19 @@ _Static_assert(offsetof(lc_frame, chain) == 48 && offsetof(lc_frame, crc) == 124
 #define LC_FRAME_BYTES_MAX \
     (sizeof(lc_frame) + LC_FRAME_RECORDS_MAX * sizeof(lc_record) + LC_FRAME_TEXT_BYTES_MAX)
 
-enum lc_frame_check { LC_FRAME_GOOD = 0, LC_FRAME_END = 1, LC_FRAME_BAD = 2 };
+/* NEWER: sound, and written by a newer program. */
+enum lc_frame_check {
+    LC_FRAME_GOOD = 0,
+    LC_FRAME_END = 1,
+    LC_FRAME_BAD = 2,
+    LC_FRAME_NEWER = 3,
+};
+
+static inline bool lc_all_zero(const void *bytes, size_t length)
+{
+    const uint8_t *first = (const uint8_t *)bytes;
+    return first[0] == 0 && memcmp(first, first + 1, length - 1) == 0;
+}
 
 static inline lc_record *lc_frame_records(const lc_frame *frame)
 {
@@ -146,18 +162,27 @@ static inline bool lc_frame_records_fit(const lc_frame *frame)
     return true;
 }
 
+/* Whether a frame's header, whose CRC is right, says nothing but what this program knows. */
+static inline bool lc_frame_known(const lc_frame *frame)
+{
+    return frame->version == LC_FORMAT_VERSION && frame->reserved == 0
+           && lc_all_zero(frame->chain, sizeof(frame->chain))
+           && lc_all_zero(frame->zeros, sizeof(frame->zeros));
+}
+
 /* Whether `available` bytes begin with a whole frame of the file with this salt. Says nothing of
  * its place in the chain. The header is trusted only after its own CRC. */
 static inline enum lc_frame_check lc_frame_check(const void *bytes, uint64_t available,
                                                  uint64_t salt)
 {
-    static const uint8_t zeros[sizeof(lc_frame)];
     const lc_frame *frame = (const lc_frame *)bytes;
-    if (available < sizeof(lc_frame) || memcmp(frame, zeros, sizeof(lc_frame)) == 0)
+    if (available < sizeof(lc_frame) || lc_all_zero(frame, sizeof(lc_frame)))
         return LC_FRAME_END;
-    if (frame->magic != LC_FRAME_MAGIC || frame->version != LC_FORMAT_VERSION
-        || frame->salt != salt || frame->crc != lc_crc32c(0, frame, offsetof(lc_frame, crc)))
+    if (frame->magic != LC_FRAME_MAGIC || frame->salt != salt
+        || frame->crc != lc_crc32c(0, frame, offsetof(lc_frame, crc)))
         return LC_FRAME_BAD;
+    if (!lc_frame_known(frame))
+        return LC_FRAME_NEWER;
     uint64_t used = sizeof(lc_frame) + frame->count * (uint64_t)sizeof(lc_record)
                     + frame->text_length;
     if (frame->count == 0 || frame->count > LC_FRAME_RECORDS_MAX
@@ -201,10 +226,16 @@ static inline void lc_segment_finish(lc_segment_header *header)
     header->crc = lc_crc32c(0, header, offsetof(lc_segment_header, crc));
 }
 
-static inline bool lc_segment_valid(const lc_segment_header *header)
+/* GOOD, NEWER or BAD: what the header of a segment or snapshot is to this program. */
+static inline enum lc_frame_check lc_segment_check(const lc_segment_header *header)
 {
-    return header->magic == LC_SEGMENT_MAGIC && header->version == LC_FORMAT_VERSION
-           && header->crc == lc_crc32c(0, header, offsetof(lc_segment_header, crc));
+    if ((header->magic ^ LC_SEGMENT_MAGIC) << 8 != 0 /* all letters but the last */
+        || header->crc != lc_crc32c(0, header, offsetof(lc_segment_header, crc)))
+        return LC_FRAME_BAD;
+    bool known = header->magic == LC_SEGMENT_MAGIC && header->version == LC_FORMAT_VERSION
+                 && (header->kind == LC_SEGMENT_JOURNAL || header->kind == LC_SEGMENT_SNAPSHOT)
+                 && header->reserved == 0 && lc_all_zero(header->zeros, sizeof(header->zeros));
+    return known ? LC_FRAME_GOOD : LC_FRAME_NEWER;
 }
 
 #endif

@@ -85,6 +85,28 @@ _Static_assert(offsetof(lc_record, amount) == 40 && offsetof(lc_record, balance)
 _Static_assert(offsetof(lc_record, time_ns) == 48, "layout");
 _Static_assert(offsetof(lc_record, second_length) == 63, "layout");
 
+/* Whether a record says nothing but what this program knows. What a newer one wrote must not be
+ * taken for damage, nor be applied by half. */
+static inline bool lc_record_known(const lc_record *record)
+{
+    uint8_t flags = 0, status_end = 1;
+    bool has_client = false;
+    switch (record->kind) {
+    case LC_TRANSFER: status_end = LC_OUTCOME_END; break;
+    case LC_ACCOUNT_OPENED:
+    case LC_ACCOUNT_CHANGED:
+    case LC_ACCOUNT_STATE: flags = LC_FROZEN; break;
+    case LC_KEY_STATE:
+        status_end = LC_OUTCOME_END;
+        has_client = true;
+        break;
+    case LC_SNAPSHOT_END: break;
+    default: return false;
+    }
+    return record->reserved == 0 && (record->flags & ~flags) == 0 && record->status < status_end
+           && (has_client || record->client == 0);
+}
+
 #define LC_RECORD_TEXT_BYTES_MAX (2 * LC_ACCOUNT_ID_BYTES_MAX + LC_MEMO_BYTES_MAX)
 
 /* A row of a batch, as numpy callers hand it in (ledgercore.TRANSFER). */

@@ -14,6 +14,9 @@
  *       52     4  1 after a clean end, else 0
  *       56     4  0
  *       60     4  CRC-32C of bytes 0 to 59
+ *
+ * A slot whose CRC is right, but whose last letter of the magic, or whose bytes from 52 on, are
+ * none of these, was written by a newer program; then nothing may touch the directory.
  */
 #ifndef LC_SEAL_H
 #define LC_SEAL_H
@@ -39,9 +42,15 @@ typedef struct lc_seal {
 
 _Static_assert(sizeof(lc_seal) == 64, "layout");
 
-static inline bool lc_seal_valid(const lc_seal *seal)
+enum lc_seal_check { LC_SEAL_GOOD = 0, LC_SEAL_BAD = 1, LC_SEAL_NEWER = 2 };
+
+static inline enum lc_seal_check lc_seal_check(const lc_seal *seal)
 {
-    return seal->magic == LC_SEAL_MAGIC && seal->crc == lc_crc32c(0, seal, offsetof(lc_seal, crc));
+    if ((seal->magic ^ LC_SEAL_MAGIC) << 8 != 0 /* all letters but the last */
+        || seal->crc != lc_crc32c(0, seal, offsetof(lc_seal, crc)))
+        return LC_SEAL_BAD;
+    bool known = seal->magic == LC_SEAL_MAGIC && seal->clean <= 1 && seal->reserved == 0;
+    return known ? LC_SEAL_GOOD : LC_SEAL_NEWER;
 }
 
 /* Finish a seal in place; returns the offset of the slot that its sequence gives it. */
@@ -62,19 +71,23 @@ static inline int lc_seal_write(int fd, lc_seal *seal)
     return error != 0 ? error : lc_sync_data(fd);
 }
 
-/* The valid seal of a file's bytes into `seal`; false where neither slot is valid. */
-static inline bool lc_seal_read(const uint8_t *file, size_t length, lc_seal *seal)
+/* The valid seal of a file's bytes into `seal`, and GOOD; BAD where neither slot is valid; NEWER
+ * where a newer program wrote one of them. */
+static inline enum lc_seal_check lc_seal_read(const uint8_t *file, size_t length, lc_seal *seal)
 {
-    bool found = false;
+    enum lc_seal_check found = LC_SEAL_BAD;
     for (int i = 0; i < 2; i++) {
         lc_seal slot;
         size_t offset = (size_t)i * LC_SEAL_SLOT_BYTES;
         if (offset + sizeof(slot) > length)
             break;
         memcpy(&slot, file + offset, sizeof(slot));
-        if (lc_seal_valid(&slot) && (!found || slot.sequence > seal->sequence)) {
+        enum lc_seal_check check = lc_seal_check(&slot);
+        if (check == LC_SEAL_NEWER)
+            return LC_SEAL_NEWER;
+        if (check == LC_SEAL_GOOD && (found == LC_SEAL_BAD || slot.sequence > seal->sequence)) {
             *seal = slot;
-            found = true;
+            found = LC_SEAL_GOOD;
         }
     }
     return found;

@@ -206,3 +206,47 @@ def test_a_journal_that_does_not_begin_at_its_beginning_is_refused(directory: Pa
 def test_an_empty_journal_has_no_entries(directory: Path) -> None:
     open_small(directory).close()
     assert list(ledgercore.read_journal(directory)) == []
+
+
+@pytest.mark.parametrize("path", ["nowhere", "empty", "file", "file/below"])
+def test_a_path_without_a_ledger_is_an_error(tmp_path: Path, path: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("precious")
+    before = sorted(tmp_path.rglob("*"))
+    for work in (
+        ledgercore.read_journal,
+        ledgercore.inspect,
+        ledgercore.verify,
+        ledgercore.repair,
+        ledgercore.compact,
+    ):
+        # At the call, and not where somebody comes to read.
+        with pytest.raises(ledgercore.DirectoryUnusable, match=path.partition("/")[0]):
+            work(tmp_path / path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_what_is_no_path_is_refused(path: str) -> None:
+    for work in (
+        ledgercore.open,
+        ledgercore.read_journal,
+        ledgercore.inspect,
+        ledgercore.verify,
+        ledgercore.repair,
+        ledgercore.compact,
+    ):
+        with pytest.raises(ledgercore.InvalidArgument, match="path"):
+            work(path)
+
+
+def test_a_journal_whose_end_has_gone_is_not_read_as_a_shorter_one(directory: Path) -> None:
+    make_long(directory)
+    *_, second, third = journal_files(directory)
+    data = third.read_bytes()
+    third.write_bytes(data[: len(data) // 1024])
+    with pytest.raises(ledgercore.JournalDamaged, match="was synced"):
+        list(ledgercore.read_journal(directory))
+    third.unlink()
+    with pytest.raises(ledgercore.JournalDamaged, match=f"{second}: .* was synced"):
+        list(ledgercore.read_journal(directory))
