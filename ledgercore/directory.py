@@ -1,6 +1,6 @@
 """The data directory: its files, its lock, and what has to be on the disk before it is read.
 
-    DIR/lock                    held by the one process that writes
+    DIR/lock                    held by the one process that writes, as is DIR itself
     DIR/seal                    how far the journal was synced (src/seal.h)
     DIR/clock                   how time was logged (logged_time.pyx)
     DIR/journal/N.segment       the journal (src/frame.h)
@@ -9,9 +9,10 @@
 It knows names and bytes, never what they mean for balances.
 """
 
-import fcntl
+import logging
 import mmap
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -20,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import (
-    DirectoryLocked,
     DirectoryUnusable,
     FormatTooNew,
     InvalidArgument,
@@ -40,11 +40,15 @@ from .frames import (
     read_seal,
     read_segment_header,
 )
+from .locking import DirectoryLock
+from .permissions import make_folder, open_private, tighten
 
 FILL_BYTES = 1 << 20
 SPARE_NAME = "spare.tmp"
 SEGMENT_DIGITS = 10
 LSN_DIGITS = 20
+
+logger = logging.getLogger("ledgercore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def sync_directory(path: Path) -> None:
 def write_file(path: Path, data: bytes) -> None:
     """Put a whole file in place: written beside, synced, renamed, the directory synced."""
     beside = path.with_name(path.name + ".tmp")
-    with open(beside, "wb") as file:
+    with open(beside, "wb", opener=open_private) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -107,42 +111,51 @@ class DataDirectory:
         self.snapshots = self.path / "snapshots"
         self.seal = self.path / "seal"
         self.clock = self.path / "clock"
-        self.lock = self.path / "lock"
-        self._lock_descriptor = -1
+        self.lock = DirectoryLock(self.path)
 
     # -- the lock ---------------------------------------------------------------------------------
 
-    def hold(self, *, create: bool) -> None:
+    def hold(self, *, create: bool, writes: bool = True) -> None:
         """Take the lock for as long as this process lives, or until `release`.
 
-        The lock belongs to the open file, so it ends with the process however that ends.
+        Who writes also closes what is there to everybody but its owner.
         """
         with explained(self.path):
             if create:
                 missing = [folder for folder in self.path.parents if not folder.exists()]
-                self.journal.mkdir(parents=True, exist_ok=True)
-                self.snapshots.mkdir(exist_ok=True)
+                make_folder(self.journal)
+                make_folder(self.snapshots)
                 for folder in {*missing, *(above.parent for above in missing), self.path.parent}:
                     # Who may not read the folder above did not make this one either.
                     with suppress(PermissionError):
                         sync_directory(folder)
             else:
                 self.require()
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self.lock, flags, 0o640)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-                os.close(descriptor)
-                if not isinstance(error, BlockingIOError):
-                    raise
-                raise DirectoryLocked(
-                    f"{self.path}: another process holds this ledger (pid {holder})"
-                ) from None
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            self._lock_descriptor = descriptor
+            self.lock.take(writes=writes)
+        if writes:
+            self.tighten()
+
+    def tighten(self) -> None:
+        """Take from others what they may do with the files here, and say so."""
+        with explained(self.path):
+            own = [self.path, self.lock.file, *self.path.glob(f"{self.seal.name}*")]
+            for folder in (self.journal, self.snapshots):
+                own += [folder, *folder.glob("*")]
+            count, left = tighten(own)
+        if count:
+            logger.warning(
+                "%s: others than the owner could open %d files and folders here, and cannot any"
+                " more",
+                self.path,
+                count,
+                extra={"event": "tightened", "files": count},
+            )
+        for path in left:
+            logger.warning(
+                "%s: others than the owner may open this, and it cannot be changed here",
+                path,
+                extra={"event": "open-to-others"},
+            )
 
     def require(self) -> None:
         """Raise DirectoryUnusable where there is no ledger, or who asks may not look."""
@@ -157,15 +170,7 @@ class DataDirectory:
 
     def release(self) -> None:
         """Let go of the lock, in the name of children too that were forked meanwhile."""
-        if self._lock_descriptor >= 0:
-            fcntl.flock(self._lock_descriptor, fcntl.LOCK_UN)
-            self.disown()
-
-    def disown(self) -> None:
-        """In a forked child: let go of nothing but the descriptor. The lock is the parent's."""
-        if self._lock_descriptor >= 0:
-            os.close(self._lock_descriptor)
-            self._lock_descriptor = -1
+        self.lock.release()
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -190,11 +195,18 @@ class DataDirectory:
 
     def segment_paths(self) -> list[Path]:
         """The segments, by number."""
-        return sorted(self.journal.glob("[0-9]" * SEGMENT_DIGITS + ".segment"))
+        return self._list(self.journal, SEGMENT_DIGITS, ".segment")
 
     def snapshot_paths(self) -> list[Path]:
         """The snapshots, the newest first."""
-        return sorted(self.snapshots.glob("[0-9]" * LSN_DIGITS + ".snapshot"), reverse=True)
+        return self._list(self.snapshots, LSN_DIGITS, ".snapshot")[::-1]
+
+    def _list(self, folder: Path, digits: int, suffix: str) -> list[Path]:
+        """The files of a folder that are called by a number, in its order; none where it is not."""
+        with explained(folder):
+            names = os.listdir(folder) if folder.exists() else []
+        found = re.compile(rf"[0-9]{{{digits}}}{re.escape(suffix)}").fullmatch
+        return sorted(folder / name for name in names if found(name))
 
     def read_seal(self) -> Seal | None:
         """The seal, or None where the file or both of its slots are gone. Raises FormatTooNew."""
@@ -275,7 +287,7 @@ class DataDirectory:
         """Put a new, zero-filled segment in place."""
         beside = self.journal / SPARE_NAME
         with explained(beside):
-            with open(beside, "wb") as file:
+            with open(beside, "wb", opener=open_private) as file:
                 file.write(encode_segment_header(header))
                 for _ in range(SEGMENT_HEADER_BYTES, segment_bytes, FILL_BYTES):
                     file.write(bytes(min(FILL_BYTES, segment_bytes - file.tell())))

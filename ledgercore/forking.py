@@ -50,7 +50,7 @@ def keep_here(engine: Engine) -> Engine:
 
 def _disown_all() -> None:
     for engine in list(_engines):
-        engine._opened.disown()
+        engine._opened.release()
         engine.__class__ = ForkedEngine
     _engines.clear()
 

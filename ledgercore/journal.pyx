@@ -35,6 +35,9 @@ cdef extern from "<stdio.h>" nogil:
 cdef extern from "<fcntl.h>" nogil:
     const int O_CLOEXEC
 
+cdef extern from "<sys/stat.h>" nogil:
+    int fchmod(int fd, unsigned int mode)
+
 cdef extern from "<sys/random.h>" nogil:
     ssize_t getrandom(void* buffer, size_t length, unsigned int flags)
 
@@ -216,10 +219,13 @@ cdef class FileJournal(Journal):
     cdef int make_spare(self, int* fd) noexcept nogil:
         cdef char path[PATH_BYTES_MAX]
         snprintf(path, PATH_BYTES_MAX, b"%s/spare.tmp", self.directory_path)
-        cdef int file = c_open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
+        cdef int file = c_open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         if file < 0:
             return errno
-        cdef int error = lc_fill_zeros(file, 0, self.segment_bytes, self.zeros_start)
+        # The umask may have taken even the owner's rights away.
+        cdef int error = 0 if fchmod(file, 0o600) == 0 else errno
+        if error == 0:
+            error = lc_fill_zeros(file, 0, self.segment_bytes, self.zeros_start)
         if error != 0:
             c_close(file)
             unlink(path)

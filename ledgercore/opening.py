@@ -120,14 +120,9 @@ class Opened:
                 self.directory.write_clock(save_clock(self.ledger, read_boot_id()))
 
     def release(self) -> None:
-        """Let go of the directory."""
+        """Let go of the directory; in a forked child, only of the copies of its descriptors."""
         if self.directory is not None:
             self.directory.release()
-
-    def disown(self) -> None:
-        """Let go of what a forked child has of the directory; the lock stays the parent's."""
-        if self.directory is not None:
-            self.directory.disown()
 
 
 def open_in_memory(options: Options) -> Opened:

@@ -26,6 +26,7 @@ from .frames import (
     encode_frame,
     encode_segment_header,
 )
+from .permissions import open_private
 from .recovery import Capacity, Recovered, Recovery, load_snapshot
 
 SNAPSHOTS_KEPT = 2
@@ -66,7 +67,7 @@ def write_snapshot(directory: DataDirectory, recovered: Recovered) -> Path:
     path = directory.snapshots / snapshot_name(recovered.lsn)
     beside = path.with_name(path.name + ".tmp")
     with explained(path):
-        with open(beside, "wb") as file:
+        with open(beside, "wb", opener=open_private) as file:
             file.write(encode_segment_header(header))
             position, crc = 1, 0
             for records, text in state_records(recovered):

@@ -59,11 +59,12 @@ class Inspection:
 def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Verification:
     """Replay everything from the first segment on and check every invariant.
 
-    Snapshots are not used; but each has to lead to the same state as the journal alone.
+    Snapshots are not used; but each has to lead to the same state as the journal alone. Nothing is
+    written, so it works on a copy that cannot be written to.
     Raises JournalDamaged, FormatTooNew, DirectoryUnusable, DirectoryLocked.
     """
     directory = DataDirectory(path)
-    directory.hold(create=False)
+    directory.hold(create=False, writes=False)
     try:
         directory.refuse_newer()
         capacity = offline_capacity(directory)
