@@ -13,6 +13,9 @@ from .types import Audit
 from .witness import ask_witness, digest_state
 
 VIOLATIONS_TOLD_MAX = 100
+NOT_ASKED = "it was not asked for"
+NO_JOURNAL = "there is none: the ledger is kept in memory"
+CONTRADICTION = "its replay leads to other balances than memory holds"
 
 
 def sum_by_asset(
@@ -61,15 +64,30 @@ class Auditor:
         lsn, balances, rows = photograph(self.ledger)
         self.doors.wait(lsn)
         violations = find_violations(self.ledger, balances, rows)
-        checked = journal and self.directory is not None
-        if checked and self.directory is not None:
-            digest, problem = ask_witness(self.directory, lsn, self.capacity)
-            if digest is None:
-                violations.append(f"journal: {problem}")
-            elif digest != digest_state(balances, rows):
-                violations.append("journal: its replay leads to other balances than memory holds")
         sums = sum_by_asset(self.ledger, balances, rows)
-        return Audit(lsn, len(balances), sums, tuple(violations), checked)
+        reason: str | None = NOT_ASKED
+        first_lsn = None
+        if journal and self.directory is None:
+            reason = NO_JOURNAL
+        elif journal and self.directory is not None:
+            said = ask_witness(self.directory, lsn, self.capacity)
+            reason = None if said.digest is not None or said.is_damage else said.problem
+            if said.is_damage:
+                violations.append(f"journal: {said.problem}")
+            elif said.digest is not None:
+                first_lsn = said.first_lsn
+                if said.digest != digest_state(balances, rows):
+                    violations.append(f"journal: {CONTRADICTION}")
+        return Audit(
+            lsn=lsn,
+            accounts=len(balances),
+            sums=sums,
+            violations=tuple(violations),
+            journal_checked=reason is None,
+            journal_reason=reason,
+            journal_from_lsn=first_lsn,
+            journal_to_lsn=None if first_lsn is None else lsn,
+        )
 
 
 def limit_text(limit: np.int64) -> str:

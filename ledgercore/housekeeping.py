@@ -3,15 +3,19 @@
 One thread, which sleeps until half of a segment is used.
 """
 
+import logging
 import subprocess
-import sys
 import threading
-from contextlib import suppress
 
 from .directory import DataDirectory
+from .helpers import describe_end, start_helper
 from .journal import FileJournal
 from .opening import Options
-from .witness import start_helper
+
+FAILURE = "ledgercore: no snapshot: "
+"""How a process that makes snapshots begins the line that says why it could not."""
+
+logger = logging.getLogger("ledgercore")
 
 
 class Housekeeper:
@@ -22,6 +26,7 @@ class Housekeeper:
         self.directory = directory
         self.options = options
         self.snapshotter: subprocess.Popen[str] | None = None
+        self.is_ending = False
         self.thread = threading.Thread(target=self.run, daemon=True, name="housekeeper")
         self.thread.start()
 
@@ -43,7 +48,7 @@ class Housekeeper:
             if self.snapshot_is_due():
                 self.start_snapshot()
         except Exception as error:
-            tell(f"ledgercore: no snapshot: {error}\n")
+            tell_failure(str(error))
 
     def snapshot_is_due(self) -> bool:
         """Whether `snapshot_every` segments were filled since the newest snapshot was made."""
@@ -72,20 +77,20 @@ class Housekeeper:
         """Pass on why the last snapshot failed, if it did: the ledger goes on without it."""
         if self.snapshotter is not None:
             _, problem = self.snapshotter.communicate()
-            if self.snapshotter.returncode > 0:
-                tell(problem)
+            if self.snapshotter.returncode != 0 and not self.is_ending:
+                tell_failure(describe_end(self.snapshotter, problem).removeprefix(FAILURE))
             self.snapshotter = None
 
     def stop(self) -> None:
         """End the thread, and a snapshot that is being made: the next start makes it again."""
         self.journal.stop_spares()
         self.thread.join()
-        if self.snapshotter is not None:
+        if self.snapshotter is not None and self.snapshotter.poll() is None:
+            self.is_ending = True
             self.snapshotter.terminate()
-            self.report_snapshot()
+        self.report_snapshot()
 
 
-def tell(text: str) -> None:
-    """Write to stderr, if there is one that takes it."""
-    with suppress(Exception):
-        sys.stderr.write(text)
+def tell_failure(reason: str) -> None:
+    """Tell in the log why no snapshot was made: the ledger goes on without it."""
+    logger.warning("no snapshot: %s", reason, extra={"event": "no-snapshot"})

@@ -78,7 +78,9 @@ class Audit:
 
     `sums` is the sum of balances per asset (0 each in a sound ledger); `violations` names what is
     wrong, account by account. `journal_checked` tells whether the journal was replayed by another
-    process and compared with memory.
+    process and compared with memory; if not, `journal_reason` says why, which is no violation. What
+    was read and agrees is `journal_from_lsn` to `journal_to_lsn`; where it does not begin at 1, a
+    snapshot stands for what came before.
     """
 
     lsn: int
@@ -86,6 +88,9 @@ class Audit:
     sums: dict[str, int]
     violations: tuple[str, ...]
     journal_checked: bool
+    journal_reason: str | None = None
+    journal_from_lsn: int | None = None
+    journal_to_lsn: int | None = None
 
     @property
     def ok(self) -> bool:

@@ -6,20 +6,21 @@ The engine photographs its balances at an LSN, and this says what they have to b
 import hashlib
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from .accounts import photograph
 from .directory import DataDirectory
-from .errors import LedgerError
+from .errors import JournalDamaged, LedgerError
+from .helpers import describe_end, start_helper
 from .recovery import Capacity, Recovery
 
 RING_RECORDS_MIN = 1024
-ROOT = Path(__file__).resolve().parent.parent
+DAMAGED = 3
+"""How a witness exits where the journal is damaged; any other end says nothing of the journal."""
 
 
 def digest_state(balances: npt.NDArray[np.int64], rows: npt.NDArray[np.void]) -> str:
@@ -30,29 +31,39 @@ def digest_state(balances: npt.NDArray[np.int64], rows: npt.NDArray[np.void]) ->
     return digest.hexdigest()
 
 
-def start_helper(name: str, *arguments: object) -> "subprocess.Popen[str]":
-    """Start a helper of this package (see `__main__.py`) as a process of its own."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen(
-        [sys.executable, "-m", "ledgercore", name, *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+@dataclass(frozen=True, slots=True)
+class WitnessReport:
+    """What a replay of the journal said, in another process.
+
+    `digest` is of its state at the LSN that was asked for; `problem` says why there is none, and
+    `is_damage` that the journal itself is to blame: otherwise it was not read to its end, and
+    nothing is known of it. `first_lsn` is where reading began, behind what a snapshot tells.
+    """
+
+    digest: str | None
+    problem: str = ""
+    is_damage: bool = False
+    first_lsn: int = 1
 
 
-def ask_witness(directory: DataDirectory, lsn: int, capacity: Capacity) -> tuple[str | None, str]:
-    """Return (digest, "") of the journal's state at `lsn`, or (None, what is wrong with it)."""
-    process = start_helper("witness", directory.path, lsn, capacity.accounts_max, capacity.keys_max)
+def ask_witness(directory: DataDirectory, lsn: int, capacity: Capacity) -> WitnessReport:
+    """Ask another process what the journal's state is at `lsn`."""
+    try:
+        process = start_helper(
+            "witness", directory.path, lsn, capacity.accounts_max, capacity.keys_max
+        )
+    except OSError as error:
+        return WitnessReport(
+            None, f"the helper process cannot be started: {error.strerror or error}"
+        )
     output, problem = process.communicate()
     if process.returncode != 0:
-        return None, problem.strip() or f"the witness ended with {process.returncode}"
+        is_damage = process.returncode == DAMAGED
+        return WitnessReport(None, describe_end(process, problem), is_damage)
     answer = json.loads(output)
     if answer["lsn"] != lsn:
-        return None, f"the journal ends at LSN {answer['lsn']}, not at {lsn}"
-    return answer["digest"], ""
+        return WitnessReport(None, f"the journal ends at LSN {answer['lsn']}, not at {lsn}", True)
+    return WitnessReport(answer["digest"], first_lsn=answer["first_lsn"])
 
 
 def main(arguments: list[str]) -> int:
@@ -64,7 +75,9 @@ def main(arguments: list[str]) -> int:
         recovered = Recovery(DataDirectory(path), capacity, until_lsn=lsn).run()
     except LedgerError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return DAMAGED if isinstance(error, JournalDamaged) else 1
     _, balances, rows = photograph(recovered.ledger)
-    sys.stdout.write(json.dumps({"lsn": recovered.lsn, "digest": digest_state(balances, rows)}))
+    digest = digest_state(balances, rows)
+    answer = {"lsn": recovered.lsn, "digest": digest, "first_lsn": recovered.first_lsn}
+    sys.stdout.write(json.dumps(answer))
     return 0

@@ -159,6 +159,15 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
         "sums": audit.sums,
         "violations": audit.violations,
         "journal_checked": audit.journal_checked,
+        **{
+            name: value
+            for name, value in (
+                ("journal_reason", audit.journal_reason),
+                ("journal_from_lsn", audit.journal_from_lsn),
+                ("journal_to_lsn", audit.journal_to_lsn),
+            )
+            if value is not None
+        },
     }
 
 

@@ -4,6 +4,8 @@ A sound ledger passes whatever goes on meanwhile; memory that something else wro
 """
 
 import ctypes
+import resource
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +14,17 @@ import numpy as np
 import pytest
 
 import ledgercore
-from ledgercore.auditing import VIOLATIONS_TOLD_MAX, find_violations, limit_text, sum_by_asset
-from tests.histories import open_funded, open_small
-from tests.making import many_rows
+from ledgercore.auditing import (
+    NO_JOURNAL,
+    NOT_ASKED,
+    VIOLATIONS_TOLD_MAX,
+    find_violations,
+    limit_text,
+    sum_by_asset,
+)
+from ledgercore.directory import DataDirectory
+from tests.histories import journal_files, open_funded, open_small
+from tests.making import make_long, many_rows
 
 
 @pytest.fixture
@@ -47,14 +57,16 @@ def test_a_sound_ledger_passes(ledger: ledgercore.Engine) -> None:
 def test_an_empty_ledger_passes(directory: Path) -> None:
     with open_small(directory) as ledger:
         for journal in (False, True):
-            assert ledger.audit(journal=journal) == ledgercore.Audit(0, 0, {}, (), journal)
+            told = (None, 1, 0) if journal else (NOT_ASKED, None, None)
+            expected = ledgercore.Audit(0, 0, {}, (), journal, *told)
+            assert ledger.audit(journal=journal) == expected
 
 
 def test_in_memory_there_is_no_journal_to_check() -> None:
     with open_small(None, durability="memory") as ledger:
         open_funded(ledger, ["alice"], 5)
         audit = ledger.audit(journal=True)
-        assert audit.ok and not audit.journal_checked
+        assert audit.ok and not audit.journal_checked and audit.journal_reason == NO_JOURNAL
 
 
 def test_a_broken_sum_is_named(ledger: ledgercore.Engine) -> None:
@@ -91,6 +103,57 @@ def test_money_that_changed_hands_behind_the_journal_is_noticed(ledger: ledgerco
     assert audit.violations == ("journal: its replay leads to other balances than memory holds",)
 
 
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [("kill -KILL $$", "SIGKILL, as when memory runs out"), ("exit 4", "ended with 4")],
+)
+def test_a_helper_that_does_not_come_back_is_no_violation(
+    ledger: ledgercore.Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    reason: str,
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{limit}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    audit = ledger.audit(journal=True)
+    assert audit.ok and audit.violations == () and not audit.journal_checked
+    assert audit.journal_reason is not None and audit.journal_reason.endswith(reason)
+    assert (audit.journal_from_lsn, audit.journal_to_lsn) == (None, None)
+    program.unlink()
+    audit = ledger.audit(journal=True)
+    assert audit.ok and "cannot be started: No such file" in str(audit.journal_reason)
+    # What is wrong in memory is told all the same.
+    corrupt(ledger, "alice", 1)
+    assert not ledger.audit(journal=True).ok
+
+
+def test_a_helper_without_memory_is_no_violation(ledger: ledgercore.Engine) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (100 << 20, hard))
+    try:
+        audit = ledger.audit(journal=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert audit.ok and not audit.journal_checked and audit.journal_reason
+
+
+def test_what_was_read_is_told(directory: Path) -> None:
+    make_long(directory)
+    with open_small(directory) as ledger:
+        whole = ledger.audit(journal=True)
+        assert (whole.journal_from_lsn, whole.journal_to_lsn) == (1, whole.lsn)
+    ledgercore.compact(directory)
+    with open_small(directory) as ledger:
+        behind = ledger.audit(journal=True)
+        assert behind.journal_checked and behind.journal_to_lsn == behind.lsn
+        # The last file alone was read: the snapshot stands for the others.
+        last = DataDirectory(directory).read_header(journal_files(directory)[-1])
+        assert behind.journal_from_lsn == last.first_lsn > 1
+
+
 def test_a_damaged_journal_is_told_and_not_raised(
     ledger: ledgercore.Engine, directory: Path
 ) -> None:
@@ -100,7 +163,9 @@ def test_a_damaged_journal_is_told_and_not_raised(
         byte = file.read(1)
         file.seek(-1, 1)
         file.write(bytes([byte[0] ^ 1]))
-    (violation,) = ledger.audit(journal=True).violations
+    audit = ledger.audit(journal=True)
+    (violation,) = audit.violations
+    assert audit.journal_checked and audit.journal_from_lsn is None
     assert violation.startswith(f"journal: {path}: offset 4096, LSN 1: ")
     assert ledger.audit().ok
 

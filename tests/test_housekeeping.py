@@ -115,7 +115,7 @@ def test_closing_ends_the_thread_and_the_process(directory: Path) -> None:
 
 
 def test_why_no_snapshot_was_made_is_told(
-    directory: Path, capfd: pytest.CaptureFixture[str]
+    directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice"], 0)
@@ -130,4 +130,5 @@ def test_why_no_snapshot_was_made_is_told(
         (directory / "aside").rename(directory / "seal")
         assert housekeeper.snapshotter is None and snapshots_of(directory) == []
         assert ledger.transfer("world", "alice", 1, key="on").id > 0
-    assert "ledgercore: no snapshot: " in capfd.readouterr().err
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"no snapshot: {directory / 'seal'}")

@@ -1,7 +1,6 @@
 """Snapshots: a shorter way to the same ledger, made beside it, and passed over where it is bad."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,11 @@ import ledgercore
 from ledgercore import Status
 from ledgercore.accounts import photograph
 from ledgercore.directory import DataDirectory
+from ledgercore.helpers import start_helper
 from ledgercore.recovery import Recovered
 from ledgercore.replay import dump_keys
 from ledgercore.snapshots import SNAPSHOTS_KEPT, make_snapshot, snapshot_name
-from ledgercore.witness import ROOT, digest_state
+from ledgercore.witness import digest_state
 from tests.damage import flipped
 from tests.histories import history_of, open_funded, open_small
 from tests.making import CAPACITY, make_long, many_rows, poll, recover, roll_over
@@ -142,13 +142,9 @@ def test_a_file_that_is_gone_is_a_loss_also_behind_a_snapshot(directory: Path, n
 
 
 def run_module(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ledgercore", "snapshot", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    with start_helper("snapshot", *arguments) as process:
+        output, problem = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, problem)
 
 
 def test_a_process_makes_one_beside_the_running_engine(directory: Path) -> None:

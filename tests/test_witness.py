@@ -1,8 +1,6 @@
 """Another process replays the journal, and tells what the balances have to be."""
 
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -12,13 +10,14 @@ import pytest
 import ledgercore
 from ledgercore.accounts import ACCOUNT_ROW, photograph
 from ledgercore.directory import DataDirectory
+from ledgercore.helpers import start_helper
 from ledgercore.recovery import Capacity
-from ledgercore.witness import ROOT, ask_witness, digest_state
+from ledgercore.witness import DAMAGED, WitnessReport, ask_witness, digest_state
 from tests.histories import open_funded, open_small
 from tests.making import CAPACITY, many_rows, roll_over
 
 
-def ask(directory: Path, lsn: int, capacity: Capacity = CAPACITY) -> tuple[str | None, str]:
+def ask(directory: Path, lsn: int, capacity: Capacity = CAPACITY) -> WitnessReport:
     return ask_witness(DataDirectory(directory), lsn, capacity)
 
 
@@ -60,8 +59,8 @@ def test_the_witness_agrees_with_photographs_while_the_engine_writes(directory: 
         finally:
             stop.set()
             thread.join()
-    assert answers == [(digest_state(*state), "") for _, *state in photographs]
-    assert len({digest for digest, _ in answers}) == 4
+    assert answers == [WitnessReport(digest_state(*state)) for _, *state in photographs]
+    assert len({said.digest for said in answers}) == 4
 
 
 def test_the_witness_remembers_what_stands_in_older_files(directory: Path) -> None:
@@ -70,45 +69,40 @@ def test_the_witness_remembers_what_stands_in_older_files(directory: Path) -> No
         open_funded(ledger, ["alice"], 100)
         lsn, *state = photograph(ledger._ledger)
         roll_over(ledger, directory, 3)
-        assert ask(directory, lsn) == (digest_state(*state), "")
+        assert ask(directory, lsn) == WitnessReport(digest_state(*state))
 
 
 def test_an_lsn_beyond_the_end_has_no_digest(directory: Path) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice"], 100)
-        assert ask(directory, 3)[0] is not None
-        assert ask(directory, 4) == (None, "the journal ends at LSN 3, not at 4")
+        assert ask(directory, 3).digest is not None
+        said = WitnessReport(None, "the journal ends at LSN 3, not at 4", is_damage=True)
+        assert ask(directory, 4) == said
 
 
 def test_what_is_wrong_with_the_journal_is_the_answer(directory: Path, tmp_path: Path) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice"], 100)
-    digest, problem = ask(directory, 3, Capacity(1, 1 << 10, 1024))
-    assert digest is None and problem.startswith("accounts_max: ") and "\n" not in problem
+    said = ask(directory, 3, Capacity(1, 1 << 10, 1024))
+    assert said.digest is None and said.problem.startswith("accounts_max: ")
+    # It was not read to its end, so nothing is known of it.
+    assert not said.is_damage and "\n" not in said.problem
     (path,) = (directory / "journal").glob("*.segment")
     path.write_bytes(path.read_bytes()[:4096])
-    digest, problem = ask(directory, 3)
-    assert digest is None and problem.startswith(f"{path}: offset 4096, LSN 1: ")
-    digest, problem = ask(tmp_path / "nowhere", 3)
-    assert digest is None and "no valid seal" in problem
+    said = ask(directory, 3)
+    assert said.is_damage and said.problem.startswith(f"{path}: offset 4096, LSN 1: ")
+    said = ask(tmp_path / "nowhere", 3)
+    assert said.digest is None and "no valid seal" in said.problem
 
 
 @pytest.mark.parametrize("lsn", [0, 2])
 def test_as_a_program_it_prints_one_json_object(directory: Path, lsn: int) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice"], 100)
-    command = [
-        sys.executable,
-        "-m",
-        "ledgercore",
-        "witness",
-        str(directory),
-        str(lsn),
-        "1024",
-        "1024",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    answer = json.loads(done.stdout)
-    assert done.returncode == 0 and answer.keys() == {"lsn", "digest"}
+    with start_helper("witness", directory, lsn, 1024, 1024) as process:
+        output, problem = process.communicate(timeout=60)
+    answer = json.loads(output)
+    assert (process.returncode, problem) == (0, "")
+    assert answer.keys() == {"lsn", "digest", "first_lsn"} and DAMAGED not in (0, 1)
     assert answer["lsn"] == lsn and len(answer["digest"]) == 64
     assert ledgercore.verify(directory).lsn == 3

@@ -87,7 +87,11 @@ class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The check of a whole ledger. `sums` is that of the balances per asset: 0 if it is sound."""
+    """The check of a whole ledger. `sums` is that of the balances per asset: 0 if it is sound.
+
+    Where the journal was not checked, `journal_reason` says why. What was read of it and agrees is
+    `journal_from_lsn` to `journal_to_lsn`; a snapshot stands for what came before.
+    """
 
     ok: bool
     lsn: int
@@ -95,6 +99,9 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     sums: dict[str, int]
     violations: list[str]
     journal_checked: bool
+    journal_reason: str | None = None
+    journal_from_lsn: int | None = None
+    journal_to_lsn: int | None = None
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,8 +59,8 @@ export class Audit {
   draw() {
     if (this.#trouble !== "") this.#note.textContent = this.#trouble;
     else if (this.#known !== null) {
-      const { accounts, lsn, t, journal_checked: isChecked } = this.#known;
-      const journal = isChecked ? ", journal too" : "";
+      const { accounts, lsn, t, journal_checked: isChecked, journal_reason: why } = this.#known;
+      const journal = isChecked ? ", journal too" : `, journal not checked (${why})`;
       this.#note.textContent = `${format.count(accounts)} accounts at LSN ${format.count(lsn)}` +
         `${journal}, ${format.ago(Date.now() / 1000 - t)}`;
     }
