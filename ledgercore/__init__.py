@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Account,
         Audit,
         KeyState,
+        ScrubState,
         SegmentLoad,
         Statistics,
         Transfer,
@@ -87,6 +88,7 @@ __all__ = [
     "QueueFull",
     "Recorder",
     "Repair",
+    "ScrubState",
     "SegmentLoad",
     "Statistics",
     "Status",
@@ -138,8 +140,9 @@ def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOpti
     Keys are kept for `key_ttl_s` at least, and for as long again: so make `keys_max` twice as many
     as come in that time. `accept_clock` 1 opens a ledger whose logged time is more than a day ahead
     of the wall clock, and has the wall clock believed where it is ahead. A journal file has
-    `segment_bytes`; a snapshot is made every `snapshot_every` files (0: never). `instruments` 0
-    measures nothing of itself.
+    `segment_bytes`; a snapshot is made every `snapshot_every` files (0: never). What is sealed is
+    read again after the start, and then every `scrub_interval_s` (0: never), at
+    `scrub_bytes_per_s`. `instruments` 0 measures nothing of itself.
 
     Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged, ClockRefused.
     """

@@ -9,6 +9,7 @@ from .directory import DataDirectory
 from .doors import Doors
 from .ledger import Ledger
 from .recovery import Capacity
+from .scrubbing import Scrub
 from .types import Audit
 from .witness import ask_witness, digest_state
 
@@ -58,6 +59,7 @@ class Auditor:
         self.doors = doors
         self.directory = directory
         self.capacity = capacity
+        self.scrub: Scrub | None = None
 
     def audit(self, *, journal: bool) -> Audit:
         """Check the sums and limits; with `journal`, ask a process that replays the journal."""
@@ -65,6 +67,9 @@ class Auditor:
         self.doors.wait(lsn)
         violations = find_violations(self.ledger, balances, rows)
         sums = sum_by_asset(self.ledger, balances, rows)
+        # What was found below the snapshot is known already, and no replay from there meets it.
+        if self.scrub is not None:
+            violations += [f"journal: {fault}" for fault in self.scrub.state.damage]
         reason: str | None = NOT_ASKED
         first_lsn = None
         if journal and self.directory is None:

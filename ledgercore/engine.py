@@ -89,6 +89,7 @@ class Engine:
             thread.start()
             self._journal_thread = thread
             self._housekeeper = Housekeeper(journal, directory, self.options)
+            self._auditor.scrub = self._housekeeper.scrub
 
     def __enter__(self) -> Self:
         return self
@@ -388,6 +389,7 @@ class Engine:
             recovered_records=0 if self.recovered is None else self.recovered.records,
             recovery_seconds=0.0 if self.recovered is None else self.recovered.seconds,
             segments=loads,
+            scrub=None if self._housekeeper is None else self._housekeeper.scrub.state,
         )
 
     def measures(self) -> Measures:

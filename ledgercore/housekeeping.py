@@ -1,6 +1,6 @@
-"""What an open journal needs now and then: the next segment made ahead, and snapshots.
+"""What an open journal needs now and then: the next segment made ahead, snapshots, the scrub.
 
-One thread, which sleeps until half of a segment is used.
+One thread, which sleeps until half of a segment is used, and that of the scrub (scrubbing.py).
 """
 
 import logging
@@ -11,6 +11,7 @@ from .directory import DataDirectory
 from .helpers import describe_end, start_helper
 from .journal import FileJournal
 from .opening import Options
+from .scrubbing import Scrub
 
 FAILURE = "ledgercore: no snapshot: "
 """How a process that makes snapshots begins the line that says why it could not."""
@@ -27,6 +28,12 @@ class Housekeeper:
         self.options = options
         self.snapshotter: subprocess.Popen[str] | None = None
         self.is_ending = False
+        self.scrub = Scrub(
+            journal,
+            directory,
+            interval_s=options.scrub_interval_s,
+            rate_bytes_per_s=options.scrub_bytes_per_s,
+        )
         self.thread = threading.Thread(target=self.run, daemon=True, name="housekeeper")
         self.thread.start()
 
@@ -83,6 +90,7 @@ class Housekeeper:
 
     def stop(self) -> None:
         """End the thread, and a snapshot that is being made: the next start makes it again."""
+        self.scrub.stop()
         self.journal.stop_spares()
         self.thread.join()
         if self.snapshotter is not None and self.snapshotter.poll() is None:

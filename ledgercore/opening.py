@@ -38,6 +38,8 @@ OPTION_RANGES = {
     "key_ttl_s": (1, 10 * 366 * 86_400),
     "segment_bytes": (SEGMENT_BYTES_MIN, 1 << 32),
     "snapshot_every": (0, 1 << 30),
+    "scrub_interval_s": (0, 366 * 86_400),
+    "scrub_bytes_per_s": (65_536, 1 << 40),
     "instruments": (0, 1),
     "accept_clock": (0, 1),
 }
@@ -59,6 +61,8 @@ class OpenOptions(TypedDict, total=False):
     key_ttl_s: int
     segment_bytes: int
     snapshot_every: int
+    scrub_interval_s: int
+    scrub_bytes_per_s: int
     instruments: int
     accept_clock: int
 
@@ -79,6 +83,8 @@ class Options:
     key_ttl_s: int = 86_400
     segment_bytes: int = 67_108_864
     snapshot_every: int = 16
+    scrub_interval_s: int = 86_400
+    scrub_bytes_per_s: int = 33_554_432
     instruments: int = 1
     accept_clock: int = 0
 

@@ -114,12 +114,29 @@ class SegmentLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrubState:
+    """How far the scrub has come.
+
+    `progress` is of the pass that is under way, 0 to 1, by files; `last_pass_ns` is when the last
+    one ended, since the Unix epoch, None before the first. `damage` has a sentence for each file
+    that was found damaged or missing when it was last looked at.
+    """
+
+    passes: int
+    bytes: int
+    progress: float
+    last_pass_ns: int | None
+    damage: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """Counters of a running engine, for operators. Nothing here is needed to use it.
 
     A ledger gives ids up to `lsn_max`. `clock_lead_ns` is how far logged time is ahead of the wall
     clock, below 0 where it is behind. `groups` counts the frames written since it was opened, each
-    with one sync. `queue_depth` and `workers` are sums over `segments`.
+    with one sync. `queue_depth` and `workers` are sums over `segments`. `scrub` is None where
+    nothing is kept on a disk.
     """
 
     lsn_applied: int
@@ -136,3 +153,4 @@ class Statistics:
     recovered_records: int
     recovery_seconds: float
     segments: tuple[SegmentLoad, ...]
+    scrub: ScrubState | None = None

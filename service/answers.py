@@ -14,6 +14,7 @@ from ledgercore import (
     Account,
     Audit,
     KeyState,
+    ScrubState,
     SegmentLoad,
     Statistics,
     Status,
@@ -196,4 +197,17 @@ def describe_statistics(statistics: Statistics) -> dict[str, Any]:
         "segments": [describe_load(load) for load in statistics.segments],
         "recovered_records": statistics.recovered_records,
         "recovery_seconds": round(statistics.recovery_seconds, 6),
+        "scrub": None if statistics.scrub is None else describe_scrub(statistics.scrub),
+    }
+
+
+def describe_scrub(scrub: ScrubState) -> dict[str, Any]:
+    """Return what was read again of what is sealed, and what was found damaged."""
+    ended_ns = scrub.last_pass_ns
+    return {
+        "passes_total": scrub.passes,
+        "bytes_total": scrub.bytes,
+        "progress": round(scrub.progress, 4),
+        "last_pass_at": None if ended_ns is None else format_time(ended_ns),
+        "damaged": list(scrub.damage),
     }

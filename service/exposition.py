@@ -24,7 +24,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from ledgercore import Histogram, Statistics
+from ledgercore import Histogram, ScrubState, Statistics
 from ledgercore.client.breaker import State
 
 from .answers import REASONS
@@ -177,6 +177,32 @@ def _tell_journal(totals: Totals) -> Iterator[Metric]:
         "ledgercore_recovery_seconds",
         "How long the start took to read them.",
         statistics.recovery_seconds,
+    )
+    if statistics.scrub is not None:
+        yield from _tell_scrub(statistics.scrub)
+
+
+def _tell_scrub(scrub: ScrubState) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "ledgercore_scrub_bytes", "Bytes of sealed files that were read again.", scrub.bytes
+    )
+    yield CounterMetricFamily(
+        "ledgercore_scrub_passes", "How often all sealed files were read again.", scrub.passes
+    )
+    yield GaugeMetricFamily(
+        "ledgercore_scrub_progress_ratio",
+        "How much of the sealed files the pass has read that is under way, or was last.",
+        scrub.progress,
+    )
+    yield GaugeMetricFamily(
+        "ledgercore_scrub_last_pass_timestamp_seconds",
+        "When all sealed files had last been read again, since the Unix epoch; 0: not yet.",
+        (scrub.last_pass_ns or 0) / NS_PER_S,
+    )
+    yield GaugeMetricFamily(
+        "ledgercore_damaged_files",
+        "Sealed files that are damaged or missing, as of when they were last read.",
+        len(scrub.damage),
     )
 
 

@@ -70,6 +70,8 @@ class Settings:
     key_ttl_s: int = 86_400
     segment_bytes: int = 67_108_864
     snapshot_every: int = 16
+    scrub_interval_s: int = 86_400
+    scrub_bytes_per_s: int = 33_554_432
     instruments: int = 1
     accept_clock: int = 0
     keys_file: str = ""

@@ -98,6 +98,11 @@ def test_state_is_told() -> None:
         "inflight_limit": 64,
         "recovery_records": 5,
         "recovery_seconds": 0.25,
+        "scrub_bytes_total": 8192,
+        "scrub_passes_total": 2,
+        "scrub_progress_ratio": 0.5,
+        "scrub_last_pass_timestamp_seconds": 1_700_000_000,
+        "damaged_files": 1,
     }
     assert {name: value_of(samples, f"ledgercore_{name}") for name in expected} == expected
     for segment, depth, workers, busy in (("0", 4, 2, 1.5), ("1", 5, 1, 0)):

@@ -26,6 +26,8 @@ BOUNDS = {
     "segment_bytes": (4 << 20, 1 << 32),
     "snapshot_every": (0, 1 << 30),
     "accept_clock": (0, 1),
+    "scrub_interval_s": (0, 366 * 86_400),
+    "scrub_bytes_per_s": (65_536, 1 << 40),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ledgercore import Histogram, Measures, Recorder, SegmentLoad, Statistics, Status
+from ledgercore import Histogram, Measures, Recorder, ScrubState, SegmentLoad, Statistics, Status
 from service.totals import Totals
 
 TRACES = {"exported_total": 6, "dropped_total": 5, "failed_total": 4, "queued": 3}
@@ -37,6 +37,7 @@ def make_statistics(segments: Iterable[SegmentLoad] = (), **values: Any) -> Stat
         "recovered_records": 5,
         "recovery_seconds": 0.25,
         "segments": loads,
+        "scrub": ScrubState(2, 8192, 0.5, 1_700_000_000_000_000_000, ("a file",)),
     }
     return Statistics(**fields | values)
 
