@@ -4,13 +4,11 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "base.h" nogil:
-    const int LC_ACCOUNT_ID_BYTES_MAX, LC_ASSET_BYTES_MAX, LC_MEMO_BYTES_MAX, LC_ASSETS_MAX
+    const int LC_ACCOUNT_ID_BYTES_MAX, LC_ASSETS_MAX
     const uint32_t LC_SLOT_NONE
     const int64_t LC_FLOOR_NONE, LC_CEILING_NONE
     bint lc_add_overflows(int64_t a, int64_t b, int64_t* sum)
     bint lc_subtract_overflows(int64_t a, int64_t b, int64_t* difference)
-    uint64_t lc_mix(uint64_t x)
-    bint LC_LIKELY(bint x)
     bint LC_UNLIKELY(bint x)
 
 
@@ -164,7 +162,6 @@ cdef extern from "meters.h" nogil:
 
 
 cdef extern from "format.h" nogil:
-    const int LC_NUMBER_BYTES_MAX, LC_TIME_BYTES
     char* lc_write_number(char* at, uint64_t number)
     char* lc_write_time(char* at, int64_t time_ns)
 

@@ -34,7 +34,7 @@ from .logged_time import read_lead_ns
 from .measures import Measures, read_measures
 from .opening import Opened, Options
 from .past import Past
-from .replay import count_keys, last_lsn, lsn_max
+from .replay import count_keys, last_lsn
 from .submission import Outcome, Submission
 from .types import OUTCOME, Account, Audit, KeyState, Statistics, Transfer
 from .workers import Workers
@@ -377,7 +377,6 @@ class Engine:
         return Statistics(
             lsn_applied=last_lsn(ledger),
             lsn_durable=doors.durable_lsn,
-            lsn_max=lsn_max(),
             clock_lead_ns=read_lead_ns(ledger),
             accounts=rows.account_count(ledger),
             keys=count_keys(ledger),

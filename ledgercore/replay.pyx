@@ -388,11 +388,6 @@ def look_up_key(Ledger ledger, bytes fingerprint):
     return None if entry == NULL else (lc_key_lsn(&copy), lc_key_status(&copy), expired)
 
 
-def lsn_max():
-    """Return the last LSN that a ledger gives."""
-    return LC_LSN_MAX
-
-
 def recent_record(Ledger ledger, uint64_t lsn):
     """Return the record of an LSN while the ring still holds it, or None: the memory of a
     ledger without a journal."""

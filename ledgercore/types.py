@@ -25,6 +25,9 @@ OUTCOME = np.dtype(
 `id` is 0 where nothing was stored.
 """
 
+LSN_MAX = 2**47
+"""The last id that a ledger gives (src/record.h)."""
+
 SLOT_NONE = 0xFFFFFFFF
 """The slot of an account that does not exist."""
 
@@ -141,7 +144,6 @@ class Statistics:
 
     lsn_applied: int
     lsn_durable: int
-    lsn_max: int
     clock_lead_ns: int
     accounts: int
     keys: int
@@ -154,3 +156,4 @@ class Statistics:
     recovery_seconds: float
     segments: tuple[SegmentLoad, ...]
     scrub: ScrubState | None = None
+    lsn_max: int = LSN_MAX

@@ -7,19 +7,20 @@ import ledgercore
 from ledgercore import Status, accounts
 from ledgercore.doors import Doors
 from ledgercore.ledger import Ledger
-from ledgercore.replay import last_lsn, lsn_max
+from ledgercore.replay import last_lsn
+from ledgercore.types import LSN_MAX
 from tests.making import many_rows
 
 
 def test_a_ledger_refuses_when_its_ids_are_used_up() -> None:
-    assert lsn_max() == 2**47
+    assert LSN_MAX == 2**47
     ledger = Ledger(
         accounts_max=16,
         keys_max=1024,
         key_ttl_ns=10**15,
         ring_records=64,
         hash_key=bytes(16),
-        last_lsn=lsn_max() - 4,
+        last_lsn=LSN_MAX - 4,
     )
     doors = Doors(ledger, None, 1, 1024, 1024)
     doors.open_account(b"world", b"USD/2", None, None, False, True)
@@ -27,10 +28,10 @@ def test_a_ledger_refuses_when_its_ids_are_used_up() -> None:
     outcomes = np.zeros(3, ledgercore.OUTCOME)
     doors.apply_batch(many_rows(3).view(np.uint8), outcomes.view(np.uint8))
     assert list(outcomes["status"]) == [Status.APPLIED, Status.APPLIED, Status.LEDGER_FULL]
-    assert list(outcomes["id"]) == [lsn_max() - 1, lsn_max(), 0]
+    assert list(outcomes["id"]) == [LSN_MAX - 1, LSN_MAX, 0]
     # What was answered is still answered, and with its own number.
     doors.apply_batch(many_rows(3).view(np.uint8), outcomes.view(np.uint8))
-    assert list(outcomes["id"]) == [lsn_max() - 1, lsn_max(), 0]
+    assert list(outcomes["id"]) == [LSN_MAX - 1, LSN_MAX, 0]
     assert list(outcomes["replayed"]) == [1, 1, 0]
     for change in (
         lambda: doors.open_account(b"bob", b"USD/2", 0, None, False, True),
@@ -38,4 +39,4 @@ def test_a_ledger_refuses_when_its_ids_are_used_up() -> None:
     ):
         with pytest.raises(ledgercore.CapacityExceeded, match="all its ids"):
             change()
-    assert last_lsn(ledger) == lsn_max() and accounts.account_count(ledger) == 2
+    assert last_lsn(ledger) == LSN_MAX and accounts.account_count(ledger) == 2
