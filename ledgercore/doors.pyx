@@ -73,6 +73,34 @@ cdef class Doors(Pipeline):
         self.leave(0, True)
         return True
 
+    def look_up(self, Submission submission):
+        """Answer from its key, if that is known, each row that is late, and all of what was never
+        submitted. Nothing is applied, and the others stay late; `completed` tells, again.
+
+        What was submitted before is seen once it has completed, if not earlier. Never blocks.
+        Raises EngineClosed, EngineFailed.
+        """
+        cdef submission_t* data = &submission.data
+        cdef bint is_new = data.owner == NULL
+        cdef uint32_t row
+        if not is_new and not data.is_over:
+            raise ValueError("the submission is under way")
+        self.enter()
+        data.owner = <PyObject*> submission
+        Py_INCREF(submission)
+        data.is_look_up, data.is_over, data.late_count = True, False, 0
+        data.queued_ns = data.begun_ns = data.applied_ns = lc_meters_look(self.meters)
+        data.durable_ns = data.applied_ns
+        with nogil:
+            for row in range(data.count):
+                if is_new or data.outcomes[row].status == LC_DEADLINE_PASSED:
+                    Pipeline.look_up(self, data, row)
+                    if data.outcomes[row].status != LC_DEADLINE_PASSED:
+                        lc_meters_count(self.meters, &data.outcomes[row], 1)
+            data.done = data.count
+            self.finish_when_durable(data)
+        self.leave(0, True)
+
     def barrier(self, Submission submission, lsn):
         """Submit an empty submission that completes once `lsn` (None: the newest) is durable."""
         self.check_open()
@@ -95,6 +123,7 @@ cdef class Doors(Pipeline):
         while submission != NULL:
             owner = <Submission> submission.owner
             Py_DECREF(owner)
+            submission.is_over = True
             submissions.append(owner)
             submission = submission.next
         submissions.reverse()

@@ -168,14 +168,7 @@ class Engine:
         return np.array(slots, np.uint32)
 
     def _open_one(
-        self,
-        id: str,
-        asset: str,
-        floor: int | None,
-        ceiling: int | None,
-        frozen: bool,
-        *,
-        wait: bool,
+        self, id: str, asset: str, floor: int | None, ceiling: int | None, frozen: bool, wait: bool
     ) -> tuple[int, int]:
         name, kind = check_id("id", id), check_asset(asset)
         floor, ceiling = check_limit("floor", floor), check_limit("ceiling", ceiling)
@@ -311,6 +304,13 @@ class Engine:
         if not 0 <= segment < self.segments:
             raise InvalidArgument("segment", f"{segment} is not 0 to {self.segments - 1}")
         return self._doors.submit(submission, segment)
+
+    def look_up(self, submission: Submission) -> None:
+        """Answer what is late, or was never submitted, from its keys, without applying anything.
+
+        It completes, again. May miss what is under way. Raises EngineFailed, EngineClosed.
+        """
+        self._doors.look_up(submission)
 
     def barrier(self, lsn: int | None = None) -> Submission:
         """Submit an empty submission that completes once `lsn` is durable; never blocks.

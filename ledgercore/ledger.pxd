@@ -57,11 +57,11 @@ cdef class Ledger:
     cdef uint64_t digest(self, const lc_record* transfer, const char* text) noexcept nogil
     cdef void apply(
         self, lc_record* transfer, const char* text, uint64_t hash, lc_outcome* outcome,
-        uint64_t* rest_lsn
+        uint64_t* rest_lsn, bint is_late
     ) noexcept nogil
     cdef void apply_once(
         self, lc_record* transfer, const char* text, uint64_t hash, lc_key_stripe* stripe,
-        lc_outcome* outcome, uint64_t* rest_lsn
+        lc_outcome* outcome, uint64_t* rest_lsn, bint is_late
     ) noexcept nogil
     cdef void answer_known(
         self, const lc_record* transfer, const char* text, uint64_t digest,

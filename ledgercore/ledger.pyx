@@ -244,9 +244,10 @@ cdef class Ledger:
 
     cdef void apply(
         self, lc_record* transfer, const char* text, uint64_t hash, lc_outcome* outcome,
-        uint64_t* rest_lsn
+        uint64_t* rest_lsn, bint is_late
     ) noexcept nogil:
-        """Apply one transfer at most once. `rest_lsn` rises to the LSN that its answer rests on."""
+        """Apply one transfer at most once. `rest_lsn` rises to the LSN that its answer rests on.
+        What `is_late` is answered from its key, where that is known, and never applied."""
         memset(outcome, 0, sizeof(lc_outcome))
         outcome.time_ns = transfer.time_ns
         if transfer.key[0] == 0 and transfer.key[1] == 0:
@@ -257,18 +258,21 @@ cdef class Ledger:
             return
         cdef lc_key_stripe* stripe = lc_keys_stripe(&self.keys, hash)
         lc_lock_acquire(&stripe.lock)
-        self.apply_once(transfer, text, hash, stripe, outcome, rest_lsn)
+        self.apply_once(transfer, text, hash, stripe, outcome, rest_lsn, is_late)
         lc_lock_release(&stripe.lock)
 
     cdef inline void apply_once(
         self, lc_record* transfer, const char* text, uint64_t hash, lc_key_stripe* stripe,
-        lc_outcome* outcome, uint64_t* rest_lsn
+        lc_outcome* outcome, uint64_t* rest_lsn, bint is_late
     ) noexcept nogil:
         cdef uint64_t digest = self.digest(transfer, text)
         transfer.time_ns = outcome.time_ns = lc_keys_advance(stripe, transfer.time_ns)
         cdef const lc_key_entry* known = lc_keys_find(&self.keys, stripe, hash, transfer.key)
         if known != NULL:
             self.answer_known(transfer, text, digest, known, outcome, rest_lsn)
+            return
+        if is_late:
+            outcome.status = LC_DEADLINE_PASSED
             return
         if LC_UNLIKELY(lc_ring_last(&self.ring) >= LC_LSN_MAX):
             outcome.status = LC_LEDGER_FULL
@@ -363,7 +367,7 @@ cdef class Ledger:
                     rows[ahead].key, rows[ahead].source, rows[ahead].target
                 )
             start_transfer(&transfer, &rows[i], time_ns)
-            self.apply(&transfer, NULL, hash, &outcomes[i], rest_lsn)
+            self.apply(&transfer, NULL, hash, &outcomes[i], rest_lsn, False)
 
     cdef void apply_records(
         self, lc_record* records, const char* text, lc_outcome* outcomes, uint32_t count,
@@ -384,4 +388,4 @@ cdef class Ledger:
                     records[ahead].key, records[ahead].source, records[ahead].target
                 )
             records[i].time_ns = time_ns
-            self.apply(&records[i], text, hash, &outcomes[i], rest_lsn)
+            self.apply(&records[i], text, hash, &outcomes[i], rest_lsn, False)

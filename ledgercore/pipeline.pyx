@@ -11,7 +11,7 @@ There is one order of locks here: a queue's mutex, `wake` and `state` are never 
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memmove, memset
+from libc.string cimport memmove
 from posix.time cimport CLOCK_REALTIME, clock_gettime, nanosleep, timespec
 from posix.unistd cimport close as c_close, write
 
@@ -196,7 +196,7 @@ cdef class Pipeline:
     cdef void apply_part(
         self, submission_t* submission, uint32_t first, uint32_t count
     ) noexcept nogil:
-        """Apply rows in their order, but for those whose deadline has passed."""
+        """Apply rows in their order; those whose deadline has passed are only looked up."""
         cdef uint32_t next, end = first + count
         cdef int64_t now_ns
         if submission.deadlines == NULL:
@@ -216,10 +216,20 @@ cdef class Pipeline:
                     next - first, &submission.rest_lsn
                 )
             while next < end and is_late(submission, next, now_ns):
-                memset(&submission.outcomes[next], 0, sizeof(lc_outcome))
-                submission.outcomes[next].status = LC_DEADLINE_PASSED
+                self.look_up(submission, next)
                 next += 1
             first = next
+
+    cdef void look_up(self, submission_t* submission, uint32_t row) noexcept nogil:
+        """Answer a row from its key, where that is known; it stays late where it is not."""
+        cdef lc_record* record = &submission.records[row]
+        cdef lc_outcome* outcome = &submission.outcomes[row]
+        record.time_ns = self.ledger.now()
+        self.ledger.apply(
+            record, submission.text, lc_keys_hash(&self.ledger.keys, record.key), outcome,
+            &submission.rest_lsn, True
+        )
+        submission.late_count += outcome.status == LC_DEADLINE_PASSED
 
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil:
         cdef bint is_first = False
@@ -245,7 +255,7 @@ cdef class Pipeline:
     cdef bint finish(self, submission_t* submission) noexcept nogil:
         """Hand a submission to `completed`; whether the list was empty, so that `tell` is due."""
         cdef bint is_first = self.finished == NULL
-        if submission.count > 0 and self.meters.is_on:
+        if submission.count > 0 and not submission.is_look_up and self.meters.is_on:
             submission.durable_ns = max(submission.applied_ns, self.durable_at_ns)
             lc_histogram_record(
                 &self.meters.histograms[LC_METER_JOURNAL],

@@ -45,7 +45,7 @@ class Status(IntEnum):
     KEYS_FULL = 67
     """The key table is full, and it never forgets early."""
     DEADLINE_PASSED = 68
-    """Its deadline passed before the kernel took it, so it never will."""
+    """Its deadline passed before the kernel took it, so it never will; its key was not known."""
     KEY_EXPIRED = 69
     """The key was used for this transfer, longer ago than keys are kept; `id` is that one's."""
     LEDGER_FULL = 70

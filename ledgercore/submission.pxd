@@ -13,12 +13,15 @@ cdef struct submission_t:
     int64_t* deadlines  # of each row, by CLOCK_MONOTONIC in ns, 0 for none; NULL: none has one
     uint32_t count, capacity, text_used, text_capacity
     uint32_t done  # how many of them have been applied
+    uint32_t late_count  # how many were late, and their keys not known when they were looked up
     uint64_t segment_hash  # of the source of the first
     uint64_t rest_lsn  # what its answers rest on
     # When it was submitted, taken by who applies it, applied, and durable: CLOCK_MONOTONIC in ns,
     # 0 where the engine does not measure.
     int64_t queued_ns, begun_ns, applied_ns, durable_ns
     bint failed
+    bint is_look_up  # Its rows are only looked up, or were once more.
+    bint is_over  # It has completed, and was handed back.
     submission_t* next
     PyObject* owner  # the Submission, referenced while it is on its way
 

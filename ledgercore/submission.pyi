@@ -36,6 +36,10 @@ class Submission:
         """True if the journal failed under it: the outcomes are unknown, and must not be told."""
 
     @property
+    def has_late(self) -> bool:
+        """Whether it has completed with a transfer that is DEADLINE_PASSED."""
+
+    @property
     def segment_hash(self) -> int:
         """What names the segment of its first source: this, modulo the number of segments."""
 
@@ -59,8 +63,9 @@ class Submission:
     def limit_time(self, deadline_ns: int, index: int | None = None) -> None:
         """Have the transfer at `index`, or all so far, applied before a time or not at all.
 
-        By time.monotonic_ns(). What the kernel has not taken by then it never takes, and its
-        status is DEADLINE_PASSED: nothing is stored. 0 takes a deadline away.
+        By time.monotonic_ns(). What the kernel has not taken by then it never takes. It is answered
+        from its key where that is known already; otherwise its status is DEADLINE_PASSED: nothing
+        is stored. 0 takes a deadline away.
         """
 
     def outcome(self, index: int) -> Outcome: ...

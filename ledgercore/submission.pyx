@@ -111,6 +111,10 @@ cdef class Submission:
         return self.data.failed
 
     @property
+    def has_late(self):
+        return self.data.late_count > 0
+
+    @property
     def segment_hash(self):
         return self.data.segment_hash
 

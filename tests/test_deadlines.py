@@ -1,4 +1,7 @@
-"""Deadlines of transfers: what is late is never applied, and what is not late is not touched."""
+"""Deadlines of transfers: what is late is never applied, but told where its key is known already.
+
+A row that is only looked up is one that has always been late.
+"""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ledgercore
-from ledgercore import QueueFull, Status, Submission
+from ledgercore import EngineClosed, QueueFull, Status, Submission
 from ledgercore.accounts import balances
 from tests.histories import open_funded, open_small, wait_readable
 from tests.support import wait_until
@@ -50,7 +53,7 @@ def test_what_is_late_leaves_nothing_behind(ledger: ledgercore.Engine) -> None:
     submission = fill(ledger, [LATE])
     assert complete(ledger, submission) == [Status.DEADLINE_PASSED]
     outcome = submission.outcome(0)
-    assert (outcome.id, outcome.time_ns, outcome.replayed) == (0, 0, False)
+    assert (outcome.id, outcome.replayed) == (0, False)
     after = ledger.statistics()
     assert (after.lsn_applied, after.keys) == (before.lsn_applied, before.keys)
     assert ledger.peek_account("a").balance == 1000
@@ -72,13 +75,50 @@ def test_the_clock_is_the_monotonic_one(ledger: ledgercore.Engine) -> None:
     assert complete(ledger, fill(ledger, [soon_ns], "soon")) == [Status.APPLIED]
 
 
-def test_a_late_try_of_a_stored_key_changes_nothing(ledger: ledgercore.Engine) -> None:
-    """It is not even looked up: of an earlier try it says nothing."""
-    assert complete(ledger, fill(ledger, [NONE])) == [Status.APPLIED]
-    assert complete(ledger, fill(ledger, [LATE])) == [Status.DEADLINE_PASSED]
-    again = fill(ledger, [FAR])
-    assert complete(ledger, again) == [Status.APPLIED] and again.outcome(0).replayed
+def test_a_late_try_of_a_stored_key_is_told_what_became_of_it(ledger: ledgercore.Engine) -> None:
+    first = fill(ledger, [NONE])
+    assert complete(ledger, first) == [Status.APPLIED]
+    before = ledger.statistics()
+    again = fill(ledger, [LATE])
+    assert complete(ledger, again) == [Status.APPLIED] and not again.has_late
+    outcome = again.outcome(0)
+    assert outcome.replayed and outcome.id == first.outcome(0).id
+    assert outcome.time_ns == first.outcome(0).time_ns
+    other = ledger.new_submission()
+    other.add("", "k-0", "a", "b", 2)
+    other.limit_time(LATE)
+    assert complete(ledger, other) == [Status.KEY_REUSED]
+    assert (other.outcome(0).id, other.outcome(0).replayed) == (0, False)
+    assert ledger.statistics().lsn_applied == before.lsn_applied
     assert ledger.peek_account("b").balance == 1001
+
+
+def test_a_late_try_of_a_refusal_is_told_the_refusal(ledger: ledgercore.Engine) -> None:
+    """Also where the account, that was not there then, is there now."""
+    submission = ledger.new_submission()
+    submission.add("", "x", "nobody", "b", 1)
+    assert complete(ledger, submission) == [Status.SOURCE_NOT_FOUND]
+    ledger.open_account("nobody", asset="USD/2", floor=None)
+    late = ledger.new_submission()
+    late.add("", "x", "nobody", "b", 1)
+    late.limit_time(LATE)
+    assert complete(ledger, late) == [Status.SOURCE_NOT_FOUND] and late.outcome(0).replayed
+
+
+def test_a_late_try_is_not_told_before_its_first_is_durable(tmp_path: Path) -> None:
+    with open_small(tmp_path / "ledger") as ledger:
+        open_funded(ledger, ["a", "b"], 1000)
+        ledger.disturbance.disturb_sync(delay_ms=200)
+        first, late = fill(ledger, [NONE]), fill(ledger, [LATE])
+        ledger.submit(first)
+        ledger.submit(late)
+        done: list[Submission] = []
+        while len(done) < 2:
+            wait_readable(ledger)
+            done += ledger.completed()
+            durable = ledger.statistics().lsn_durable
+            assert all(submission.outcome(0).id <= durable for submission in done)
+        assert late.outcome(0).replayed and late.outcome(0).id == first.outcome(0).id
 
 
 def test_a_refusal_that_is_late_is_none(ledger: ledgercore.Engine) -> None:
@@ -95,7 +135,7 @@ def test_a_refusal_that_is_late_is_none(ledger: ledgercore.Engine) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(DEADLINES), st.integers(0, 5)), max_size=40))
 def test_rows_are_judged_one_by_one(rows: list[tuple[int, int]]) -> None:
-    """Against a model: late rows are as if they had not been there."""
+    """Against a model: late rows are as if they had not been there, but for what they are told."""
     with open_small(None, durability="memory", batch_max=8) as ledger:
         open_funded(ledger, ["a", "b"], 10)
         before = ledger.statistics().lsn_applied
@@ -112,7 +152,7 @@ def test_rows_are_judged_one_by_one(rows: list[tuple[int, int]]) -> None:
                     stored[key] = Status.APPLIED if left >= key + 1 else Status.INSUFFICIENT_FUNDS
                     left -= key + 1 if stored[key] is Status.APPLIED else 0
                 status = stored[key]
-            expected.append(status)
+            expected.append(stored.get(key, status))
         assert complete(ledger, submission) == expected
         assert ledger.peek_account("a").balance == left
         assert ledger.statistics().lsn_applied == before + len(stored)
@@ -178,6 +218,57 @@ def test_a_late_row_survives_no_restart(tmp_path: Path) -> None:
         assert states == ["unseen", "applied", "unseen"]
         assert ledger.peek_account("b").balance == 1001
         assert ledger.audit().ok
+
+
+# -- only looked up --------------------------------------------------------------------------------
+
+
+def look_up(ledger: ledgercore.Engine, submission: Submission) -> list[Status]:
+    ledger.look_up(submission)
+    wait_readable(ledger)
+    assert ledger.completed() == [submission]
+    return [submission.outcome(row).status for row in range(len(submission))]
+
+
+def test_what_is_looked_up_is_answered_from_its_keys_alone(ledger: ledgercore.Engine) -> None:
+    assert complete(ledger, fill(ledger, [NONE] * 2)) == [Status.APPLIED] * 2
+    before = ledger.statistics()
+    asked = fill(ledger, [NONE] * 4)
+    assert look_up(ledger, asked) == [Status.APPLIED] * 2 + [Status.DEADLINE_PASSED] * 2
+    assert asked.has_late and [asked.outcome(row).replayed for row in range(4)] == [1, 1, 0, 0]
+    after = ledger.statistics()
+    assert (after.lsn_applied, after.keys) == (before.lsn_applied, before.keys)
+    assert ledger.peek_account("b").balance == 1002
+    # And no meter takes it for work of the journal.
+    assert ledger.measures().replays == 2
+
+
+def test_a_second_look_sees_what_has_come_meanwhile(ledger: ledgercore.Engine) -> None:
+    """And leaves alone what was applied by the submission itself."""
+    late = fill(ledger, [FAR, LATE, LATE])
+    expected = [Status.APPLIED, Status.DEADLINE_PASSED, Status.DEADLINE_PASSED]
+    assert complete(ledger, late) == expected
+    first = late.outcome(0)
+    other = ledger.new_submission()
+    other.add("", "k-1", "a", "b", 1)
+    assert complete(ledger, other) == [Status.APPLIED]
+    assert look_up(ledger, late) == [Status.APPLIED, Status.APPLIED, Status.DEADLINE_PASSED]
+    assert late.outcome(0) == first and not first.replayed
+    assert late.outcome(1).replayed and late.outcome(1).id == other.outcome(0).id
+    assert late.has_late
+    assert ledger.transfer("a", "b", 1, key="k-2").status is Status.APPLIED
+    assert look_up(ledger, late) == [Status.APPLIED] * 3 and not late.has_late
+    assert ledger.peek_account("b").balance == 1003
+
+
+def test_what_is_under_way_cannot_be_looked_up(stage: Stage) -> None:
+    submission = stage.batch(2)
+    stage.doors.submit(submission, 0)
+    with pytest.raises(ValueError, match="under way"):
+        stage.doors.look_up(submission)
+    assert stage.finish() == [submission]
+    with pytest.raises(EngineClosed):
+        stage.doors.look_up(submission)
 
 
 # -- a queue that is held up -----------------------------------------------------------------------
