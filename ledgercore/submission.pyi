@@ -36,8 +36,8 @@ class Submission:
         """True if the journal failed under it: the outcomes are unknown, and must not be told."""
 
     @property
-    def has_late(self) -> bool:
-        """Whether it has completed with a transfer that is DEADLINE_PASSED."""
+    def late_count(self) -> int:
+        """How many of its transfers are DEADLINE_PASSED, once it has completed."""
 
     @property
     def segment_hash(self) -> int:
@@ -67,6 +67,15 @@ class Submission:
         from its key where that is known already; otherwise its status is DEADLINE_PASSED: nothing
         is stored. 0 takes a deadline away.
         """
+
+    def sum_new(self) -> int:
+        """The sum of what it has moved, once it has completed; at most 2**63-1."""
+
+    def sum_late(self) -> int:
+        """The sum of what is DEADLINE_PASSED, once it has completed, each key once; as above."""
+
+    def renew(self) -> None:
+        """Let a submission that has completed be submitted, as if it never had been."""
 
     def outcome(self, index: int) -> Outcome: ...
     def asset(self, index: int) -> str | None:

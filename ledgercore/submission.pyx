@@ -5,8 +5,8 @@ Its memory grows with what is put in, and stays where it is once it is submitted
 
 cimport cython
 from cpython.unicode cimport PyUnicode_GET_LENGTH
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcpy, memset
 
 from ledgercore._c cimport *
@@ -86,6 +86,26 @@ cdef Outcome make_outcome(const lc_outcome* outcome):
     return made
 
 
+cdef struct late_t:
+    uint64_t key[2]
+    uint32_t row
+
+
+cdef int compare_late(const void* first, const void* second) noexcept nogil:
+    """By key, and those of one key by their rows."""
+    cdef const late_t* a = <const late_t*> first
+    cdef const late_t* b = <const late_t*> second
+    if a.key[0] != b.key[0]:
+        return 1 if a.key[0] > b.key[0] else -1
+    if a.key[1] != b.key[1]:
+        return 1 if a.key[1] > b.key[1] else -1
+    return 1 if a.row > b.row else -1
+
+
+cdef inline int64_t add_amount(int64_t total, int64_t amount) noexcept nogil:
+    return INT64_MAX if total > INT64_MAX - amount else total + amount
+
+
 cdef class Submission:
     """A micro-batch on its way through one segment. See engine.pyi for its contract."""
 
@@ -111,8 +131,8 @@ cdef class Submission:
         return self.data.failed
 
     @property
-    def has_late(self):
-        return self.data.late_count > 0
+    def late_count(self):
+        return self.data.late_count
 
     @property
     def segment_hash(self):
@@ -241,6 +261,47 @@ cdef class Submission:
             self.data.segment_hash = source_hash
         self.data.count += 1
         return self.data.count - 1
+
+    def sum_new(self):
+        cdef const lc_outcome* outcome
+        cdef uint32_t row
+        cdef int64_t total = 0
+        for row in range(self.data.count):
+            outcome = &self.data.outcomes[row]
+            if outcome.status == LC_APPLIED and not outcome.replayed:
+                total = add_amount(total, self.data.records[row].amount)
+        return total
+
+    def sum_late(self):
+        cdef uint32_t row, count = 0
+        cdef int64_t total = 0
+        cdef lc_record* record
+        cdef late_t* late = <late_t*> malloc((self.data.late_count + 1) * sizeof(late_t))
+        if late == NULL:
+            raise MemoryError()
+        with nogil:
+            for row in range(self.data.count):
+                if self.data.outcomes[row].status == LC_DEADLINE_PASSED:
+                    record = &self.data.records[row]
+                    late[count].key[0], late[count].key[1] = record.key[0], record.key[1]
+                    late[count].row = row
+                    count += 1
+            qsort(late, count, sizeof(late_t), compare_late)
+            for row in range(count):
+                if row == 0 or late[row].key[0] != late[row - 1].key[0] or (
+                    late[row].key[1] != late[row - 1].key[1]
+                ):
+                    total = add_amount(total, self.data.records[late[row].row].amount)
+        free(late)
+        return total
+
+    def renew(self):
+        if self.data.owner != NULL and not self.data.is_over:
+            raise ValueError("the submission is under way")
+        self.data.owner = NULL
+        self.data.done = self.data.late_count = 0
+        self.data.rest_lsn = 0
+        self.data.is_look_up = self.data.is_over = False
 
     cdef void forget(self) noexcept nogil:
         """Take out all that was put in; before it is handed over."""

@@ -52,6 +52,7 @@ cdef class Admission:
     cdef int charge(
         self, Client client, int64_t now_ns, uint32_t count, int64_t amount
     ) noexcept
+    cdef tuple refuse_money(self, Client client, int64_t amount)
     cdef int refund(
         self, Client client, Submission submission, uint32_t row, int64_t charged_ns
     ) noexcept

@@ -5,6 +5,7 @@ from ledgercore import Submission
 from .credentials import Credential, KeyRing, Scope
 from .drain import DrainMeter
 from .limits import ClientLimit, Limiter
+from .problems import Problem
 from .signatures import SignatureCheck
 
 class Client:
@@ -73,12 +74,24 @@ class Admission:
     def verify(
         self, client: Client, method: str, target: str, body: bytes, header: str | None
     ) -> None: ...
-    def take(self, client: Client, count: int, amount: int = 0) -> int: ...
-    def take_all(self, client: Client, submission: Submission) -> int: ...
+    def take(self, client: Client, count: int, amount: int = 0) -> int | None: ...
+    def take_all(self, client: Client, submission: Submission) -> int | None: ...
+    def take_new(self, client: Client, submission: Submission) -> tuple[int | None, int]: ...
+    def make_money_problem(self, client: Client, amount: int) -> Problem: ...
     def give_back_money(
-        self, client: Client, submission: Submission, charged_ns: int, index: int | None = None
+        self,
+        client: Client,
+        submission: Submission,
+        charged_ns: int,
+        index: int | None = None,
+        charged: int | None = None,
     ) -> None: ...
     def settle(
-        self, client: Client, submission: Submission, charged_ns: int, index: int | None = None
+        self,
+        client: Client,
+        submission: Submission,
+        charged_ns: int,
+        index: int | None = None,
+        charged: int | None = None,
     ) -> None: ...
     def deadline(self, timeout_ms: int = 0) -> int: ...

@@ -2,7 +2,8 @@
 
 This module owns the order: who asks, whether that is allowed, whether it is within the limits; and
 the deadline. The native way and the ordinary one call the same functions with the same few values.
-It never reads a request, and nothing that it refuses has reached the engine or its keys.
+It never reads a request. What a rate refuses has not reached the engine, and nothing is told of its
+key; money refuses only what is new, so that there a look at the key comes first (lookups.py).
 
 Times are of CLOCK_MONOTONIC, in nanoseconds, as those of the engine and the limits.
 """
@@ -11,7 +12,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
-from service.limits cimport ADMITTED, ClientLimit, Limiter
+from service.limits cimport ADMITTED, QUOTA_EXCEEDED, ClientLimit, Limiter
 
 from .limits import TooManyClients
 from .credentials import Scope
@@ -19,7 +20,8 @@ from .drain import DrainMeter
 from .handlers import encode_error
 from .limit_headers import make_limit_problem
 from .problems import (
-    FORBIDDEN, OVERLOADED, QUEUE_FULL, UNAUTHORIZED, Problem, make_busy_problem
+    ABOVE_QUOTA, FORBIDDEN, NOT_STORED, OVERLOADED, QUEUE_FULL, UNAUTHORIZED, Problem,
+    make_busy_problem
 )
 
 cdef enum:
@@ -227,10 +229,17 @@ cdef class Admission:
         return self.limiter.admit(client.limit, now_ns, count, amount)
 
     def take(self, Client client not None, uint32_t count, amount=0):
-        """Do as `charge`; raises the problem `quota-exceeded`. Returns when it was charged."""
+        """Do as `charge`; raises the problem `quota-exceeded`. Returns when it was charged.
+
+        None: the client's money does not reach. The requests alone are charged then, for the look
+        at their keys that is due before that is told.
+        """
         cdef int64_t now_ns = lc_monotonic_ns()
         cdef int64_t money = min(amount, INT64_MAX)
         cdef int verdict = self.charge(client, now_ns, count, money)
+        if verdict == QUOTA_EXCEEDED:
+            self.take(client, count)
+            return None
         if verdict != ADMITTED:
             raise make_limit_problem(self.limiter.describe(client.limit, now_ns, verdict, count))
         return now_ns
@@ -245,6 +254,19 @@ cdef class Admission:
                 self.refusals.clear()
             answer = self.refusals[state] = encode_error(make_limit_problem(state))[0]
         return answer
+
+    def make_money_problem(self, Client client not None, int64_t amount):
+        """Return the problem of a new transfer, or of several, for which money did not reach."""
+        if 0 < client.limit.quota < amount:
+            detail = f"{ABOVE_QUOTA.title}, which is {client.limit.quota}. {NOT_STORED}."
+            return Problem(ABOVE_QUOTA, detail)
+        return make_limit_problem(
+            self.limiter.describe(client.limit, lc_monotonic_ns(), QUOTA_EXCEEDED, 1, amount)
+        )
+
+    cdef tuple refuse_money(self, Client client, int64_t amount):
+        """Return the whole answer to such a transfer, and its kind."""
+        return encode_error(self.make_money_problem(client, amount))
 
     cdef int refund(
         self, Client client, Submission submission, uint32_t row, int64_t charged_ns
@@ -266,7 +288,8 @@ cdef class Admission:
         return 0
 
     def take_all(self, Client client not None, Submission submission not None):
-        """Do as `take` for all transfers of a submission."""
+        """Do as `take` for all transfers of a submission; a key that comes twice pays twice here,
+        until what has not moved is given back."""
         cdef uint32_t row, count = len(submission)
         cdef int64_t total = 0, amount
         for row in range(count if client.limit.quota > 0 else 0):
@@ -274,20 +297,40 @@ cdef class Admission:
             total = INT64_MAX if total > INT64_MAX - amount else total + amount
         return self.take(client, count, total)
 
+    def take_new(self, Client client not None, Submission submission not None):
+        """Charge the money of what is late in a submission that was looked up, each key once.
+
+        Returns (when, how much) it was charged; the first is None where it does not reach.
+        """
+        cdef int64_t now_ns = lc_monotonic_ns()
+        cdef int64_t total = submission.sum_late()
+        cdef bint is_taken = self.charge(client, now_ns, 0, total) == ADMITTED
+        return now_ns if is_taken else None, total
+
     def give_back_money(
-        self, Client client not None, Submission submission not None, int64_t charged_ns, index=None
+        self, Client client not None, Submission submission not None, int64_t charged_ns,
+        index=None, charged=None
     ):
-        """Give back all that was charged for one transfer, or for all, of what was not taken."""
+        """Give back all that was charged for one transfer, or for all, of what was not taken; for
+        all together it was `charged`, or their amounts."""
+        if charged is not None:
+            self.limiter.give_back_quota(client.limit, charged, charged_ns)
+            return
         cdef uint32_t row, first = 0 if index is None else index
         for row in range(first, len(submission) if index is None else first + 1):
             self.give_back(client, submission, row, charged_ns)
 
     def settle(
-        self, Client client not None, Submission submission not None, int64_t charged_ns, index=None
+        self, Client client not None, Submission submission not None, int64_t charged_ns,
+        index=None, charged=None
     ):
-        """Give back what has not moved of one transfer, or of all, of a completed submission."""
+        """Give back what has not moved of one transfer, or of all, of a completed submission; for
+        all together it was `charged`, or their amounts."""
         cdef uint32_t row, first = 0 if index is None else index
         if client.limit.quota == 0:
+            return
+        if charged is not None:
+            self.limiter.give_back_quota(client.limit, charged - submission.sum_new(), charged_ns)
             return
         for row in range(first, len(submission) if index is None else first + 1):
             self.refund(client, submission, row, charged_ns)

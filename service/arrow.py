@@ -29,7 +29,7 @@ from sanic.response import HTTPResponse
 from ledgercore import Engine, Status, Submission
 
 from .answers import PreparedResponse
-from .bulk import ITEMS_MAX
+from .bulk import ITEMS_MAX, LATE_KINDS
 from .columns import (
     COLUMN_NAMES,
     ColumnFault,
@@ -38,7 +38,14 @@ from .columns import (
     check_stream,
     encode_outcomes,
 )
-from .problems import PAYLOAD_TOO_LARGE, STATUS_KINDS, UNSUPPORTED_MEDIA_TYPE, Problem
+from .problems import (
+    DEADLINE_PASSED,
+    PAYLOAD_TOO_LARGE,
+    STATUS_KINDS,
+    UNSUPPORTED_MEDIA_TYPE,
+    Kind,
+    Problem,
+)
 from .requests import KEY_FIELD, TRANSFER_CHECKS, Fault, make_error, refuse, refuse_body
 
 try:
@@ -72,16 +79,17 @@ _FAULTS: dict[str, Fault] = {
 }
 
 
-def _make_names() -> list[bytes]:
+def _make_names(late: Kind) -> list[bytes]:
     """Return what each status is called, by its number."""
     names = [b""] * (max(Status) + 1)
     for status in Status:
-        names[status] = STATUS_KINDS[status].name.encode()
+        kind = late if status is Status.DEADLINE_PASSED else STATUS_KINDS[status]
+        names[status] = kind.name.encode()
     names[Status.APPLIED] = b"applied"
     return names
 
 
-_NAMES = _make_names()
+_NAMES = {late: _make_names(late) for late in LATE_KINDS}
 
 
 def _make_schema() -> Any:
@@ -197,15 +205,15 @@ def _judge(column: str, value: bytes | int | None) -> Fault:
 # -- the answer ------------------------------------------------------------------------------
 
 
-def answer_transfers(submission: Submission) -> HTTPResponse:
+def answer_transfers(submission: Submission, late: Kind = DEADLINE_PASSED) -> HTTPResponse:
     """Return what became of each transfer, in their order."""
-    return PreparedResponse(encode_table(submission), 200, _HEADERS)
+    return PreparedResponse(encode_table(submission, late), 200, _HEADERS)
 
 
-def encode_table(submission: Submission) -> bytes:
+def encode_table(submission: Submission, late: Kind = DEADLINE_PASSED) -> bytes:
     """Return the table of the answer as an Arrow IPC stream."""
     count = len(submission)
-    validity, ids, offsets, text, replayed = encode_outcomes(submission, _NAMES)
+    validity, ids, offsets, text, replayed = encode_outcomes(submission, _NAMES[late])
     columns = [
         _make_column(_SCHEMA.types[0], count, [validity, ids]),
         _make_column(_SCHEMA.types[1], count, [None, offsets, text]),

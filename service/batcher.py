@@ -16,7 +16,8 @@ from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission
 from .admission import Admission, Client
 from .connection import Connection, Desk, deliver, give_back
 from .disturber import Disturber
-from .problems import OUTCOME_UNKNOWN, Busy, Problem
+from .lookups import Lookups
+from .problems import OUTCOME_UNKNOWN, OVERLOADED, Busy, Problem, make_busy_problem
 from .regulator import Regulator
 from .requests import TransferRequest
 
@@ -52,6 +53,7 @@ class Batcher:
         self._placed_ns: dict[Submission, int] = {}
         self.desks = [Desk(segment) for segment in range(engine.segments)]
         self._waiters: dict[Submission, list[Waiter]] = {}
+        self.lookups = Lookups(engine, self._waiters, self._miss)
         self._barrier_waiters: list[Waiter] = []
         self._is_flush_due = False
         self._idle: asyncio.Future[None] | None = None
@@ -71,6 +73,20 @@ class Batcher:
             desk.submission, desk.waiters = self._engine.new_submission(), []
             self._waiters[desk.submission] = desk.waiters
             self._placed_ns[desk.submission] = self.regulator.clock_ns()
+            self._schedule_flush()
+        return desk
+
+    def place_look_up(self) -> Desk | None:
+        """Return the desk of what is only looked up, with a submission open on it; None: no room.
+
+        Nothing is charged for what is put there, and nobody has to submit it.
+        """
+        if self.lookups.is_full:
+            return None
+        desk = self.lookups.desk
+        submission = self.lookups.open()
+        if submission is not None:
+            self._waiters[submission] = desk.waiters
             self._schedule_flush()
         return desk
 
@@ -99,10 +115,45 @@ class Batcher:
         await self._settle(waiter, client, submission, charged_ns, index)
         return submission, index
 
+    async def look_up(self, client: Client, request: TransferRequest) -> tuple[Submission, int]:
+        """Return as `transfer` does what is known of a transfer, and do not make it.
+
+        Where its key is not known, its status is DEADLINE_PASSED. Raises the problem `overloaded`.
+        """
+        desk = self.place_look_up()
+        if desk is None or desk.submission is None:
+            raise make_busy_problem(OVERLOADED, self._room.drain.find_wait_s(self._room.in_flight))
+        submission = desk.submission
+        index = submission.add(
+            client.name, request.key, request.source, request.target, request.amount, request.memo
+        )
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
+        desk.waiters.append(waiter)
+        self._room.take(1)
+        await asyncio.shield(waiter)
+        return submission, index
+
+    async def look_up_all(self, submission: Submission) -> None:
+        """Return once a submission of one request is answered from its keys, and not applied."""
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
+        self._waiters[submission] = [waiter]
+        self._room.take(len(submission))
+        self.lookups.add(submission, is_new=True)
+        self._schedule_flush()
+        await asyncio.shield(waiter)
+
     async def apply(
-        self, client: Client, submission: Submission, charged_ns: int = 0, deadline_ns: int = 0
+        self,
+        client: Client,
+        submission: Submission,
+        charged_ns: int = 0,
+        deadline_ns: int = 0,
+        charged: int | None = None,
     ) -> None:
-        """Return once a submission of one request is applied and durable. Raises as `transfer`."""
+        """Return once a submission of one request is applied and durable. Raises as `transfer`.
+
+        Its amounts were `charged` together; None: all of them.
+        """
         if deadline_ns > 0:
             submission.limit_time(deadline_ns)
         waiter: asyncio.Future[Submission] = self._loop.create_future()
@@ -112,7 +163,7 @@ class Batcher:
             self._submit(submission, submission.segment_hash % self._engine.segments)
         except LedgerError as error:
             self._forget(submission, error)
-        await self._settle(waiter, client, submission, charged_ns, None)
+        await self._settle(waiter, client, submission, charged_ns, None, charged)
 
     async def _settle(
         self,
@@ -121,15 +172,16 @@ class Batcher:
         submission: Submission,
         charged_ns: int,
         index: int | None,
+        charged: int | None = None,
     ) -> None:
         """Wait, and give back the money that has not moved; even where the client has hung up."""
 
         def settle(told: asyncio.Future[Submission]) -> None:
             error = told.exception()
             if error is None:
-                self._admission.settle(client, submission, charged_ns, index)
+                self._admission.settle(client, submission, charged_ns, index, charged)
             elif isinstance(error, LedgerError):  # Of other errors it is not known what moved.
-                self._admission.give_back_money(client, submission, charged_ns, index)
+                self._admission.give_back_money(client, submission, charged_ns, index, charged)
 
         if waiter.done():
             settle(waiter)
@@ -170,6 +222,7 @@ class Batcher:
                 self.submit(desk)
         if self._barrier_waiters:
             self._submit_barrier()
+        self.lookups.move_on()
 
     def submit(self, desk: Desk) -> None:
         """Hand over what is open on a desk."""
@@ -184,12 +237,21 @@ class Batcher:
     def _forget(self, submission: Submission, error: LedgerError) -> None:
         """Let go of a submission that the engine has not taken."""
         waiters = self._waiters.pop(submission)
+        self.lookups.note(submission)
         self._placed_ns.pop(submission, None)
         if type(error) is QueueFull:
             wait_s = self._room.drain.find_wait_s(self._room.in_flight - len(submission))
             error = Busy(str(error), wait_s)
         self._room.give_back(len(submission))
         self._refuse(waiters, error)
+
+    def _miss(self, submission: Submission, error: LedgerError) -> None:
+        """Answer what could not be looked up, since the engine is closed or has failed."""
+        if self.lookups.take_out(submission):
+            self._forget(submission, error)
+        else:
+            # What it has applied stands, and of the late ones it is true that it has not made them.
+            self._deliver(submission)
 
     def _submit(self, submission: Submission, segment: int) -> None:
         self.on_work()
@@ -219,18 +281,30 @@ class Batcher:
     def _collect(self) -> None:
         now_ns = self.regulator.clock_ns()
         for submission in self._engine.completed():
-            waiters = self._waiters.pop(submission)
-            self._note(submission, now_ns)
-            if submission.failed:
-                self._abandon(submission, waiters)
-                continue
-            deliver(submission, waiters)
+            self.lookups.note(submission)
+            is_late = submission.late_count > 0 and not submission.failed
+            if is_late and not self.lookups.has(submission):
+                # A first try of it may have been on its way elsewhere when it was looked up.
+                self.lookups.add(submission, is_new=False)
+            else:
+                self._deliver(submission, now_ns)
+        self.lookups.move_on()
         self.regulator.end_turn(now_ns)
         # The engine wakes the loop when it fails, whether or not somebody waits.
         if self._engine.failure is not None:
             self._on_failure()
         if self._idle is not None and not self._waiters and not self._idle.done():
             self._idle.set_result(None)
+
+    def _deliver(self, submission: Submission, now_ns: int = 0) -> None:
+        """Tell the waiters of a submission what came of it."""
+        waiters = self._waiters.pop(submission)
+        is_look_up = self.lookups.take_out(submission)
+        self._note(submission, now_ns or self.regulator.clock_ns())
+        if submission.failed:
+            self._abandon(submission, waiters)
+        else:
+            deliver(submission, waiters, is_look_up)
 
     def _note(self, submission: Submission, now_ns: int) -> None:
         """Count what has come back, and how long it was away.

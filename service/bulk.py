@@ -16,14 +16,21 @@ from sanic.response import HTTPResponse
 
 from ledgercore import Engine, Status, Submission
 
+from .admission import Admission, Client
 from .answers import PreparedResponse
+from .batcher import Batcher
 from .drain import DrainMeter
 from .problems import (
+    ABOVE_QUOTA,
+    DEADLINE_PASSED,
+    NOT_STORED,
     PAYLOAD_TOO_LARGE,
     QUEUE_FULL,
+    QUOTA_EXCEEDED,
     RETRY_AFTER_S,
     STATUS_KINDS,
     ErrorItem,
+    Kind,
     Problem,
 )
 from .requests import (
@@ -54,17 +61,22 @@ _REQUIRED = TRANSFER_REQUIRED | {KEY_FIELD}
 _HEADERS = [(b"content-type", b"application/json")]
 
 
-def _make_parts() -> list[bytes]:
+LATE_KINDS = (DEADLINE_PASSED, QUOTA_EXCEEDED, ABOVE_QUOTA)
+"""Why an item that is `DEADLINE_PASSED` was not applied: it was late, or only looked up."""
+
+
+def _make_parts(late: Kind) -> list[bytes]:
     """Return what an item of the answer says of each status."""
     parts = [b""] * (max(Status) + 1)
     for status in Status:
         state = "refused" if status.is_outcome else "not-stored"
-        parts[status] = f'"status":"{state}","reason":"{STATUS_KINDS[status].name}"'.encode()
+        kind = late if status is Status.DEADLINE_PASSED else STATUS_KINDS[status]
+        parts[status] = f'"status":"{state}","reason":"{kind.name}"'.encode()
     parts[Status.APPLIED] = b'"status":"applied"'
     return parts
 
 
-_PARTS = _make_parts()
+_PARTS = {late: _make_parts(late) for late in LATE_KINDS}
 
 
 # -- the body --------------------------------------------------------------------------------
@@ -93,7 +105,7 @@ class BodyBudget:
                 wait_s = self._drain.find_wait_s(self._bytes_max - self._left, RETRY_AFTER_S)
                 raise Problem(
                     QUEUE_FULL,
-                    f"Too many bodies are under way. Nothing was stored; try again in {wait_s} s.",
+                    f"Too many bodies are under way. {NOT_STORED}; try again in {wait_s} s.",
                     headers={"retry-after": str(wait_s)},
                 )
             self._left -= count
@@ -195,9 +207,44 @@ def check_headers(key_headers: list[str]) -> None:
         refuse([make_header_error(KEY_HEADER, "unexpected", detail)])
 
 
+# -- the ledger ------------------------------------------------------------------------------
+
+
+async def apply(
+    batcher: Batcher,
+    admission: Admission,
+    client: Client,
+    submission: Submission,
+    deadline_ns: int,
+) -> Kind:
+    """Have the transfers applied, and return why those were not that are `DEADLINE_PASSED`.
+
+    Where the client's money does not reach for all, what is new has to fit in by itself, all of it
+    or none: what is known is told, and moves nothing. Raises the problem where there is no more to
+    tell than that, of any of them.
+    """
+    charged_ns, charged = admission.take_all(client, submission), None
+    if charged_ns is None:
+        await batcher.look_up_all(submission)
+        if submission.late_count == 0:
+            return QUOTA_EXCEEDED
+        charged_ns, charged = admission.take_new(client, submission)
+        if charged_ns is None:
+            problem = admission.make_money_problem(client, charged)
+            if submission.late_count == len(submission):
+                raise problem
+            return problem.kind
+        submission.renew()
+    await batcher.apply(client, submission, charged_ns, deadline_ns, charged)
+    if 0 < submission.late_count == len(submission):
+        detail = f"The deadline passed before any of the transfers. {NOT_STORED}."
+        raise Problem(DEADLINE_PASSED, detail, extra={"executed": False})
+    return DEADLINE_PASSED
+
+
 # -- the answer ------------------------------------------------------------------------------
 
 
-def answer_transfers(submission: Submission) -> HTTPResponse:
+def answer_transfers(submission: Submission, late: Kind = DEADLINE_PASSED) -> HTTPResponse:
     """Return what became of each transfer, in their order."""
-    return PreparedResponse(encode_outcomes(submission, _PARTS), 200, _HEADERS)
+    return PreparedResponse(encode_outcomes(submission, _PARTS[late]), 200, _HEADERS)

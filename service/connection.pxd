@@ -53,6 +53,8 @@ cdef class Connection:
     cdef int give(self, bytes data) except -1
     cdef int release(self) except -1
     cdef int tell(self, Submission submission, uint32_t row) except -1
+    cdef int tell_known(self, Submission submission, uint32_t row) except -1
+    cdef int answer_problem(self, bytes reply, kind) except -1
     cdef int begin_trace(self, lc_trace* trace) except -1
     cdef int answer(self, bytes reply) except -1
     cpdef int finish(self, bytes reply) except -1

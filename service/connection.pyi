@@ -31,7 +31,9 @@ class Connection:
     def cut(self) -> None: ...
 
 def deliver(
-    submission: Submission, waiters: list[asyncio.Future[Submission] | Connection]
+    submission: Submission,
+    waiters: list[asyncio.Future[Submission] | Connection],
+    is_look_up: bool = False,
 ) -> None: ...
 def give_back(
     submission: Submission, waiters: list[asyncio.Future[Submission] | Connection]

@@ -15,7 +15,7 @@ from libc.string cimport memcmp
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
-from service.limits cimport ADMITTED
+from service.limits cimport ADMITTED, QUOTA_EXCEEDED
 from service.reply cimport add_trace, make_reply
 
 from sanic.server.protocols.http_protocol import HttpProtocol
@@ -24,7 +24,8 @@ from .authorization import is_local
 from .handlers import LAST, encode_error
 from .meters import TRANSFER
 from .patience import Patience, is_through
-from .problems import OVERLOADED, QUOTA_EXCEEDED
+from .problems import OVERLOADED
+from .problems import QUOTA_EXCEEDED as LIMITED
 
 cdef enum:
     # What becomes of a plain request.
@@ -36,6 +37,9 @@ cdef enum:
 
 PARTIAL_S = 1.0
 """How long the rest of a request may take before Sanic's own clocks take over."""
+
+
+cdef tuple LOOK_UP = ()
 
 
 cdef class Desk:
@@ -135,6 +139,14 @@ cdef class Connection:
             self.cut()
             return WAITS
         refusal = self.refuse(request.transfer.amount)
+        if refusal is LOOK_UP:
+            desk = self.batcher.place_look_up()
+            if desk is None:
+                refusal = self.admission.room.refuse(), OVERLOADED
+            elif self.flight is not None and self.flight is not desk.submission:
+                return WAITS
+            else:
+                refusal = self.refuse(0)
         if refusal is not None:
             if self.flight is not None:
                 return WAITS
@@ -163,13 +175,15 @@ cdef class Connection:
 
     cdef tuple refuse(self, int64_t amount):
         """Charge a request and return None; or, of one that is too many, the answer and its kind.
-        """
+        Where the money does not reach it is LOOK_UP: only what is new is refused for that."""
         if self.admission.room.is_full():
             return self.admission.room.refuse(), OVERLOADED
         cdef int verdict = self.admission.charge(self.client, self.now_ns, 1, amount)
         if verdict == ADMITTED:
             return None
-        return self.admission.refuse(self.client, self.now_ns, verdict), QUOTA_EXCEEDED
+        if verdict == QUOTA_EXCEEDED:
+            return LOOK_UP
+        return self.admission.refuse(self.client, self.now_ns, verdict), LIMITED
 
     cdef int turn_away(self, lc_request* request, tuple refusal) except -1:
         """Answer a request that was refused."""
@@ -326,8 +340,12 @@ cdef class Connection:
 
     def set_exception(self, error):
         """Answer with the problem that an error is; here as a future has it."""
-        cdef lc_trace trace
         reply, kind = encode_error(error)
+        self.answer_problem(reply, kind)
+
+    cdef int answer_problem(self, bytes reply, kind) except -1:
+        """Take the answer that is due next, which is a problem."""
+        cdef lc_trace trace
         self.is_closing = self.is_closing or kind in LAST
         if self.meters.is_on:
             self.meters.note(
@@ -335,21 +353,35 @@ cdef class Connection:
             )
             self.begin_trace(&trace)
             reply = add_trace(reply, &trace)
-        self.answer(reply)
+        return self.answer(reply)
+
+    cdef int tell_known(self, Submission submission, uint32_t row) except -1:
+        """Answer a transfer that was looked up; what is new is refused for the client's money."""
+        if submission.data.outcomes[row].status != LC_DEADLINE_PASSED:
+            return self.tell(submission, row)
+        reply, kind = self.admission.refuse_money(
+            self.client, submission.data.records[row].amount
+        )
+        return self.answer_problem(reply, kind)
 
 
-def deliver(submission, list waiters):
-    """Tell every waiter that a submission has completed: futures, and connections by row."""
+def deliver(submission, list waiters, bint is_look_up=False):
+    """Tell every waiter that a submission has completed: futures, and connections by row. For what
+    was only looked up nothing was charged."""
     cdef Py_ssize_t i
     cdef Connection connection
     for i in range(len(waiters)):
         waiter = waiters[i]
         if type(waiter) is Connection:
             connection = waiter
-            connection.admission.refund(connection.client, submission, i, connection.charged_ns)
+            if not is_look_up:
+                connection.admission.refund(connection.client, submission, i, connection.charged_ns)
             if connection.is_lost:
                 continue
-            connection.tell(submission, i)
+            if is_look_up:
+                connection.tell_known(submission, i)
+            else:
+                connection.tell(submission, i)
         # A future that is done was cancelled: its client hung up. Its transfer stands.
         elif not waiter.done():
             waiter.set_result(submission)

@@ -30,7 +30,7 @@ from ledgercore import (
 )
 
 from . import problems
-from .problems import Busy, Kind, Problem, answer_problem
+from .problems import NOT_STORED, Busy, Kind, Problem, answer_problem
 from .requests import make_error
 
 AnyRequest = Request[Any, Any]
@@ -46,13 +46,13 @@ LEDGER_KINDS: dict[type[LedgerError], tuple[Kind, str]] = {
     AccountExists: (problems.ACCOUNT_EXISTS, "The id belongs to an account with other settings."),
     LimitConflict: (problems.LIMIT_CONFLICT, "The balance is already outside of these limits."),
     CapacityExceeded: (problems.CAPACITY_EXCEEDED, "No further account or asset can be opened."),
-    QueueFull: (problems.QUEUE_FULL, "The queue is full. Nothing was stored; try again later."),
-    EngineClosed: (problems.SHUTTING_DOWN, "The server is shutting down. Nothing was stored."),
+    QueueFull: (problems.QUEUE_FULL, f"The queue is full. {NOT_STORED}; try again later."),
+    EngineClosed: (problems.SHUTTING_DOWN, f"The server is shutting down. {NOT_STORED}."),
     OutcomeUnknown: (
         problems.OUTCOME_UNKNOWN,
         "The journal failed under this request, which may or may not be stored.",
     ),
-    EngineFailed: (problems.JOURNAL_FAILED, "The journal has failed. Nothing was stored."),
+    EngineFailed: (problems.JOURNAL_FAILED, f"The journal has failed. {NOT_STORED}."),
 }
 """What each error of the ledger is over HTTP."""
 
@@ -128,7 +128,7 @@ def encode_error(error: Exception) -> tuple[bytes, Kind]:
 
 def refuse_connection(transport: asyncio.Transport) -> None:
     """Tell whoever has connected that there are too many connections, and close."""
-    detail = "There are too many connections. Nothing was stored; try again later."
+    detail = f"There are too many connections. {NOT_STORED}; try again later."
     transport.write(encode_error(Problem(problems.CONNECTIONS_FULL, detail))[0])
     transport.close()
 

@@ -37,6 +37,7 @@ from .nonces import NonceMemory
 from .observer import Observer
 from .problems import (
     JOURNAL_FAILED,
+    NOT_STORED,
     RECOVERING,
     RETRY_AFTER_S,
     SHUTTING_DOWN,
@@ -78,9 +79,9 @@ class State(Enum):
 
 
 _REFUSALS: dict[State, tuple[Kind, str]] = {
-    State.OPENING: (RECOVERING, "The ledger is not open yet. Nothing was stored."),
-    State.STOPPING: (SHUTTING_DOWN, "The server takes no more requests. Nothing was stored."),
-    State.FAILED: (JOURNAL_FAILED, "The server is about to exit. Nothing was stored."),
+    State.OPENING: (RECOVERING, f"The ledger is not open yet. {NOT_STORED}."),
+    State.STOPPING: (SHUTTING_DOWN, f"The server takes no more requests. {NOT_STORED}."),
+    State.FAILED: (JOURNAL_FAILED, f"The server is about to exit. {NOT_STORED}."),
 }
 
 

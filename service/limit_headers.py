@@ -6,7 +6,7 @@ syntax, RFC 9110 section 10.2.3 for `Retry-After`.
 """
 
 from .limits import LimitState
-from .problems import QUOTA_EXCEEDED, Problem
+from .problems import NOT_STORED, QUOTA_EXCEEDED, Problem
 
 INTEGER_MAX = 999_999_999_999_999
 """The largest integer of a structured field. What is more is told as this."""
@@ -37,6 +37,6 @@ def make_limit_headers(state: LimitState) -> dict[str, str]:
 
 def make_limit_problem(state: LimitState) -> Problem:
     """Return the problem that tells a refusal, with all its headers."""
-    detail = f"{DETAILS[state.name]} Nothing was stored; try again in {state.retry_after_s} s."
+    detail = f"{DETAILS[state.name]} {NOT_STORED}; try again in {state.retry_after_s} s."
     extra = {"violated-policies": [state.name]}
     return Problem(QUOTA_EXCEEDED, detail, headers=make_limit_headers(state), extra=extra)

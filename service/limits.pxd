@@ -79,4 +79,6 @@ cdef class Limiter:
     ) noexcept nogil
     cdef bint is_idle(self, ClientLimit client, int64_t now_ns) noexcept
     cdef int settle(self, ClientLimit client, int64_t now_ns) except -1
-    cdef object tell_quota(self, ClientLimit client, int64_t now_ns, bint is_refused)
+    cdef object tell_quota(
+        self, ClientLimit client, int64_t now_ns, bint is_refused, int64_t amount
+    )

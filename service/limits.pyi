@@ -101,4 +101,5 @@ class Limiter:
         now_ns: int | None = None,
         verdict: int = 0,
         count: int = 1,
+        amount: int = ...,
     ) -> LimitState | None: ...

@@ -141,7 +141,8 @@ cdef class Limiter:
     cdef int admit(
         self, ClientLimit client, int64_t now_ns, uint32_t count, int64_t amount
     ) noexcept nogil:
-        """Charge a request of `count` transfers of `amount` together, or nothing; says which."""
+        """Charge a request of `count` transfers of `amount` together, or nothing; says which. With
+        a count of 0 it is the money alone, of what has paid its rate before."""
         lc_lock_acquire(&self.lock)
         cdef int verdict = self.judge(client, now_ns, count, amount)
         lc_lock_release(&self.lock)
@@ -154,9 +155,10 @@ cdef class Limiter:
         cdef bint has_quota = client.quota > 0 and amount > 0
         if has_quota and amount > client.quota_left(now_ns, self.window_ns):
             return QUOTA_EXCEEDED
-        if client.bucket.rate > 0 and not lc_bucket_take(&client.bucket, now_ns, count):
-            return CLIENT_LIMITED
-        if self.bucket.rate > 0 and not lc_fair_take(
+        if count > 0 and client.bucket.rate > 0:
+            if not lc_bucket_take(&client.bucket, now_ns, count):
+                return CLIENT_LIMITED
+        if count > 0 and self.bucket.rate > 0 and not lc_fair_take(
             &self.fair, &client.share, &self.bucket, now_ns, count
         ):
             # Set back, and not given back: nobody else has taken since, and this is exact.
@@ -330,10 +332,11 @@ cdef class Limiter:
     # -- what is told -----------------------------------------------------------------------------
 
     def describe(
-        self, ClientLimit client not None, now_ns=None, int verdict=0, uint32_t count=1
+        self, ClientLimit client not None, now_ns=None, int verdict=0, uint32_t count=1,
+        int64_t amount=INT64_MAX
     ):
-        """Return the LimitState of the limit that a verdict speaks of; after ADMITTED that of the
-        first that is on: client, money, global. None where all are off."""
+        """Return the LimitState of the limit that a verdict speaks of, of this count and amount;
+        after ADMITTED that of the first that is on: client, money, global. None: all are off."""
         cdef int64_t now = self.clock_ns() if now_ns is None else now_ns
         cdef int64_t wait_ns
         cdef lc_bucket bucket
@@ -343,7 +346,7 @@ cdef class Limiter:
             wait_ns = lc_bucket_wait_ns(&bucket, now, count)
             return tell_bucket("client", &bucket, now, wait_ns, is_refused)
         if verdict == QUOTA_EXCEEDED or not is_refused and client.quota > 0:
-            return self.tell_quota(client, now, is_refused)
+            return self.tell_quota(client, now, is_refused, amount)
         if verdict == GLOBAL_LIMITED or self.bucket.rate > 0:
             lc_lock_acquire(&self.lock)
             bucket = self.bucket
@@ -352,7 +355,9 @@ cdef class Limiter:
             return tell_bucket("global", &bucket, now, wait_ns, is_refused)
         return None
 
-    cdef object tell_quota(self, ClientLimit client, int64_t now_ns, bint is_refused):
+    cdef object tell_quota(
+        self, ClientLimit client, int64_t now_ns, bint is_refused, int64_t amount
+    ):
         lc_lock_acquire(&self.lock)
         cdef int64_t left = client.quota_left(now_ns, self.window_ns)
         cdef int64_t end_ns = client.window_start_ns + self.window_ns
@@ -361,7 +366,8 @@ cdef class Limiter:
         cdef bint is_whole = client.spent == 0
         lc_lock_release(&self.lock)
         reset_s = 0 if is_whole and not is_refused else max(1, ceil_s(rest_ns))
-        wait_s = reset_s if is_refused else 0
+        # What was in the way may be given back by now, or the quota another.
+        wait_s = (1 if amount <= left else reset_s) if is_refused else 0
         return LimitState("money", client.quota, ceil_s(self.window_ns), left, reset_s, wait_s)
 
 

@@ -29,6 +29,10 @@ rate (drain.py), and this only until there is one. For the others no rate says w
   start, a clock or a disk. To look once a second costs neither side anything.
 """
 
+NOT_STORED = "This request has stored nothing"
+"""What is said of a request that was turned away. Of its key it says nothing: another request may
+have been executed with it, before or at the same time."""
+
 ErrorItem = dict[str, str]
 """One fault of a request: where (`pointer`, `header` or `parameter`), `code` and `detail`."""
 
@@ -68,6 +72,7 @@ URI_TOO_LONG = Kind(414, "uri-too-long", "The address is too long")
 UNSUPPORTED_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body is not application/json")
 EXPECTATION_FAILED = Kind(417, "expectation-failed", "The expectation cannot be met")
 LIMIT_CONFLICT = Kind(422, "limit-conflict", "The balance is outside the limits asked for")
+ABOVE_QUOTA = Kind(422, "above-quota", "The amount is above the client's whole quota")
 QUOTA_EXCEEDED = Kind(429, "quota-exceeded", "The client has asked for too much")
 INTERNAL_ERROR = Kind(500, "internal-error", "The server has a fault")
 PROFILER_MISSING = Kind(501, "profiler-missing", "What takes this profile is not installed")
@@ -137,7 +142,7 @@ class Busy(QueueFull):
 
 def make_busy_problem(kind: Kind, retry_after_s: int) -> Problem:
     """Return the problem of a server that has no room, and when it will have some."""
-    detail = f"{kind.title}. Nothing was stored; try again in {retry_after_s} s."
+    detail = f"{kind.title}. {NOT_STORED}; try again in {retry_after_s} s."
     return Problem(kind, detail, headers={"retry-after": str(retry_after_s)})
 
 

@@ -17,7 +17,7 @@ from sanic.headers import format_http1_response
 
 from ledgercore import Status
 
-from .problems import CONTENT_TYPE, STATUS_KINDS, encode_problem, make_headers
+from .problems import CONTENT_TYPE, NOT_STORED, STATUS_KINDS, encode_problem, make_headers
 
 cdef enum:
     STATUSES_MAX = 256
@@ -63,7 +63,7 @@ cdef int prepare() except -1:
         if not status.is_outcome:
             unstored[int(status)] = encode_problem(
                 kind,
-                f"{kind.title}. Nothing was stored, and nothing has changed.",
+                f"{kind.title}. {NOT_STORED}, and changed nothing.",
                 extra=NOT_EXECUTED if status is Status.DEADLINE_PASSED else None,
             )
             continue
@@ -85,8 +85,8 @@ cdef bytes encode_unstored(const lc_outcome* outcome):
     kind = STATUS_KINDS[Status.KEY_EXPIRED]
     return encode_problem(
         kind,
-        f"{kind.title}, for transfer {outcome.lsn}. Nothing was stored, and nothing has changed; a"
-        " new transfer needs a new key.",
+        f"{kind.title}, for transfer {outcome.lsn}. This request has stored nothing, and changed"
+        " nothing; a new transfer needs a new key.",
         extra={"transfer_id": outcome.lsn},
     )
 

@@ -32,7 +32,7 @@ from .authorization import (
 from .credentials import Scope
 from .disturber import exposed
 from .lifecycle import lifecycle_of
-from .problems import DEADLINE_PASSED, TRANSFER_NOT_FOUND, Problem
+from .problems import TRANSFER_NOT_FOUND, Problem
 from .requests import (
     AccountRequest,
     check_content_type,
@@ -66,7 +66,12 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
     # First, so that nothing was charged for what there is no room for.
     admission.room.check()
     charged_ns = admission.take(client, 1, transfer.amount)
-    place = await batcher.transfer(client, transfer, charged_ns, deadline_ns)
+    if charged_ns is not None:
+        place = await batcher.transfer(client, transfer, charged_ns, deadline_ns)
+    else:
+        place = submission, index = await batcher.look_up(client, transfer)
+        if submission.outcome(index).status is Status.DEADLINE_PASSED:
+            raise admission.make_money_problem(client, transfer.amount)
     request.ctx.place = place
     return answers.answer_transfer(*place)
 
@@ -98,12 +103,8 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
             raise
         del body
         admission.room.check()
-        charged_ns = admission.take_all(client, submission)
-        await batcher.apply(client, submission, charged_ns, deadline_ns)
-    if len(submission) > 0 and submission.outcome(0).status is Status.DEADLINE_PASSED:
-        detail = "The deadline passed before the first transfer. Nothing was stored."
-        raise Problem(DEADLINE_PASSED, detail, extra={"executed": False})
-    return answer(submission)
+        late = await bulk.apply(batcher, admission, client, submission, deadline_ns)
+    return answer(submission, late)
 
 
 @_get("/transfers/<transfer_id:str>")

@@ -27,7 +27,7 @@ from typing import NoReturn
 from ledgercore.client.signing import HEADER, Signature, matches, parse
 
 from .nonces import WINDOW_S, NonceMemory, NoncesFull
-from .problems import NONCES_FULL, NONCES_UNAVAILABLE, UNAUTHORIZED, Problem
+from .problems import NONCES_FULL, NONCES_UNAVAILABLE, NOT_STORED, UNAUTHORIZED, Problem
 
 CHALLENGE = 'Signature realm="ledgercore", header="X-Signature", algorithm="hmac-sha256"'
 """The field `WWW-Authenticate` of every refusal: what a request has to bring (RFC 9110, 11.6.1)."""
@@ -87,11 +87,11 @@ class SignatureCheck:
             is_new = self._nonces.remember(client, signature.nonce, signature.timestamp)
         except NoncesFull as error:
             raise Problem(
-                NONCES_FULL, "Too many signed requests in too short a time. Nothing was stored."
+                NONCES_FULL, f"Too many signed requests in too short a time. {NOT_STORED}."
             ) from error
         except OSError as error:
             raise Problem(
-                NONCES_UNAVAILABLE, "The server cannot store the nonce. Nothing was stored."
+                NONCES_UNAVAILABLE, f"The server cannot store the nonce. {NOT_STORED}."
             ) from error
         if is_new:
             return

@@ -21,6 +21,7 @@ class ScriptedSubmission:
         self.rows: list[tuple[Any, ...]] = []
         self.deadlines: list[tuple[int, int | None]] = []
         self.failed = False
+        self.late_count = 0
         self._rows_max = rows_max
 
     def __len__(self) -> int:
@@ -100,12 +101,22 @@ class ScriptedAdmission:
         self.room = Room()
 
     def settle(
-        self, client: Client, submission: Any, charged_ns: int = 0, index: int | None = None
+        self,
+        client: Client,
+        submission: Any,
+        charged_ns: int = 0,
+        index: int | None = None,
+        charged: int | None = None,
     ) -> None:
         self.settled.append((client, submission, index))
 
     def give_back_money(
-        self, client: Client, submission: Any, charged_ns: int = 0, index: int | None = None
+        self,
+        client: Client,
+        submission: Any,
+        charged_ns: int = 0,
+        index: int | None = None,
+        charged: int | None = None,
     ) -> None:
         self.given_back.append((client, submission, index))
 

@@ -190,7 +190,7 @@ def test_rows_are_settled_one_by_one(tmp_path: Path, ledger: ledgercore.Engine) 
     client = admission.identify(None, Scope.READ)
     submission = fill(ledger, 5, 2000)
     charged_ns = admission.take(client, 1, 5)
-    refused(problems.QUOTA_EXCEEDED, admission.take, client, 1, 2000)
+    assert admission.take(client, 1, 2000) is None
     submission = fill(ledger, 5, 90)
     charged_ns = admission.take(client, 1, 90)
     admission.give_back_money(client, submission, charged_ns, 1)
@@ -202,14 +202,20 @@ def test_rows_are_settled_one_by_one(tmp_path: Path, ledger: ledgercore.Engine) 
     assert left(admission, client) == 100
 
 
-def test_a_refusal_charges_nothing(tmp_path: Path, ledger: ledgercore.Engine) -> None:
-    admission = make_admission(tmp_path, quota=10, client_rate=0.001, client_burst=3)
+def test_where_the_money_does_not_reach_the_look_is_charged(
+    tmp_path: Path, ledger: ledgercore.Engine
+) -> None:
+    """As any request is, so that nobody can have keys looked up for nothing."""
+    admission = make_admission(tmp_path, quota=10, client_rate=0.001, client_burst=6)
     client = admission.identify(None, Scope.READ)
-    refused(problems.QUOTA_EXCEEDED, admission.take_all, client, fill(ledger, 6, 5))
-    admission.take_all(client, fill(ledger, 6, 4))
-    refused(problems.QUOTA_EXCEEDED, admission.take, client, 1, 1)
-    # Of the three requests of the burst two are spent.
+    assert admission.take_all(client, fill(ledger, 6, 5)) is None
+    assert admission.take_all(client, fill(ledger, 6, 4)) is not None
+    assert admission.take(client, 1, 1) is None
+    # Of the six requests of the burst five are spent.
     admission.take(client, 1)
+    assert refused(problems.QUOTA_EXCEEDED, admission.take, client, 1, 1).extra == {
+        "violated-policies": ["client"]
+    }
     assert refused(problems.QUOTA_EXCEEDED, admission.take, client, 1).extra == {
         "violated-policies": ["client"]
     }
@@ -220,9 +226,59 @@ def test_a_sum_that_no_number_holds_is_beyond_any_quota(
 ) -> None:
     admission = make_admission(tmp_path, quota=INT64_MAX - 1)
     client = admission.identify(None, Scope.READ)
-    refused(problems.QUOTA_EXCEEDED, admission.take_all, client, fill(ledger, INT64_MAX, INT64_MAX))
-    refused(problems.QUOTA_EXCEEDED, admission.take, client, 1, 2**70)
+    assert admission.take_all(client, fill(ledger, INT64_MAX, INT64_MAX)) is None
+    assert admission.take(client, 1, 2**70) is None
     assert left(admission, client) == INT64_MAX - 1
+
+
+@pytest.mark.parametrize(
+    ("amount", "kind", "wait_s"),
+    [
+        (101, problems.ABOVE_QUOTA, None),
+        (100, problems.QUOTA_EXCEEDED, 86_400),
+        (60, problems.QUOTA_EXCEEDED, 86_400),
+        # What was in the way when it was asked for has been given back by now.
+        (40, problems.QUOTA_EXCEEDED, 1),
+    ],
+)
+def test_a_refusal_for_money_says_when_it_may_fit(
+    tmp_path: Path, amount: int, kind: problems.Kind, wait_s: int | None
+) -> None:
+    admission = make_admission(tmp_path, quota=100)
+    client = admission.identify(None, Scope.READ)
+    admission.take(client, 1, 60)
+    problem = admission.make_money_problem(client, amount)
+    assert problem.kind is kind
+    told = (problem.headers or {}).get("retry-after")
+    assert (None if told is None else int(told)) == wait_s
+    # Without a quota nothing is above it.
+    admission.limiter.configure(quota=0)
+    assert admission.make_money_problem(client, amount).kind is problems.QUOTA_EXCEEDED
+
+
+def test_what_is_new_of_many_is_charged_once_for_each_key(
+    tmp_path: Path, ledger: ledgercore.Engine
+) -> None:
+    admission = make_admission(tmp_path, quota=100)
+    client = admission.identify(None, Scope.READ)
+    assert ledger.transfer("a", "b", 50, key="known").id
+    submission = ledger.new_submission(8)
+    rows = (("known", 50), ("new", 30), ("new", 30), ("new", 31), ("known", 51), ("last", 25))
+    for key, amount in rows:
+        submission.add("", key, "a", "b", amount)
+    assert admission.take_all(client, submission) is None
+    ledger.look_up(submission)
+    wait_readable(ledger)
+    assert ledger.completed() == [submission] and submission.late_count == 4
+    charged_ns, charged = admission.take_new(client, submission)
+    assert charged_ns is not None and charged == 55
+    assert left(admission, client) == 45
+    # Meanwhile another request makes one of them: its money is given back.
+    assert ledger.transfer("a", "b", 25, key="last").id
+    submission.renew()
+    complete(ledger, submission)
+    admission.settle(client, submission, charged_ns, None, charged)
+    assert left(admission, client) == 70 and submission.sum_new() == 30
 
 
 def test_what_is_given_back_is_not_of_a_later_window(

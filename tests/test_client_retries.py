@@ -144,7 +144,7 @@ def test_refusals_of_the_ledger_settle_the_key() -> None:
 
 
 def test_every_problem_of_the_server_is_judged_as_it_promises() -> None:
-    """All of them say "Nothing was stored", but for those of a fault, which leave it open."""
+    """They have stored nothing by this request, but for those of a fault, which leave it open."""
     kinds = {kind for kind in vars(problems).values() if isinstance(kind, Kind)}
     assert len(kinds) > 15
     for kind in kinds:

@@ -84,7 +84,7 @@ def test_a_refusal_is_a_problem(name: str) -> None:
     assert response.headers["retry-after"] == "7"
     assert read_item(response.headers["ratelimit"]) == (name, {"r": 0, "t": 7})
     body = json.loads(response.body or b"")
-    assert body.pop("detail").endswith("Nothing was stored; try again in 7 s.")
+    assert body.pop("detail").endswith("This request has stored nothing; try again in 7 s.")
     assert body == {
         "type": "urn:ledgercore:problem:quota-exceeded",
         "title": "The client has asked for too much",
