@@ -239,3 +239,22 @@ def test_the_client_tries_again_what_was_late(
         assert state_of(server, "c") == "unseen"
         patch.undo()
         assert client.transfer("acct-0", "acct-1", 5, key="c").is_applied
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_client_is_told_what_an_earlier_call_has_done(
+    serve: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its money is spent, and its time is over."""
+    server = serve(client_quota=100)
+    url = "http://{}:{}".format(*server.address)
+    with make_client(kind, url, policy=make_policy(attempts_max=2)) as client:
+        first = client.transfer("acct-0", "acct-1", 60, key="c")
+        again = client.transfer("acct-0", "acct-1", 60, key="c")
+        assert first.is_applied and (again.id, again.replayed) == (first.id, True)
+        with pytest.raises(Exception, match="above-quota") as caught:
+            client.transfer("acct-0", "acct-1", 101, key="d")
+        assert type(caught.value).__name__ == "ProblemError"
+        monkeypatch.setattr(server.lifecycle.admission, "deadline_ns", 1)
+        again = client.transfer("acct-0", "acct-1", 60, key="c")
+        assert (again.id, again.replayed) == (first.id, True)

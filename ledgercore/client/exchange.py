@@ -2,7 +2,7 @@
 
 This module owns what joins the tries of one call: its attempts, the circuit breaker, a signature
 for each try, and at the end the one question that matters with money: is it certain that nothing
-was executed? The client sends what it is given, and sleeps where it is told to.
+was executed, by this call? The client sends what it is given, and sleeps where it is told to.
 
 A 401 is final, but for the first one to a signed request: that is tried once more, with a nonce and
 a time of its own. After a power cut a server refuses signatures for some seconds that nothing is

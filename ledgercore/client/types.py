@@ -30,9 +30,9 @@ class TransferResult(msgspec.Struct, frozen=True, kw_only=True):
     `detail` is a sentence about it. `replayed` says that an earlier try was executed, and this is
     its answer. `asset` is None where an account did not exist, and in the answer to many transfers.
 
-    There the status may also be `not-stored`: the server stored nothing for that one. `reason` says
-    why (`idempotency-key-reused`), and `id` is 0; an `idempotency-key-expired` comes with the id
-    of the transfer that the key was used for.
+    There the status may also be `not-stored`: by this call the server stored nothing for that one.
+    `reason` says why (`idempotency-key-reused`, `quota-exceeded`), and `id` is 0; an
+    `idempotency-key-expired` comes with the id of the transfer that the key was used for.
     """
 
     key: str
@@ -147,16 +147,20 @@ class LedgerClientError(Exception):
 
 
 class ProblemError(LedgerClientError):
-    """The server has refused the request for good; nothing was executed. `problem` says why."""
+    """The server has refused the request for good; `problem` says why.
+
+    No try of this call was executed. Of an earlier call with the same key it says nothing.
+    """
 
     problem: Problem
 
 
 class NotExecuted(LedgerClientError):
-    """There was no answer to be had, and certainly nothing was executed.
+    """There was no answer to be had, and no try of this call was executed.
 
-    Every try was turned away before it was executed, or never reached the server; or the request
-    only reads.
+    Each was turned away before that, or never reached the server; or the request only reads. With a
+    key that no other call has used nothing has moved. What an earlier call with it has come to,
+    `find_key(error.key)` tells, or the same call again.
     """
 
 
