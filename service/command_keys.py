@@ -13,7 +13,17 @@ import click
 from click.core import ParameterSource
 
 from .api_keys import Credential, Scope
-from .key_file import FILE_NAME, KeyFileError, create_key, find_state, list_keys, revoke_key
+from .key_file import (
+    FILE_NAME,
+    KeyFileError,
+    accept_file,
+    create_key,
+    find_state,
+    list_keys,
+    read_file,
+    revoke_key,
+)
+from .key_mark import has_mark
 from .settings import InvalidSetting, Settings, environment_name
 
 COLUMNS = ("id", "name", "scope", "signed", "rate", "burst", "quota", "created")
@@ -125,7 +135,10 @@ def list_all(data: str, keys_file: str | None) -> None:
     with _report_errors():
         credentials = list_keys(path)
         is_there = find_state(path) is not None
-    if not is_there:
+        is_marked = not is_there and path.name == FILE_NAME and has_mark(path.parent)
+    if is_marked:
+        click.echo(f"{path}: it is not there, but was, so no server starts without it", err=True)
+    elif not is_there:
         click.echo(f"{path}: there is no such file, so nobody is asked for a key", err=True)
     elif not credentials:
         click.echo(f"{path}: there is no key, so every request is refused", err=True)
@@ -153,8 +166,8 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 def revoke(name_or_id: str, data: str, keys_file: str | None) -> None:
     """Revoke the key with this ID, or all keys of the client NAME.
 
-    When the last key goes, the server refuses every request. For an open server remove the file
-    and start the server anew.
+    When the last key goes, the server refuses every request, and after a restart too. For an open
+    server remove the file, and start the server with --allow-open.
     """
     path = _find_file(data, keys_file)
     with _report_errors():
@@ -164,3 +177,24 @@ def revoke(name_or_id: str, data: str, keys_file: str | None) -> None:
         click.echo(f"revoked {key_id}")
     if is_last:
         click.echo(f"{path}: no key is left, so every request is refused", err=True)
+
+
+@keys.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_file_options
+def accept(yes: bool, data: str, keys_file: str | None) -> None:
+    """Show the keys of a file that was changed by hand, and take it as it is.
+
+    The file has a checksum, so that a damaged one lets nobody in. An editor leaves the old one
+    there, and this puts the new one in its place. Do it only where you know what was changed.
+    """
+    path = _find_file(data, keys_file)
+    with _report_errors():
+        file = read_file(path, is_trusted=True)
+        if file is None:
+            raise KeyFileError(f"{path}: there is no such file")
+        _print_table([COLUMNS, *map(_make_row, file.credentials)])
+        if not yes:
+            click.confirm(f"Take these keys as those of {path}?", abort=True)
+        accept_file(path, file.state)
+    click.echo(f"{path}: accepted", err=True)

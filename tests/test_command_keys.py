@@ -179,3 +179,26 @@ def test_help(keys: Keys, command: tuple[str, ...]) -> None:
     if command:
         for name in ("data", "keys_file"):
             assert environment_name(name) in result.stdout
+
+
+def test_accept(keys: Keys, directory: Path) -> None:
+    create(keys, "shop", "--scope=read")
+    path = directory / FILE_NAME
+    path.write_bytes(path.read_bytes().replace(b"shop", b"pohs"))
+    changed = path.read_bytes()
+    check_refused(keys("list"), 1, str(path), "keys accept")
+    asked = keys("accept")
+    # It shows what it would take, and takes nothing until it is told so.
+    assert asked.exit_code == 1 and "pohs" in asked.stdout and path.read_bytes() == changed
+    taken = keys("accept", "--yes")
+    assert taken.exit_code == 0 and "pohs" in taken.stdout
+    assert [key.client for key in list_keys(path)] == ["pohs"]
+    path.unlink()
+    check_refused(keys("accept", "--yes"), 1, str(path), "no such file")
+
+
+def test_list_says_that_the_file_is_gone(keys: Keys, directory: Path) -> None:
+    create(keys, "shop", "--scope=read")
+    (directory / FILE_NAME).unlink()
+    result = keys("list")
+    assert result.exit_code == 0 and "no server starts without it" in result.stderr

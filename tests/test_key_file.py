@@ -17,12 +17,14 @@ from service.key_file import (
     FILE_NAME,
     KEYS_MAX,
     KeyFileError,
+    accept_file,
     create_key,
     find_state,
     list_keys,
     read_file,
     revoke_key,
 )
+from service.key_mark import MARK_NAME
 from tests.support import DEADLINE_S, ROOT, Server
 
 CREATE_MANY = """
@@ -169,10 +171,12 @@ def test_modes(path: Path) -> None:
     assert {file.name: mode_of(file) for file in path.parent.iterdir()} == {
         FILE_NAME: 0o600,
         FILE_NAME + ".lock": 0o600,
+        MARK_NAME: 0o600,
     }
+    assert mode_of(path.parent) == 0o700
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
+@pytest.mark.parametrize("mode", [0o660, 0o604, 0o620, 0o601, 0o650, 0o440 | 0o002])
 def test_a_file_that_is_too_open_is_refused(path: Path, mode: int) -> None:
     create_key(path, "shop", Scope.READ)
     path.chmod(mode)
@@ -182,16 +186,6 @@ def test_a_file_that_is_too_open_is_refused(path: Path, mode: int) -> None:
             change()
     path.chmod(0o400)
     assert len(list_keys(path)) == 1
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
-def test_what_root_makes_belongs_to_whom_the_directory_belongs_to(path: Path) -> None:
-    path.parent.mkdir()
-    os.chown(path.parent, 65534, 65533)
-    create_key(path, "shop", Scope.READ)
-    create_key(path, "shop", Scope.READ)
-    for file in path.parent.iterdir():
-        assert (file.stat().st_uid, file.stat().st_gid, mode_of(file)) == (65534, 65533, 0o600)
 
 
 # -- damage ---------------------------------------------------------------------------------------
@@ -206,7 +200,8 @@ def test_what_root_makes_belongs_to_whom_the_directory_belongs_to(path: Path) ->
         (b'{"version":1,"keys":[' + b"[" * 100_000, "recursion"),
         (b'{"version":1,"keys":[]}x', "trailing"),
         (b'{"keys":[]}', "version"),
-        (b'{"version":2,"shards":[]}', "version is 2"),
+        (b'{"version":3,"shards":[]}', "version is 3"),
+        (b'{"version":2,"keys":[]}', "sha256"),
         (b'{"version":true,"keys":[]}', "version"),
         (b'{"version":1,"keys":{}}', "array"),
         (document(more=1), "more"),
@@ -239,6 +234,35 @@ def test_every_byte_that_is_cut_off_is_noticed(path: Path) -> None:
     for size in range(len(content)):
         write(path, content[:size])
         check_refused(path, "damaged")
+
+
+def test_every_bit_that_flips_is_noticed(path: Path) -> None:
+    """On the disk; test_key_document.py has all of the text."""
+    create_key(path, "shop", Scope.TRANSFER, quota=100)
+    content = path.read_bytes()
+    for place in (content.index(b'"digest": "') + 12, content.index(b"100"), len(content) - 1):
+        write(path, content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        check_refused(path)
+        with pytest.raises(KeyFileError):
+            create_key(path, "ops", Scope.READ)
+    write(path, content)
+    assert len(list_keys(path)) == 1
+
+
+def test_what_was_changed_by_hand_is_accepted_as_it_was_seen(path: Path) -> None:
+    create_key(path, "shop", Scope.READ)
+    write(path, path.read_bytes().replace(b"shop", b"pohs"))
+    check_refused(path, "damaged, or was changed by hand", "`ledgercore admin keys accept`")
+    seen = read_file(path, is_trusted=True)
+    assert seen is not None
+    write(path, path.read_bytes().replace(b"read", b"admin"))
+    with pytest.raises(KeyFileError, match="changed meanwhile"):
+        accept_file(path, seen.state)
+    seen = read_file(path, is_trusted=True)
+    assert seen is not None
+    accept_file(path, seen.state)
+    (key,) = list_keys(path)
+    assert (key.client, key.scope) == ("pohs", Scope.ADMIN)
 
 
 def test_what_is_no_file_is_refused(path: Path) -> None:
