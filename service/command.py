@@ -23,9 +23,10 @@ from .administration import admin
 from .app import LedgerApp, create_app
 from .chaos import InvalidPlan, check_segments, load_plan
 from .collector import UnusableCollector, parse_address, read_headers
-from .credentials import KeyFileError, KeyRing
+from .credentials import KeyFileError
 from .lifecycle import Lifecycle
 from .milestones import tell_started
+from .open_mode import check_access
 from .settings import InvalidSetting, Settings, environment_name
 from .span_encoding import MissingPackage, SpanEncoder
 
@@ -62,6 +63,19 @@ def _setting(name: str, help_text: str, metavar: str | None = None) -> Callable[
     )
 
 
+def _switch(name: str, help_text: str) -> Callable[[Body], Body]:
+    """Return the option of a setting that is on where it is named, and otherwise off."""
+    return click.option(
+        f"--{name.replace('_', '-')}",
+        envvar=environment_name(name),
+        is_flag=True,
+        show_envvar=True,
+        help=help_text,
+        # In the environment it may be spelled in many ways, and what is none of them is an error.
+        callback=lambda context, option, is_on: str(int(is_on)),
+    )
+
+
 main.add_command(admin)
 
 
@@ -91,6 +105,8 @@ main.add_command(admin)
 @_setting("scrub_bytes_per_s", "Bytes a second that such a reading takes at most.")
 @_setting("instruments", "1: count and time what the server does. 0: see what that costs.")
 @_setting("keys_file", "File of the API keys.  [default: DIR/api-keys.json]", metavar="FILE")
+@_switch("require_keys", "Do not start without a file of API keys.")
+@_switch("allow_open", "Start without API keys though this ledger has had some.")
 @_setting("client_rate", "Requests a second that each client may send; 0 is any number.")
 @_setting("client_burst", "How many of them may come at once; 0 is those of one second.")
 @_setting("client_quota", "Minor units that each client may move in a window; 0 is any sum.")
@@ -108,22 +124,11 @@ main.add_command(admin)
 @_setting("log_interval_s", "Seconds between two lines about queues and workers; 0: none.")
 @_setting("otlp", "Collector of traces, by OTLP over HTTP.", metavar="URL")
 @_setting("traces_per_million", "Requests of a million that are traced by chance.")
-@click.option(
-    "--accept-clock",
-    envvar=environment_name("accept_clock"),
-    flag_value="1",
-    default="0",
-    show_envvar=True,
-    help="Believe the clock, though it is a day or more behind what was logged, or was set ahead.",
+@_switch(
+    "accept_clock",
+    "Believe the clock, though it is a day or more behind what was logged, or was set ahead.",
 )
-@click.option(
-    "--allow-chaos",
-    envvar=environment_name("allow_chaos"),
-    flag_value="1",
-    default="0",
-    show_envvar=True,
-    help="Let things go wrong on purpose, by --chaos or over HTTP.",
-)
+@_switch("allow_chaos", "Let things go wrong on purpose, by --chaos or over HTTP.")
 @_setting("chaos", "Plan of what is to go wrong, JSON; needs --allow-chaos.", metavar="FILE")
 def serve(**texts: str) -> None:
     """Serve a ledger over HTTP.
@@ -172,7 +177,9 @@ def _read_certificate(settings: Settings) -> ssl.SSLContext | None:
 def _check_keys(settings: Settings) -> None:
     """Let nobody serve others without keys."""
     try:
-        keys = KeyRing(settings.keys_path)
+        keys = check_access(settings)
+    except InvalidSetting as error:
+        raise SettingRefused(error.name, error.message) from None
     except KeyFileError as error:
         raise click.ClickException(str(error)) from None
     if keys.is_empty and not _is_loopback(settings.host):

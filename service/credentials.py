@@ -5,7 +5,7 @@ functions that do are named here for who needs both.
 
 A ring is open, `is_empty`, only until a file has been seen at its path. From then on it is closed
 for good: without the file, with a damaged one or with one that holds no key, it lets nobody in
-whose key it does not know. To open a server again, take the file away and start it anew.
+whose key it does not know. Whether a server may begin with an open one is for open_mode.py.
 """
 
 import logging
@@ -55,10 +55,20 @@ class KeyRing:
     mixture of two.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read the file, if there is one. Raises KeyFileError: no server starts with a bad one."""
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.monotonic,
+        on_closed: Callable[[], None] | None = None,
+    ) -> None:
+        """Read the file, if there is one. Raises KeyFileError: no server starts with a bad one.
+
+        `on_closed` is called once the ring is closed, and again at each look while it raises
+        KeyFileError. What it raises here and now stops the start as well.
+        """
         self._path = path
         self._clock = clock
+        self._on_closed = on_closed
         self._looked_at_s = clock()
         self._state: FileState | None = None
         self._keys: dict[str, Credential] = {}
@@ -67,6 +77,7 @@ class KeyRing:
         self._generation = 0
         if (file := read_file(path)) is not None:
             self._take(file)
+            self._tell_closed()
 
     @property
     def is_empty(self) -> bool:
@@ -89,6 +100,13 @@ class KeyRing:
         if not is_changed and now_s - self._looked_at_s < CHECK_INTERVAL_S:
             return
         self._looked_at_s = now_s
+        self._read_again()
+        try:
+            self._tell_closed()
+        except KeyFileError as error:
+            self._warn(str(error))
+
+    def _read_again(self) -> None:
         try:
             state = find_state(self._path)
             if state is not None and state == self._state:
@@ -125,6 +143,11 @@ class KeyRing:
         return list(self._keys.values())
 
     # -- what became of the file ------------------------------------------------------------------
+
+    def _tell_closed(self) -> None:
+        if self._is_closed and self._on_closed is not None:
+            self._on_closed()
+            self._on_closed = None
 
     def _take(self, file: KeyFile) -> None:
         self._keys = {credential.id: credential for credential in file.credentials}

@@ -27,7 +27,7 @@ from .batcher import Batcher
 from .bulk import BodyBudget
 from .chaos import InvalidPlan, load_plan
 from .chaos_switch import ChaosSwitch
-from .credentials import KeyFileError, KeyRing
+from .credentials import KeyFileError
 from .demo import create_demo
 from .drain import DrainMeter
 from .limits import Limiter
@@ -35,6 +35,7 @@ from .meters import Meters
 from .milestones import tell_recovered, tell_stopped, tell_stopping
 from .nonces import NonceMemory
 from .observer import Observer
+from .open_mode import open_ring
 from .problems import (
     JOURNAL_FAILED,
     NOT_STORED,
@@ -46,7 +47,7 @@ from .problems import (
     Problem,
 )
 from .scaler import Scaler
-from .settings import Settings
+from .settings import InvalidSetting, Settings
 from .signatures import SignatureCheck
 from .spans import MissingPackage, UnusableCollector, load_exporter
 
@@ -60,6 +61,16 @@ NONCES_NAME = "nonces"
 THREADS = 4
 CALLS_MAX = 256
 """How many blocking calls may be under way; what goes beyond is refused at once."""
+
+EXPECTED = (
+    LedgerError,
+    KeyFileError,
+    InvalidSetting,
+    InvalidPlan,
+    UnusableCollector,
+    MissingPackage,
+)
+"""What may stop a start without being a bug. Each says in one line what is wrong."""
 
 App = Sanic[Any, Any]
 
@@ -285,7 +296,7 @@ class Lifecycle:
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
             if self.settings.otlp:
                 self.observer.export(load_exporter(self.settings.otlp))
-        except (LedgerError, KeyFileError, InvalidPlan, UnusableCollector, MissingPackage) as error:
+        except EXPECTED as error:
             self.fail(str(error))
         except Exception as error:
             self.fail("the ledger cannot be opened", error)
@@ -339,7 +350,7 @@ def open_nonces(settings: Settings) -> NonceMemory:
 
 
 def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:
-    """Return the admission that the settings describe. Raises KeyFileError."""
+    """Return the admission that the settings describe. Raises as `open_ring`."""
     limiter = Limiter(
         settings.client_rate,
         settings.client_burst,
@@ -348,7 +359,7 @@ def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:
         settings.client_quota,
         settings.quota_window_s,
     )
-    keys, signatures = KeyRing(settings.keys_path), SignatureCheck(nonces)
+    keys, signatures = open_ring(settings), SignatureCheck(nonces)
     return Admission(keys, signatures, limiter, settings.request_deadline_ms)
 
 

@@ -35,6 +35,8 @@ RANGES: dict[str, tuple[int, int]] = {
     "log_interval_s": (0, 86_400),
     "traces_per_million": (0, 1_000_000),
     "allow_chaos": (0, 1),
+    "require_keys": (0, 1),
+    "allow_open": (0, 1),
     **OPTION_RANGES,
 }
 """The lowest and the highest value of each whole number."""
@@ -75,6 +77,8 @@ class Settings:
     instruments: int = 1
     accept_clock: int = 0
     keys_file: str = ""
+    require_keys: int = 0
+    allow_open: int = 0
     client_rate: int = 0
     client_burst: int = 0
     client_quota: int = 0
@@ -136,6 +140,8 @@ class Settings:
             )
         if bool(self.tls_cert) != bool(self.tls_key):
             raise InvalidSetting("tls_cert", "tls_cert and tls_key go together")
+        if self.require_keys and self.allow_open:
+            raise InvalidSetting("allow_open", "is refused together with require_keys")
         if self.chaos and not self.allow_chaos:
             raise InvalidSetting("chaos", "is refused without allow_chaos")
 

@@ -24,12 +24,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalServ
     """Serve in one way without a key, yet."""
     with (
         local_serving(),
-        LocalServer(
-            tmp_path / "ledger",
-            PROTOCOLS[request.param],
-            demo_accounts=3,
-            keys_file=str(tmp_path / FILE_NAME),
-        ) as server,
+        # Its keys are in its directory, which is that of the test.
+        LocalServer(tmp_path, PROTOCOLS[request.param], demo_accounts=3) as server,
     ):
         yield server
 
@@ -180,8 +176,8 @@ def test_a_bad_file_of_keys_stops_the_start(tmp_path: Path, fault: str) -> None:
     elif fault == "readable":
         path.chmod(0o644)
     else:
-        path.write_text(re.sub(r'"version": *1', '"version": 2', path.read_text()))
-        assert '"version": 2' in path.read_text()
+        path.write_text(re.sub(r'"version": *2', '"version": 3', path.read_text()))
+        assert '"version": 3' in path.read_text()
     done = run_command("serve", "--port=0", f"--data={data}")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from service.credentials import (
     create_key,
     revoke_key,
 )
+from service.key_document import encode_keys
 from service.key_file import FileState, find_state
 
 
@@ -134,7 +136,8 @@ def test_a_file_that_was_changed_in_place_is_taken_up(path: Path, clock: Clock, 
     create_key(path, "shop", Scope.READ)
     ring = KeyRing(path, clock)
     status = path.stat()
-    path.write_bytes(path.read_bytes().replace(b"shop", b"pohs"))
+    key = ring.credentials()[0]
+    path.write_bytes(encode_keys([replace(key, client="pohs")]))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     look(ring)
     assert [key.client for key in ring.credentials()] == ["pohs"]
