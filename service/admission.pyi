@@ -8,6 +8,8 @@ from .limits import ClientLimit, Limiter
 from .problems import Problem
 from .signatures import SignatureCheck
 
+REALM: str
+
 class Client:
     """Who asks: a name, which is the scope of its idempotency keys, and what it may do."""
 

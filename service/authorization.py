@@ -15,7 +15,7 @@ from sanic.response import HTTPResponse
 
 from ledgercore.client.signing import HEADER as SIGNATURE_HEADER
 
-from .admission import Admission, Client
+from .admission import REALM, Admission, Client
 from .credentials import Scope
 from .problems import UNAUTHORIZED, Problem
 from .requests import make_header_error, refuse
@@ -23,6 +23,35 @@ from .requests import make_header_error, refuse
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 TIMEOUT_DIGITS_MAX = 8
 TOKEN_CHARACTERS_MAX = 255
+
+FORWARDING_START = "x-forwarded-"
+FORWARDING = frozenset(
+    {
+        "forwarded",
+        "via",
+        "cdn-loop",
+        "cf-connecting-ip",
+        "client-ip",
+        "fastly-client-ip",
+        "fly-client-ip",
+        "proxy-client-ip",
+        "true-client-ip",
+        "wl-proxy-client-ip",
+        "x-appengine-user-ip",
+        "x-azure-clientip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-forwarded",
+        "x-original-for",
+        "x-original-forwarded-for",
+        "x-original-host",
+        "x-proxyuser-ip",
+        "x-real-ip",
+        "x-remote-ip",
+    }
+)
+"""What proxies add to a request: Forwarded (RFC 7239), Via (RFC 9110), and what came before."""
 
 AnyRequest = Request[Any, Any]
 Handler = Callable[..., Awaitable[HTTPResponse | None]]
@@ -60,6 +89,8 @@ def guard(
         @wraps(handler)
         async def run(request: AnyRequest, **values: Any) -> HTTPResponse | None:
             admission = admission_of(request)
+            if admission.is_open:
+                check_direct(request)
             client = admission.identify(read_token(request), scope, is_local(request.transport))
             request.ctx.client = client
             if client.is_signed and not is_streamed:
@@ -71,6 +102,22 @@ def guard(
         return run
 
     return decorate
+
+
+def check_direct(request: AnyRequest) -> None:
+    """Raise the problem `unauthorized` where a request has come through somebody else.
+
+    Behind a proxy everybody seems to be on this machine, so that without keys the whole world could
+    do everything. The native way leaves every request with such a header to this one.
+    """
+    for name in request.headers:
+        if name.lower() in FORWARDING or name.lower().startswith(FORWARDING_START):
+            raise Problem(
+                UNAUTHORIZED,
+                f"The header {name} says that this has come through a proxy, and without API keys"
+                " only requests of this machine itself are served.",
+                headers={"www-authenticate": REALM},
+            )
 
 
 def is_local(transport: Any) -> bool:

@@ -11,7 +11,9 @@ from sanic.compat import Header
 from service import problems
 from service.admission import Client
 from service.authorization import (
+    FORWARDING,
     TOKEN_CHARACTERS_MAX,
+    check_direct,
     check_signature,
     client_of,
     guard,
@@ -26,6 +28,20 @@ from service.problems import Problem
 
 def request_of(*headers: tuple[str, str], **members: Any) -> Any:
     return SimpleNamespace(headers=Header(headers), ctx=SimpleNamespace(), **members)
+
+
+# -- what comes through a proxy --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*FORWARDING, "X-Forwarded-Port", "fORWARDED"])
+def test_a_proxy_is_noticed(name: str) -> None:
+    with pytest.raises(Problem, match=name):
+        check_direct(request_of(("Host", "x"), (name, "a")))
+
+
+@pytest.mark.parametrize("name", ["X-Forward", "X-Request-Id", "Traceparent", "Forwarded-For-X"])
+def test_what_clients_send_themselves_is_no_proxy(name: str) -> None:
+    check_direct(request_of(("Host", "x"), (name, "a")))
 
 
 # -- tokens ----------------------------------------------------------------------------------------
@@ -115,6 +131,8 @@ def test_timeouts_that_are_none(texts: list[str]) -> None:
 
 class ScriptedAdmission:
     """An admission that says what it is told to, and remembers what it was asked in which order."""
+
+    is_open = False
 
     def __init__(self, *, is_signed: bool = False, refuses: str = "") -> None:
         limit = Limiter().find_client("")
