@@ -13,7 +13,10 @@ something is forgotten or may be lost, `closed_s` rises to it, and nothing opens
   accepted (nonce_file.py).
 
 The memory is bounded by `count_max` nonces of about 200 bytes each. It never forgets early: when
-it is full, what is new is refused until the oldest is out of the window.
+it is full, what is new is refused until the oldest is out of the window. It is never full because
+of one client: each may have SHARE times as many nonces as there is room left, so that whoever comes
+next finds some, and those who want all of it end up with equal parts. The file, which keeps for two
+windows what clients with late clocks have sent, is shared in the same way.
 """
 
 import hashlib
@@ -21,21 +24,27 @@ import math
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from .nonce_file import BOOT_ID_PATH, DIGEST_BYTES, NEVER, NonceFile
+from .nonce_file import NonceFile
+from .nonce_records import BOOT_ID_PATH, DIGEST_BYTES, MARK_BYTES, NEVER, Seen
 
 WINDOW_S = 300
 """How far the second of a signature may be from the present, to either side."""
 COUNT_MAX = 1_000_000
+SHARE = 3
+"""How many times what is left a client may have: three quarters of all, where it is alone."""
+MARKS_MAX = 20_000
+"""How many marks of clients are kept at hand; they can be made anew."""
 
 RECORDS_SPARE = 1024
 """What a generation of the file may have besides nonces: its reservations, 300 in two windows."""
 
 
 class NoncesFull(Exception):
-    """No further nonce can be remembered for now. The request was not taken."""
+    """No further nonce of this client can be remembered for now. The request was not taken."""
 
 
 class NonceMemory:
@@ -61,10 +70,12 @@ class NonceMemory:
         self._count_max = count_max
         self._clock = clock
         self._lock = threading.Lock()
-        # All nonces of one second are one list, and each nonce knows its list: so a second is
-        # forgotten as a whole, and no nonce needs a number of its own.
-        self._lists: dict[int, list[bytes]] = {}
+        # All nonces of one client and second are one list, and each nonce knows its list: so a
+        # second is forgotten as a whole, and no nonce needs a number of its own.
+        self._lists: dict[int, dict[int, list[bytes]]] = {}
         self._known: dict[bytes, list[bytes]] = {}
+        self._counts: Counter[int] = Counter()
+        self._marks: dict[str, int] = {}
         self._closed_s = NEVER
         self._looked_s: int | None = None
         self._file: NonceFile | None = None
@@ -73,9 +84,9 @@ class NonceMemory:
             self._file = NonceFile(path, clock(), window_s, boot_id_path)
             self._hash_key = self._file.hash_key
             self._closed_s = self._file.closed_s
-            for digest, second in self._file.seen:
-                if second > self._closed_s:
-                    self._add(digest, second)
+            for seen in self._file.seen:
+                if seen.second > self._closed_s:
+                    self._add(seen)
             self._file.seen = []
 
     @property
@@ -101,11 +112,12 @@ class NonceMemory:
             digest = self._hash(client, nonce)
             if digest in self._known:
                 return False
-            if len(self._known) >= self._count_max:
+            seen = Seen(digest, timestamp, self._mark(client))
+            if not _has_room(self._counts[seen.mark], len(self._known), self._count_max):
                 raise NoncesFull("too many nonces are remembered")
             if self._file is not None:
-                self._store(self._file, digest, timestamp, now_s)
-            self._add(digest, timestamp)
+                self._store(self._file, seen, now_s)
+            self._add(seen)
             return True
 
     def close(self) -> None:
@@ -123,19 +135,31 @@ class NonceMemory:
         text = f"{len(client)}:{client}{nonce}"
         return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES, key=self._hash_key).digest()
 
-    def _store(self, file: NonceFile, digest: bytes, timestamp: int, now_s: float) -> None:
+    def _mark(self, client: str) -> int:
+        mark = self._marks.get(client)
+        if mark is None:
+            if len(self._marks) >= MARKS_MAX:
+                self._marks.clear()
+            text, key = client.encode(), self._hash_key
+            digest = hashlib.blake2b(text, digest_size=MARK_BYTES, key=key).digest()
+            mark = self._marks[client] = int.from_bytes(digest)
+        return mark
+
+    def _store(self, file: NonceFile, seen: Seen, now_s: float) -> None:
         records_max = self._count_max + RECORDS_SPARE
         file.turn(self._closed_s, now_s, records_max)
         # It comes to this only where clients with late clocks, whose nonces are forgotten soon,
         # write a generation full while one with an early clock keeps the other alive.
-        if file.records >= 2 * records_max:
+        if not _has_room(file.count_written(seen.mark), file.records, 2 * records_max):
             raise NoncesFull("the file of the nonces is full")
-        file.append(digest, timestamp, now_s)
+        file.append(seen, now_s)
 
-    def _add(self, digest: bytes, second: int) -> None:
-        nonces = self._lists.setdefault(second, [])
-        nonces.append(digest)
-        self._known[digest] = nonces
+    def _add(self, seen: Seen) -> None:
+        nonces = self._lists.setdefault(seen.second, {}).setdefault(seen.mark, [])
+        nonces.append(seen.digest)
+        if seen.digest not in self._known:
+            self._counts[seen.mark] += 1
+        self._known[seen.digest] = nonces
 
     def _forget(self, now_s: float) -> None:
         """Forget the seconds whose signatures would be refused for their age alone."""
@@ -144,9 +168,17 @@ class NonceMemory:
             return
         self._looked_s = first_s
         for second in [second for second in self._lists if second < first_s]:
-            nonces = self._lists.pop(second)
-            for digest in nonces:
-                # A file may hold a nonce twice: forgotten, and then sent with a later second.
-                if self._known.get(digest) is nonces:
-                    del self._known[digest]
+            for mark, nonces in self._lists.pop(second).items():
+                for digest in nonces:
+                    # A file may hold a nonce twice: forgotten, and then sent with a later second.
+                    if self._known.get(digest) is nonces:
+                        del self._known[digest]
+                        self._counts[mark] -= 1
+                if self._counts[mark] <= 0:
+                    del self._counts[mark]
             self._closed_s = max(self._closed_s, second)
+
+
+def _has_room(own: int, total: int, most: int) -> bool:
+    """Whether somebody with so many of a total may have one more, where there may be `most`."""
+    return own < SHARE * (most - total)

@@ -1,12 +1,14 @@
 """A disk that tells what a power cut would leave, and processes that end between two calls.
 
 `Disk` takes the place of the module `os` in a module under test. It hands every call on, and knows
-of each file how much of it was synced.
+of each file what was in it when it was synced last.
 """
 
 import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 
@@ -20,14 +22,14 @@ class Disk:
     A call named in `failures` fails with the error that stands there.
     """
 
-    COUNTED = ("write", "fsync", "fdatasync", "ftruncate")
+    COUNTED = ("write", "pwrite", "fsync", "fdatasync", "ftruncate")
 
     def __init__(self) -> None:
         self.calls_left: int | None = None
         self.failures: dict[str, OSError] = {}
         self.descriptors: set[int] = set()
         self.syncs = 0
-        self._synced: dict[int, int] = {}
+        self._synced: dict[int, bytes] = {}
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(os, name)
@@ -41,7 +43,9 @@ class Disk:
             result = call(descriptor, *arguments)
             if name in ("fsync", "fdatasync"):
                 status = os.fstat(descriptor)
-                self._synced[status.st_ino] = status.st_size
+                if stat.S_ISREG(status.st_mode):
+                    whole = Path(f"/proc/self/fd/{descriptor}").read_bytes()
+                    self._synced[status.st_ino] = whole
                 self.syncs += 1
             return result
 
@@ -70,9 +74,9 @@ class Disk:
         self.descriptors.clear()
         self.calls_left = None
 
-    def synced_bytes(self, path: os.PathLike[str]) -> int:
-        """How much of a file is there after a power cut, at least."""
-        return self._synced.get(os.stat(path).st_ino, 0)
+    def synced(self, path: os.PathLike[str]) -> bytes:
+        """Return what is in a file after a power cut, where nothing else has been written back."""
+        return self._synced.get(os.stat(path).st_ino, b"")
 
 
 class LatePool:

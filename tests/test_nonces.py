@@ -1,29 +1,23 @@
 """What is remembered of nonces: over time, kills, power cuts, full disks, and clocks set back."""
 
 import errno
-import logging
-import math
-import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from service import nonce_file
-from service.nonce_file import HEAD, NEVER, RECORD, RENEW_S, RESERVE_S
-from service.nonces import RECORDS_SPARE, NonceMemory, NoncesFull
+from service.nonce_file import RENEW_S, RESERVE_S
+from service.nonce_records import NEVER, RECORD, RECORDS_OFFSET
+from service.nonces import RECORDS_SPARE, SHARE, NonceMemory, NoncesFull
 
-from .disks import Disk, LatePool
+from .disks import Disk
 from .support import ROOT
 
 WINDOW_S = 300
@@ -126,31 +120,80 @@ def test_a_full_memory_forgets_nothing_early(path: Path, clock: Clock, has_file:
 
 def test_the_files_stay_bounded(path: Path, clock: Clock) -> None:
     most_bytes = 0
-    with closing(NonceMemory(path, count_max=WINDOW_S, clock=clock)) as nonces:
+    with closing(NonceMemory(path, count_max=2 * WINDOW_S, clock=clock)) as nonces:
         for number in range(20 * WINDOW_S):
             clock.now_s = NOW_S + number
             assert nonces.remember("a", f"{number}", NOW_S + number - 1)
             most_bytes = max(most_bytes, sum(file.stat().st_size for file in path.parent.iterdir()))
     # Two generations, each as long as the window, and a reservation for every second nonce.
-    assert most_bytes < 2 * (HEAD.size + RECORD.size * (1.5 * WINDOW_S + 10))
+    assert most_bytes < 2 * (RECORDS_OFFSET + RECORD.size * (1.5 * WINDOW_S + 10))
     assert {file.name for file in path.parent.iterdir()} == {"nonces", "nonces.previous"}
 
 
 def test_a_file_is_bounded_where_it_cannot_be_turned(path: Path, clock: Clock) -> None:
     count_max, a_second = 200, 100
+    bytes_max = RECORDS_OFFSET + RECORD.size * 2 * (count_max + RECORDS_SPARE)
+
+    def fill(client: str) -> int:
+        """Send what is late, and forgotten at once, until it is refused; return how much it was."""
+        for number in count():
+            clock.now_s += number % a_second == 0
+            try:
+                assert nonces.remember(client, f"{number}", int(clock.now_s) - WINDOW_S)
+            except NoncesFull:
+                return number
+        raise AssertionError("it never ends")
+
     with closing(NonceMemory(path, count_max=count_max, clock=clock)) as nonces:
-        # One ahead keeps its generation alive, while others are late and forgotten at once.
+        # One ahead keeps its generation alive.
         assert nonces.remember("a", "ahead", NOW_S + WINDOW_S)
-        late = 0
-        while path.stat().st_size < HEAD.size + RECORD.size * 2 * (count_max + RECORDS_SPARE):
-            clock.now_s = NOW_S + late // a_second
-            assert nonces.remember("a", f"{late}", int(clock.now_s) - WINDOW_S)
-            late += 1
-        with pytest.raises(NoncesFull, match="file"):
-            nonces.remember("a", "one more", int(clock.now_s))
-        assert path.stat().st_size <= HEAD.size + RECORD.size * 2 * (count_max + RECORDS_SPARE)
+        flood = fill("a")
+        assert flood > 2 * RECORDS_SPARE * 0.7
+        # Nobody else is refused for that.
+        others = [fill(f"b-{number}") for number in range(3)]
+        assert flood > others[0] > others[1] > others[2] > 10
+        assert path.stat().st_size <= bytes_max
+        assert nonces.remember("c", "one", int(clock.now_s))
         clock.now_s = NOW_S + 2 * WINDOW_S + 1
         assert nonces.remember("a", "all is well", int(clock.now_s))
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_one_client_does_not_use_up_the_memory_of_all(
+    path: Path, clock: Clock, has_file: bool
+) -> None:
+    count_max = 1000
+
+    fresh = count()
+
+    def fill(nonces: NonceMemory, client: str) -> int:
+        """Send until it is refused; return how much it was."""
+        for number in count():
+            try:
+                assert nonces.remember(client, f"{next(fresh)}", int(clock.now_s))
+            except NoncesFull:
+                return number
+        raise AssertionError("it never ends")
+
+    place = path if has_file else None
+    with closing(NonceMemory(place, count_max=count_max, clock=clock)) as nonces:
+        assert fill(nonces, "flood") == count_max * SHARE // (1 + SHARE)
+        assert fill(nonces, "flood") == 0
+        assert nonces.remember("honest", "n", NOW_S)
+        assert fill(nonces, "second") > count_max // 10
+        assert nonces.remember("honest", "m", NOW_S)
+    if has_file:
+        # A restart knows whose they are.
+        nonces = NonceMemory(place, count_max=count_max, clock=clock)
+        with closing(nonces):
+            assert fill(nonces, "flood") == 0
+            assert nonces.remember("honest", "o", NOW_S)
+            # Of two who want all of it, each has the same in the end.
+            for _ in range(20):
+                clock.now_s += WINDOW_S / 4
+                taken = [fill(nonces, "flood") + fill(nonces, "second") for _ in range(2)]
+                assert len(nonces) <= count_max and sum(taken) < count_max
+            assert nonces.remember("honest", "p", int(clock.now_s))
 
 
 # -- kills and full disks --------------------------------------------------------------------
@@ -202,132 +245,6 @@ def test_a_full_disk_refuses_and_loses_nothing(path: Path, clock: Clock) -> None
     with closing(NonceMemory(path, clock=clock)) as nonces:
         assert len(nonces) == 2 and nonces.closed_s == NEVER
         assert not nonces.remember("a", "full", NOW_S)
-
-
-# -- any sequence ----------------------------------------------------------------------------
-
-SHORT_S = 4
-CLIENTS, NONCES = st.sampled_from("ab"), st.sampled_from("xyz")
-
-
-class AnySequence(RuleBasedStateMachine):
-    """Whatever clock, disk and power do, nothing passes twice, and who is honest passes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.path = self.folder / "nonces"
-        self.boot = self.folder / "boot_id"
-        self.boots = 0
-        self.clock = Clock(1000.0)
-        self.passed: set[tuple[str, str, int]] = set()
-        # What power cuts and damage have closed, and the latest moment of it all.
-        self.closed_s = NEVER
-        self.latest_s = 0
-        self.fresh = 0
-        self.disk = Disk()
-        self.pool = LatePool()
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(nonce_file, "os", self.disk)
-        self.patch.setattr(nonce_file, "ThreadPoolExecutor", lambda *_: self.pool)
-        logging.getLogger("ledgercore").disabled = True
-        self.boot_anew()
-        self.open()
-
-    def boot_anew(self) -> None:
-        self.boots += 1
-        self.boot.write_text(f"00000000-0000-0000-0000-{self.boots:012x}\n")
-
-    def open(self) -> None:
-        self.memory = NonceMemory(
-            self.path, window_s=SHORT_S, clock=self.clock, boot_id_path=self.boot
-        )
-
-    def kill(self) -> None:
-        # What was not synced yet is still in the cache of the kernel.
-        self.pool.futures.clear()
-        self.disk.kill()
-
-    @rule(client=CLIENTS, nonce=NONCES, lead_s=st.integers(-SHORT_S - 1, SHORT_S + 1))
-    def remember(self, client: str, nonce: str, lead_s: int) -> None:
-        second = math.floor(self.clock.now_s) + lead_s
-        if self.memory.remember(client, nonce, second):
-            assert abs(second - self.clock.now_s) <= SHORT_S
-            assert (client, nonce, second) not in self.passed
-            self.passed.add((client, nonce, second))
-
-    @rule()
-    def replay(self) -> None:
-        assert not any(self.memory.remember(*request) for request in sorted(self.passed))
-
-    @rule()
-    def honest(self) -> None:
-        """Tell that what is signed after all that was accepted passes; but see `closed_s`."""
-        second = math.floor(self.clock.now_s)
-        latest_s = max((second for _, _, second in self.passed), default=NEVER)
-        if second > max(latest_s, self.closed_s):
-            self.fresh += 1
-            assert self.memory.remember("honest", f"{self.fresh}", second)
-            self.passed.add(("honest", f"{self.fresh}", second))
-
-    @rule(step_s=st.one_of(st.sampled_from([0.25, 0.5, 1, 2, 5, 10]), st.integers(-12, 12)))
-    def tick(self, step_s: float) -> None:
-        self.clock.now_s = max(100.0, self.clock.now_s + step_s)
-
-    @rule()
-    def finish_sync(self) -> None:
-        self.pool.work()
-
-    @rule()
-    def restart(self) -> None:
-        closed_s = self.memory.closed_s
-        self.kill()
-        self.open()
-        assert self.memory.closed_s <= closed_s
-
-    @rule(half=st.integers(1, RECORD.size - 1))
-    def restart_with_half_a_record(self, half: int) -> None:
-        self.kill()
-        with self.path.open("ab") as file:
-            file.write(b"x" * half)
-        self.open()
-
-    @rule(data=st.data())
-    def cut_power(self, data: st.DataObject) -> None:
-        latest_s = max((second for _, _, second in self.passed), default=0)
-        self.kill()
-        synced, size = self.disk.synced_bytes(self.path), self.path.stat().st_size
-        os.truncate(self.path, data.draw(st.integers(synced, size), label="bytes left"))
-        self.boot_anew()
-        self.open()
-        # Nothing is closed beyond what a reservation reaches.
-        assert self.memory.closed_s <= max(latest_s, self.latest_s) + RESERVE_S
-        self.closed_s = max(self.closed_s, self.memory.closed_s)
-
-    @rule(place=st.floats(0, 0.999), is_cut=st.booleans())
-    def damage(self, place: float, is_cut: bool) -> None:
-        self.kill()
-        data = bytearray(self.path.read_bytes())
-        data[int(place * (len(data) - len(data) % RECORD.size))] ^= 0x40
-        self.path.write_bytes(data)
-        if is_cut:
-            self.boot_anew()
-        self.open()
-        self.closed_s = max(self.closed_s, self.memory.closed_s)
-
-    @invariant()
-    def note_time(self) -> None:
-        self.latest_s = max(self.latest_s, math.ceil(self.clock.now_s), self.closed_s)
-
-    def teardown(self) -> None:
-        self.kill()
-        self.patch.undo()
-        logging.getLogger("ledgercore").disabled = False
-        shutil.rmtree(self.folder)
-
-
-AnySequence.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
-test_any_sequence = AnySequence.TestCase
 
 
 def test_limits_are_positive() -> None:
