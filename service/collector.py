@@ -25,6 +25,8 @@ from urllib.parse import unquote
 import anyio.lowlevel
 import httpx
 
+from ledgercore.client.loopback import make_options
+
 DEFAULT_PATH = "/v1/traces"
 ANSWER_BYTES_MAX = 65_536
 """More of an answer is not read; a collector has next to nothing to say."""
@@ -128,6 +130,7 @@ class Collector:
             timeout=None,
             # One post at a time: a second connection would only be left over from a failure.
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+            **make_options(address.url),
         )
 
     def prepare(self) -> None:

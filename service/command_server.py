@@ -11,6 +11,8 @@ from typing import Any
 import click
 import httpx
 
+from ledgercore.client.loopback import make_options
+
 TIMEOUT_S = 10.0
 KEY_VARIABLE = "LEDGERCORE_CLIENT_KEY"
 
@@ -39,7 +41,12 @@ def ask_server(
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
         answer = httpx.request(
-            method, url.rstrip("/") + path, json=body, headers=headers, timeout=TIMEOUT_S
+            method,
+            url.rstrip("/") + path,
+            json=body,
+            headers=headers,
+            timeout=TIMEOUT_S,
+            **make_options(url),
         )
         told = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

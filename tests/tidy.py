@@ -49,10 +49,15 @@ MAY_USE = {
 NATIVE_SEAM = {"ledgercore._c", "ledgercore.recorder", "ledgercore.submission"}
 # What each layer may take of the client library, whose modules load no more than they need.
 CLIENT_SEAM = {
-    "service": {"ledgercore.client.breaker", "ledgercore.client.signing"},
+    "service": {
+        "ledgercore.client.breaker",
+        "ledgercore.client.loopback",
+        "ledgercore.client.signing",
+    },
     "bench": {
         "ledgercore.client",
         "ledgercore.client.breaker",
+        "ledgercore.client.loopback",
         "ledgercore.client.retries",
         "ledgercore.client.signing",
     },

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import httpx
 
+from ledgercore.client.loopback import make_options
+
 from ..machine import CpuTimes, read_cpu_times
 from ..peers.peer import DEADLINE_S
 from ..peers.processes import await_server, pick_port, run_server
@@ -120,6 +122,6 @@ def open_go(name: str, setting: Setting, stack: ExitStack) -> Subject:
     process = stack.enter_context(run_server(setting.core, command, log))
     url = f"http://{address}"
     # Whatever it answers to this, it is there.
-    ask = partial(httpx.get, url, timeout=DEADLINE_S)
+    ask = partial(httpx.get, url, timeout=DEADLINE_S, **make_options(url))
     await_server(process, log, ask, httpx.ConnectError)
     return Subject(name, url, process.pid)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import httpx
 
+from ledgercore.client.loopback import make_options
 from ledgercore.client.signing import HEADER, sign
 
 from ..machine import run_on
@@ -48,7 +49,10 @@ def watching(url: str, key: Mapping[str, str], core: int) -> Iterator[Watch]:
     watch, is_over = Watch(), threading.Event()
 
     def run() -> None:
-        with run_on(core), httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+        with (
+            run_on(core),
+            httpx.Client(base_url=url, timeout=TIMEOUT_S, **make_options(url)) as client,
+        ):
             while not is_over.wait(LOOK_INTERVAL_S):
                 watch.look(client, key)
 

@@ -17,6 +17,7 @@ import httpx
 import uvloop
 
 from ledgercore import __version__
+from ledgercore.client.loopback import make_options
 
 from ..load import Connection, Load, Plan
 from ..machine import run_on
@@ -58,7 +59,9 @@ class HttpPeer(Peer):
         self.url = url
         self.clients = settings.clients
         self._load_core = settings.load_core
-        self._client = stack.enter_context(httpx.Client(base_url=url, timeout=DEADLINE_S))
+        self._client = stack.enter_context(
+            httpx.Client(base_url=url, timeout=DEADLINE_S, **make_options(url))
+        )
 
     def ask(self, call: Call) -> bool:
         """Make one call over a connection of its own."""

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import httpx
 
+from ledgercore.client.loopback import make_options
 from service.stacks import read_thread_names
 
 from ..machine import ROOT, pick_cores, read_thread_times, run_on
@@ -186,7 +187,9 @@ class Load:
 
 def _read_lsn(url: str) -> int:
     """Return how many records the ledger of a server has."""
-    answer = httpx.get(f"{url}/audit", params={"journal": "false"}, timeout=DEADLINE_S)
+    answer = httpx.get(
+        f"{url}/audit", params={"journal": "false"}, timeout=DEADLINE_S, **make_options(url)
+    )
     return int(answer.raise_for_status().json()["lsn"])
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 
+from ledgercore.client.loopback import make_options
+
 from ..machine import pick_cores
 from ..servers import Server
 from ..workloads import Workload
@@ -21,7 +23,9 @@ class PlainHttpRunner(HttpRunner):
 
     def balances(self) -> dict[str, int]:
         """Ask for all balances at once."""
-        balances: dict[str, int] = httpx.get(f"{self.url}/balances").json()
+        balances: dict[str, int] = httpx.get(
+            f"{self.url}/balances", **make_options(self.url)
+        ).json()
         return balances
 
 

@@ -24,6 +24,7 @@ import httpx
 from . import calls
 from .caller import Caller, Options, give_key
 from .exchange import Exchange, Try
+from .loopback import make_options
 from .types import (
     AccountRecord,
     AuditReport,
@@ -52,7 +53,8 @@ class LedgerClient:
     """A client that blocks. Safe to share between threads; close it, or use it with `with`.
 
     `key` is sent as a bearer token, and `secret` signs every try. `transport` stands in for httpx's
-    own, for other certificates or proxies. A server that sends the head of an answer byte by byte
+    own, for other certificates or proxies; those of the environment are never asked for what is on
+    this machine. A server that sends the head of an answer byte by byte
     can hold a call beyond its deadline here, where nothing but the socket ends a wait; it cannot
     hold the other client.
     """
@@ -69,7 +71,7 @@ class LedgerClient:
     ) -> None:
         self._caller = Caller(url, key, secret, **options)
         self._sleep = sleep
-        self._http = httpx.Client(transport=transport)
+        self._http = httpx.Client(transport=transport, **make_options(url))
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +196,7 @@ class AsyncLedgerClient:
     ) -> None:
         self._caller = Caller(url, key, secret, **options)
         self._sleep = sleep
-        self._http = httpx.AsyncClient(transport=transport)
+        self._http = httpx.AsyncClient(transport=transport, **make_options(url))
 
     async def __aenter__(self) -> Self:
         return self
