@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 from .deferred import defer
 
 if TYPE_CHECKING:
+    from .arguments import is_addressable
     from .engine import Engine
     from .errors import (
         AccountExists,
@@ -98,6 +99,7 @@ __all__ = [
     "__version__",
     "compact",
     "inspect",
+    "is_addressable",
     "open",
     "read_journal",
     "repair",
@@ -109,6 +111,7 @@ _MODULES = (
     "errors",
     "status",
     "types",
+    "arguments",
     "histogram",
     "recorder",
     "submission",

@@ -12,6 +12,7 @@ from ledgercore.ledger cimport Ledger
 
 import numpy as np
 
+from .arguments import check_new_id
 from .errors import AccountExists, AccountNotFound, CapacityExceeded, LimitConflict
 from .types import Account
 
@@ -186,8 +187,9 @@ cdef uint64_t log_account(
 def open_account(Ledger ledger, bytes id, bytes asset, floor, ceiling, bint frozen):
     """Open an account; returns (slot, lsn), lsn 0 where it exists with the same settings.
 
-    Raises AccountExists, CapacityExceeded. The caller holds a credit of the ring, and has checked
-    that a balance of zero lies within the limits.
+    Raises AccountExists, CapacityExceeded, InvalidArgument where the account is new and no address
+    can name it. The caller holds a credit of the ring, and has checked that a balance of zero lies
+    within the limits.
     """
     check_lsn(ledger)
     cdef uint32_t slot = ledger.find(id, len(id))
@@ -197,6 +199,7 @@ def open_account(Ledger ledger, bytes id, bytes asset, floor, ceiling, bint froz
         if (known.asset, known.floor, known.ceiling, known.frozen) != wanted:
             raise AccountExists(f"account {known.id!r} exists with other settings")
         return slot, 0
+    check_new_id(id)
     check_capacity(ledger, len(id) + len(asset))
     cdef uint32_t number = asset_number(ledger, asset)
     slot = place_account(ledger, id, asset, number, as_floor(floor), as_ceiling(ceiling))

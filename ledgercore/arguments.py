@@ -21,6 +21,8 @@ ALIGNMENT_BYTES = 8
 _match_id = re.compile(r"[A-Za-z0-9._:@/-]{1,64}").fullmatch
 _match_asset = re.compile(r"[A-Z][A-Z0-9]{0,15}/(?:0|[1-9]|1[0-8])").fullmatch
 _match_key = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
+_RESOLVED_AWAY = frozenset(("", ".", ".."))
+"""The segments of a path that libraries and proxies take out of an address (RFC 3986, 5.2.4)."""
 
 
 def check_id(field: str, value: object) -> bytes:
@@ -28,6 +30,18 @@ def check_id(field: str, value: object) -> bytes:
     if not isinstance(value, str) or _match_id(value) is None:
         raise InvalidArgument(field, f"{value!r} is not 1 to 64 characters of A-Za-z0-9._:@/-")
     return value.encode()
+
+
+def is_addressable(text: str) -> bool:
+    """Whether a path can end in this id or key: no segment of it is empty, `.` or `..`."""
+    return _RESOLVED_AWAY.isdisjoint(text.split("/"))
+
+
+def check_new_id(id: bytes) -> None:
+    """An account that is new has to have an address. Those of older ledgers go on without."""
+    name = id.decode()
+    if not is_addressable(name):
+        raise InvalidArgument("id", f"{name!r} has a segment that is empty, '.' or '..'")
 
 
 def check_asset(value: object) -> bytes:

@@ -1,20 +1,25 @@
-"""What an address says: ids and keys in the path, pages and switches in the query.
+"""What an address says: ids and keys in the path or the query, pages and switches in the query.
 
-This module owns which addresses are well formed. It never looks anything up: what is well formed
-and not there is told by the ledger.
+An id or key that a path cannot end in, since libraries resolve it away (`..`, `a//b`), is asked for
+in the query; every other may be. This module owns which addresses are well formed. It never looks
+anything up: what is well formed and not there is told by the ledger.
 """
 
 import base64
 import binascii
 import re
 from collections.abc import Sequence
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
+
+from ledgercore import is_addressable
 
 from .problems import ACCOUNT_NOT_FOUND, ErrorItem, Problem
 from .requests import INT64_MAX, check_key, match_account_id, refuse
 
+ACCOUNT_PARAMETER = "id"
+KEY_PARAMETER = "key"
 PAGE_DEFAULT = 100
 PAGE_MAX = 1000
 SLOT_MAX = 2**32 - 1
@@ -41,18 +46,55 @@ def read_transfer_id(text: str) -> int | None:
 
 def read_path_account(text: str) -> str:
     """Return the account id in a path, where Sanic has left the percent signs to us."""
-    account_id = unquote(text)
+    return _check_account(unquote(text))
+
+
+def read_query_account(query: str) -> str:
+    """Return the account id that a query names, and nothing beside it."""
+    return _check_account(_read_only(query, ACCOUNT_PARAMETER))
+
+
+def _check_account(account_id: str) -> str:
     if not match_account_id(account_id):
         raise Problem(ACCOUNT_NOT_FOUND, "No account can have this id.")
     return account_id
 
 
+def locate_account(account_id: str) -> str:
+    """Return the address of an account."""
+    if is_addressable(account_id):
+        return f"/accounts/{quote(account_id, safe=':@')}"
+    return f"/accounts?{ACCOUNT_PARAMETER}={quote(account_id, safe=':@/')}"
+
+
 def read_path_key(text: str) -> str:
     """Return the idempotency key in a path, where Sanic has left the percent signs to us."""
-    key = unquote(text)
+    return _check_key(unquote(text))
+
+
+def read_query_key(query: str) -> str:
+    """Return the idempotency key that a query names, and nothing beside it."""
+    return _check_key(_read_only(query, KEY_PARAMETER))
+
+
+def _check_key(key: str) -> str:
     if fault := check_key(key):
-        refuse([make_parameter_error("key", *fault)])
+        refuse([make_parameter_error(KEY_PARAMETER, *fault)])
     return key
+
+
+def has_parameter(query: str, name: str) -> bool:
+    """Whether a query has such a parameter."""
+    return any(told == name for told, _ in parse_qsl(query, keep_blank_values=True))
+
+
+def _read_only(query: str, name: str) -> str:
+    """Return the one parameter of a query."""
+    # Neither ids nor keys have spaces, so that a plus is what it looks like.
+    value = read_parameters(query.replace("+", "%2B"), (name,)).get(name)
+    if value is None:
+        refuse([make_parameter_error(name, "missing", "The parameter is missing.")])
+    return value
 
 
 def make_parameter_error(name: str, code: str, detail: str) -> ErrorItem:

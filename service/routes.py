@@ -4,8 +4,8 @@ This module owns which address does what. It never parses, never encodes and nev
 itself: it joins the modules that do.
 """
 
+from collections.abc import Callable
 from functools import partial
-from urllib.parse import quote
 
 from sanic import Blueprint
 from sanic.response import HTTPResponse
@@ -14,9 +14,14 @@ from ledgercore import Account, AccountNotFound, Engine, Status
 
 from . import answers, arrow, bulk
 from .addresses import (
+    ACCOUNT_PARAMETER,
+    has_parameter,
+    locate_account,
     read_page,
     read_path_account,
     read_path_key,
+    read_query_account,
+    read_query_key,
     read_switch,
     read_transfer_id,
 )
@@ -125,9 +130,19 @@ async def get_transfer(request: AnyRequest, transfer_id: str) -> HTTPResponse:
 @guard(Scope.READ)
 async def get_key(request: AnyRequest, key: str) -> HTTPResponse:
     """Tell what is known of an idempotency key."""
+    return await _tell_key(request, read_path_key(key))
+
+
+@_get("/idempotency-keys")
+@guard(Scope.READ)
+async def find_key(request: AnyRequest) -> HTTPResponse:
+    """Tell what is known of an idempotency key that the query names."""
+    return await _tell_key(request, read_query_key(request.query_string))
+
+
+async def _tell_key(request: AnyRequest, key: str) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     engine, batcher = lifecycle.engine, lifecycle.batcher
-    key = read_path_key(key)
     state = await lifecycle.call(engine.find_key, key, client_of(request).name)
     if state.transfer is not None:
         await batcher.barrier(state.transfer.id)
@@ -147,7 +162,8 @@ async def post_account(request: AnyRequest) -> HTTPResponse:
     wanted = read_account(request.body)
     account, is_new = await lifecycle.call(_open_account, engine, wanted)
     body = answers.describe_account(account)
-    return answers.answer_json(body, 201 if is_new else 200, _locate_account(account))
+    location = {"location": locate_account(account.id)}
+    return answers.answer_json(body, 201 if is_new else 200, location)
 
 
 def _open_account(engine: Engine, wanted: AccountRequest) -> tuple[Account, bool]:
@@ -171,16 +187,16 @@ def _has_account(engine: Engine, account_id: str) -> bool:
     return True
 
 
-def _locate_account(account: Account) -> dict[str, str]:
-    return {"location": f"/accounts/{quote(account.id, safe=':@')}"}
-
-
 @_get("/accounts/<account_id:path>")
 @guard(Scope.READ)
 async def get_account(request: AnyRequest, account_id: str) -> HTTPResponse:
     """Tell an account and its balance."""
+    return await _tell_account(request, read_path_account(account_id))
+
+
+async def _tell_account(request: AnyRequest, account_id: str) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
-    account = lifecycle.engine.peek_account(read_path_account(account_id))
+    account = lifecycle.engine.peek_account(account_id)
     await lifecycle.batcher.barrier()
     return answers.answer_json(answers.describe_account(account))
 
@@ -189,19 +205,31 @@ async def get_account(request: AnyRequest, account_id: str) -> HTTPResponse:
 @guard(Scope.ADMIN)
 async def patch_account(request: AnyRequest, account_id: str) -> HTTPResponse:
     """Change the settings of an account that the body names."""
+    return await _change_account(request, partial(read_path_account, account_id))
+
+
+@ledger_routes.patch("/accounts")
+@guard(Scope.ADMIN)
+async def patch_sought_account(request: AnyRequest) -> HTTPResponse:
+    """Change the settings of an account that the query names."""
+    return await _change_account(request, partial(read_query_account, request.query_string))
+
+
+async def _change_account(request: AnyRequest, read_id: Callable[[], str]) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     engine = lifecycle.engine
     check_content_type(request.headers.getall("content-type", ()))
     changes = read_account_changes(request.body)
-    account_id = read_path_account(account_id)
-    account = await lifecycle.call(engine.change_account, account_id, **changes)
+    account = await lifecycle.call(engine.change_account, read_id(), **changes)
     return answers.answer_json(answers.describe_account(account))
 
 
 @_get("/accounts")
 @guard(Scope.READ)
 async def get_accounts(request: AnyRequest) -> HTTPResponse:
-    """List the accounts in the order in which they were opened, a page at a time."""
+    """List the accounts in the order in which they were opened, a page at a time; or tell one."""
+    if has_parameter(request.query_string, ACCOUNT_PARAMETER):
+        return await _tell_account(request, read_query_account(request.query_string))
     lifecycle = lifecycle_of(request)
     page = read_page(request.query_string)
     accounts = lifecycle.engine.peek_accounts(page.start, page.limit + 1)

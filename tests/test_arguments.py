@@ -13,9 +13,11 @@ from ledgercore.arguments import (
     check_id,
     check_limit,
     check_memo,
+    check_new_id,
     check_opening,
     check_range,
     check_scope,
+    is_addressable,
 )
 from ledgercore.errors import InvalidArgument
 
@@ -54,6 +56,22 @@ NO_IDS = ["", "x" * 65, "a b", "a\n", "\na", "é", "a\0", "٣", "a+b", "\ud800",
 def test_ids_that_are_refused(id: Any) -> None:
     for field in ("id", "source", "target"):
         assert field_of(check_id, field, id) == field
+
+
+@pytest.mark.parametrize("id", ["a", "...", "a..b", ".a", "a/b", "a/...", "-/:/@", "x.y/z."])
+def test_ids_that_have_an_address(id: str) -> None:
+    assert is_addressable(id)
+    check_new_id(id.encode())
+
+
+RESOLVED_AWAY = [".", "..", "/", "//", "/a", "a/", "a//b", "./a", "../a", "a/.", "a/..", "a/../b"]
+
+
+@pytest.mark.parametrize("id", [*RESOLVED_AWAY, "a/./b", "a/b/", "///", "..//a"])
+def test_ids_that_addresses_lose(id: str) -> None:
+    assert not is_addressable(id)
+    assert field_of(check_new_id, id.encode()) == "id"
+    assert check_id("source", id) == id.encode()  # Older ledgers have them.
 
 
 @pytest.mark.parametrize("asset", ["U/0", "USD/2", "X" * 16 + "/18", "A1/9", "A/10"])

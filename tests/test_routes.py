@@ -249,7 +249,7 @@ def test_unknown_address(client: httpx.Client) -> None:
     ("path", "allowed"),
     [
         ("/transfer", "POST, OPTIONS"),
-        ("/accounts", "GET, HEAD, POST, OPTIONS"),
+        ("/accounts", "GET, HEAD, PATCH, POST, OPTIONS"),
         ("/accounts/a", "GET, HEAD, PATCH, OPTIONS"),
         ("/transfers/1", "GET, HEAD, OPTIONS"),
         ("/transfers", "POST, OPTIONS"),
