@@ -20,6 +20,7 @@ from .admission import Admission, Client
 from .answers import PreparedResponse
 from .batcher import Batcher
 from .drain import DrainMeter
+from .integers import read_integers
 from .problems import (
     ABOVE_QUOTA,
     DEADLINE_PASSED,
@@ -194,6 +195,7 @@ def check_item(item: Any) -> list[ErrorItem]:
 
 
 def _make_request(members: dict[str, Any]) -> TransferRequest:
+    members = read_integers(members)
     memo = members.get("memo") or None
     return TransferRequest(
         members[KEY_FIELD], members["from"], members["to"], members["amount"], memo

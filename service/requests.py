@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypedDict
 
 import msgspec
 
+from .integers import read_integer, read_integers
 from .problems import (
     KEY_MISSING,
     MALFORMED,
@@ -189,9 +190,10 @@ def check_account_id(value: object) -> Fault | None:
 
 def check_amount(value: object) -> Fault | None:
     """Tell what is wrong with an amount."""
-    if type(value) is not int:
+    number = read_integer(value)
+    if type(number) is not int:
         return "integer-expected", "An amount is a whole number of minor units, without a fraction."
-    if not 0 < value <= INT64_MAX:
+    if not 0 < number <= INT64_MAX:
         return "out-of-range", f"An amount is between 1 and {INT64_MAX}."
     return None
 
@@ -200,9 +202,10 @@ def check_limit(value: object) -> Fault | None:
     """Tell what is wrong with a floor or a ceiling."""
     if value is None:
         return None
-    if type(value) is not int:
+    number = read_integer(value)
+    if type(number) is not int:
         return "integer-expected", "A limit is a whole number of minor units, or null."
-    if not -INT64_MAX - 1 <= value <= INT64_MAX:
+    if not -INT64_MAX - 1 <= number <= INT64_MAX:
         return "out-of-range", f"A limit is between {-INT64_MAX - 1} and {INT64_MAX}."
     return None
 
@@ -333,6 +336,7 @@ def read_any_transfer(body: bytes, key_headers: Sequence[str] = ()) -> TransferR
         refuse(errors)
     if key is None:
         raise Problem(KEY_MISSING, f"Send the header {KEY_HEADER}, or the member {KEY_FIELD}.")
+    members = read_integers(members)
     return TransferRequest(
         key, members["from"], members["to"], members["amount"], members.get("memo") or None
     )
@@ -369,7 +373,9 @@ def read_account(body: bytes) -> AccountRequest:
     members = read_members(body)
     if errors := check_members(members, _ACCOUNT_CHECKS, _ACCOUNT_REQUIRED):
         refuse(errors)
-    return AccountRequest(**{"floor": 0, "ceiling": None, "frozen": False, **members})
+    return AccountRequest(
+        **{"floor": 0, "ceiling": None, "frozen": False, **read_integers(members)}
+    )
 
 
 def read_account_changes(body: bytes) -> AccountChanges:
@@ -377,7 +383,7 @@ def read_account_changes(body: bytes) -> AccountChanges:
     members = read_members(body)
     if errors := check_members(members, _CHANGE_CHECKS, frozenset()):
         refuse(errors)
-    changes: AccountChanges = members  # type: ignore[assignment]  # They were checked above.
+    changes: AccountChanges = read_integers(members)  # type: ignore[assignment]  # Checked above.
     return changes
 
 

@@ -3,7 +3,8 @@
  *
  * This takes only what is plain, and never says what is wrong: NULL means that the whole grammar,
  * in Python, has to look. Plain is an object of known members, none twice, strings without escapes,
- * a memo that is UTF-8 without control characters, an amount of digits alone from 1 to 2^63 - 1.
+ * a memo that is UTF-8 without control characters, an amount of digits alone from 1 to 2^63 - 1,
+ * bare or as a string.
  * What this takes, the whole grammar takes too, and reads the same (tests/test_wire.py).
  *
  * No byte at `end` or behind it is read. The texts found point into what was read.
@@ -102,16 +103,20 @@ static inline const char *lc_read_string(const char *at, const char *end, uint8_
     return at + 1;
 }
 
+/* The digits of an amount, bare or as a string: some clients have no numbers beyond 2^53. */
 static inline const char *lc_read_amount(const char *at, const char *end, int64_t *amount)
 {
-    const char *start = at;
+    const bool is_string = at < end && *at == '"';
+    const char *start = at += is_string;
     uint64_t value = 0;
     while (at < end && at - start < LC_AMOUNT_DIGITS_MAX && *at >= '0' && *at <= '9')
         value = value * 10 + (uint64_t)(*at++ - '0');
     if (at == start || *start == '0' || value > INT64_MAX)
         return NULL;
     *amount = (int64_t)value;
-    return at;
+    if (is_string && (at >= end || *at != '"'))
+        return NULL;
+    return at + is_string;
 }
 
 /* Well-formed UTF-8 (Unicode 15, table 3-7) without the controls U+0080 to U+009F. The controls

@@ -150,7 +150,7 @@ def run_command(*arguments: str, **settings: str) -> "subprocess.CompletedProces
 
 
 def post_transfer(
-    client: httpx.Client, key: str, source: str, target: str, amount: int, **members: Any
+    client: httpx.Client, key: str, source: str, target: str, amount: int | str, **members: Any
 ) -> httpx.Response:
     """Ask for a transfer."""
     body = {"from": source, "to": target, "amount": amount, **members}

@@ -65,7 +65,7 @@ def test_patch_against_the_balance(client: httpx.Client, name: str) -> None:
     assert client.get(f"/accounts/{name}:a").json()["floor"] == 0
 
 
-@pytest.mark.parametrize("change", [{"id": "x"}, {"balance": 5}, {"floor": "1"}, {"frozen": None}])
+@pytest.mark.parametrize("change", [{"id": "x"}, {"balance": 5}, {"floor": "01"}, {"frozen": None}])
 def test_malformed_patch(client: httpx.Client, name: str, change: dict[str, Any]) -> None:
     response = client.patch(f"/accounts/{name}:a", json=change)
     check_problem(response, 400, "malformed")

@@ -32,6 +32,7 @@ from service.requests import (
     MEMO_BYTES_MAX,
     TRANSFER_CHECKS,
     TRANSFER_REQUIRED,
+    check_amount,
     check_asset,
     check_limit,
     match_account_id,
@@ -238,6 +239,9 @@ def test_texts_are_of_the_grammar() -> None:
     long = "A" * 16
     for asset in ("USD/2", "A/0", "X9/18", f"{long}/1", "usd/2", "USD/19", "USD", f"{long}A/1"):
         assert bool(is_asset(asset)) == (check_asset(asset) is None)
+    for text in ("1", "250", "0", "-0", "-5", "007", " 1", "1 ", "+1", "1.0", str(INT64_MAX)):
+        for name, check in (("Amount", check_amount), ("Limit", check_limit)):
+            assert (find_faults(text, "components", "schemas", name) == []) == (check(text) is None)
     assert SCHEMAS["Memo"]["maxLength"] == MEMO_BYTES_MAX
     assert set(SCHEMAS["Reason"]["enum"]) == {
         STATUS_KINDS[status].name

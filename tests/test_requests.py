@@ -40,6 +40,10 @@ def with_amount(text: str) -> bytes:
     return b'{"from":"alice","to":"bob","amount":%s}' % text.encode()
 
 
+NO_DIGITS = ["", " 250", "250 ", "+250", "0250", "00", "-0", "2e2", "250.0", "0x7", "1_000", "٣"]
+NO_DIGITS += ["9" * 30, "9" * 5000, "true", "null"]
+
+
 def test_good_transfer() -> None:
     transfer = read_transfer(body_of(memo="für Bob"), ("k",))
     assert (transfer.key, transfer.source, transfer.target) == ("k", "alice", "bob")
@@ -81,7 +85,11 @@ def test_good_transfer() -> None:
         (with_amount("-Infinity"), "/amount", "integer-expected"),
         (with_amount("true"), "/amount", "integer-expected"),
         (with_amount("null"), "/amount", "integer-expected"),
-        (with_amount('"250"'), "/amount", "integer-expected"),
+        *((with_amount(f'"{text}"'), "/amount", "integer-expected") for text in NO_DIGITS),
+        (with_amount('"0"'), "/amount", "out-of-range"),
+        (with_amount('"-1"'), "/amount", "out-of-range"),
+        (with_amount(f'"{2**63}"'), "/amount", "out-of-range"),
+        (with_amount(f'"{10**19}"'), "/amount", "out-of-range"),
         (with_amount("[250]"), "/amount", "integer-expected"),
         (with_amount('{"a":1,"a":2}'), "/amount", "integer-expected"),
         (with_amount("0"), "/amount", "out-of-range"),
@@ -143,9 +151,13 @@ def test_faults_are_bounded() -> None:
     assert len(faults_of(body)) == 20
 
 
-@pytest.mark.parametrize("amount", [1, INT64_MAX])
+@pytest.mark.parametrize("amount", [1, 2**53 + 1, INT64_MAX])
 def test_amount_at_its_limits(amount: int) -> None:
-    assert read_transfer(body_of(amount=amount), ("k",)).amount == amount
+    number = read_transfer(body_of(amount=amount), ("k",))
+    assert number.amount == amount
+    assert read_transfer(body_of(amount=str(amount)), ("k",)) == number
+    escaped = with_amount('"\\u0032"')
+    assert read_transfer(escaped, ("k",)).amount == 2
 
 
 @pytest.mark.parametrize("memo", ["x" * 256, "ä" * 128, "😀" * 64])
@@ -231,7 +243,10 @@ def test_account_settings() -> None:
         ('"id":"a","asset":"USD/2\\n"', "/asset", "asset"),
         ('"id":"a","asset":"A2345678901234567/2"', "/asset", "asset"),
         ('"id":"a","asset":2', "/asset", "string-expected"),
-        ('"id":"a","asset":"USD/2","floor":"0"', "/floor", "integer-expected"),
+        ('"id":"a","asset":"USD/2","floor":"-0"', "/floor", "integer-expected"),
+        ('"id":"a","asset":"USD/2","floor":"+5"', "/floor", "integer-expected"),
+        ('"id":"a","asset":"USD/2","floor":"null"', "/floor", "integer-expected"),
+        ('"id":"a","asset":"USD/2","ceiling":"9223372036854775808"', "/ceiling", "out-of-range"),
         ('"id":"a","asset":"USD/2","floor":0.0', "/floor", "integer-expected"),
         ('"id":"a","asset":"USD/2","ceiling":true', "/ceiling", "integer-expected"),
         ('"id":"a","asset":"USD/2","ceiling":9223372036854775808', "/ceiling", "out-of-range"),
@@ -250,6 +265,14 @@ def test_changes_tell_absent_from_null() -> None:
     assert read_account_changes(b"{}") == {}
     assert read_account_changes(b'{"floor":null}') == {"floor": None}
     assert read_account_changes(b'{"frozen":false}') == {"frozen": False}
+
+
+@pytest.mark.parametrize("limit", [0, 5, -5, 2**53 + 1, -(2**63) + 1])
+def test_limits_as_strings_are_the_same_limits(limit: int) -> None:
+    text = b'{"id":"a","asset":"USD/2","floor":"%d","ceiling":"%d"}' % (limit, limit)
+    account = read_account(text)
+    assert (account.floor, account.ceiling) == (limit, limit)
+    assert read_account_changes(b'{"floor":"%d"}' % limit) == {"floor": limit}
 
 
 @pytest.mark.parametrize("member", ['"id":"b"', '"asset":"EUR/2"', '"frozen":null', '"floor":1.5'])

@@ -63,6 +63,29 @@ def test_key_in_any_form_is_one_key(client: httpx.Client, name: str) -> None:
     assert balance(client, f"{name}:b") == 1
 
 
+def test_an_amount_is_the_same_as_a_string(client: httpx.Client, name: str) -> None:
+    fund(client, name)
+    large = 2**53 + 1  # Which JavaScript has no number for.
+    for key, amount, again in (("n", large, str(large)), ("s", str(large), large)):
+        answers = [
+            post_transfer(client, f"{name}-{key}", f"{name}:bank", f"{name}:a", told)
+            for told in (amount, again)
+        ]
+        assert [answer.status_code for answer in answers] == [201, 201]
+        assert answers[0].content == answers[1].content
+        assert b'"amount":%d,' % large in answers[0].content
+        other = post_transfer(client, f"{name}-{key}", f"{name}:bank", f"{name}:a", str(large + 1))
+        check_problem(other, 422, "idempotency-key-reused")
+    items = [
+        {"idempotency_key": f"{name}-b", "from": f"{name}:bank", "to": f"{name}:a", "amount": told}
+        for told in ("5", 5)
+    ]
+    assert [item["status"] for item in client.post("/transfers", json=items).json()] == [
+        "applied"
+    ] * 2
+    assert balance(client, f"{name}:a") == 1000 + 2 * large + 5
+
+
 def test_key_reused(client: httpx.Client, name: str) -> None:
     fund(client, name)
     first = post_transfer(client, name, f"{name}:a", f"{name}:b", 250)

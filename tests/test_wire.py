@@ -60,6 +60,8 @@ PLAIN = [
     [item(), item("k2", memo="hello")],
     [item(memo="")],
     [item(amount=2**63 - 1)],
+    [item(amount="1")],
+    [item(amount=str(2**63 - 1))],
     [item(key="!~" * 127, source="A-z.0_9:@/" * 6, target="z" * 64)],
     [item(memo="ünïcödé 漢字 🙂 \u00a0")],
     [item(memo="m" * 256)],
@@ -74,7 +76,9 @@ NOT_PLAIN = [
     [item(amount=1.0)],
     [item(amount=2**63)],
     [item(amount=10**19)],
-    [item(amount="1")],
+    *([item(amount=text)] for text in ["", "0", "01", "-1", "+1", " 1", "1 ", "1.0", "1e2", "٣"]),
+    [item(amount=str(2**63))],
+    [item(amount=str(10**19))],
     [item(key="")],
     [item(key="k" * 256)],
     [item(key="a b")],
@@ -109,7 +113,11 @@ def test_what_is_plain_is_read(ledger: ledgercore.Engine, items: Any, style: str
     assert submission is not None and len(submission) == len(items)
     assert read_wholly(body) == [
         TransferRequest(
-            one["idempotency_key"], one["from"], one["to"], one["amount"], one.get("memo") or None
+            one["idempotency_key"],
+            one["from"],
+            one["to"],
+            int(one["amount"]),
+            one.get("memo") or None,
         )
         for one in items
     ]
@@ -187,7 +195,7 @@ ITEMS = st.builds(
     key=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=8),
     source=st.sampled_from(["a", "world", "nobody", "", "a b", "é"]),
     target=st.sampled_from(["a", "world", "b"]),
-    amount=st.one_of(st.integers(-2, 2**64), st.sampled_from([1, True, 1.5, None, 2**63 - 1])),
+    amount=st.one_of(st.integers(-2, 2**64), st.sampled_from([1, True, 1.5, None, "7", "07"])),
     memo=TEXTS,
 )
 
