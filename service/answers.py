@@ -23,8 +23,9 @@ from ledgercore import (
 )
 
 from .addresses import encode_cursor
+from .integer_forms import IntegerForms
 from .problems import STATUS_KINDS
-from .reply import JSON_TYPE, REPLAYED, encode_body, list_headers
+from .reply import JSON_TYPE, NUMBERS, REPLAYED, encode_body, list_headers
 from .wire import format_time
 
 OK = "ok"
@@ -44,11 +45,11 @@ _NANOSECONDS = 1_000_000_000
 class TransferBody(msgspec.Struct, gc=False, rename=_RENAMED, omit_defaults=True):
     """What is told of a transfer afterwards."""
 
-    id: int
+    id: int | str
     status: str
     source: str
     target: str
-    amount: int
+    amount: int | str
     created_at: str
     reason: str | None = None
     asset: str | None = None
@@ -89,7 +90,9 @@ def answer_json(
 # -- transfers -------------------------------------------------------------------------------
 
 
-def answer_transfer(submission: Submission, index: int) -> HTTPResponse:
+def answer_transfer(
+    submission: Submission, index: int, forms: IntegerForms = NUMBERS
+) -> HTTPResponse:
     """Return the answer to a transfer of a submission that has completed, first or replayed."""
     outcome = submission.outcome(index)
     status = outcome.status
@@ -98,20 +101,20 @@ def answer_transfer(submission: Submission, index: int) -> HTTPResponse:
         headers.append((b"location", b"/transfers/%d" % outcome.id))
     if outcome.replayed:
         headers.append(_REPLAYED_HEADER)
-    body = encode_body(submission, index)
+    body = encode_body(submission, index, forms)
     kind = STATUS_KINDS[status]
     return PreparedResponse(body, kind.http_status, headers, kind.name)
 
 
-def describe_transfer(transfer: Transfer) -> TransferBody:
+def describe_transfer(transfer: Transfer, forms: IntegerForms = NUMBERS) -> TransferBody:
     """Return a transfer of the past as it is told."""
     is_applied = transfer.status is Status.APPLIED
     return TransferBody(
-        transfer.id,
+        forms.write(transfer.id),
         "applied" if is_applied else "refused",
         transfer.source,
         transfer.target,
-        transfer.amount,
+        forms.write(transfer.amount),
         format_time(transfer.time_ns),
         None if is_applied else REASONS[transfer.status],
         transfer.asset,
@@ -119,45 +122,47 @@ def describe_transfer(transfer: Transfer) -> TransferBody:
     )
 
 
-def describe_key(key: str, state: KeyState) -> dict[str, Any]:
+def describe_key(key: str, state: KeyState, forms: IntegerForms = NUMBERS) -> dict[str, Any]:
     """Return what is told of an idempotency key."""
     description: dict[str, Any] = {"key": key, "state": state.state}
     if state.transfer is not None:
-        description["transfer"] = describe_transfer(state.transfer)
+        description["transfer"] = describe_transfer(state.transfer, forms)
     return description
 
 
 # -- accounts and audits ---------------------------------------------------------------------
 
 
-def describe_account(account: Account) -> dict[str, Any]:
+def describe_account(account: Account, forms: IntegerForms = NUMBERS) -> dict[str, Any]:
     """Return an account as it is told."""
     return {
         "id": account.id,
         "asset": account.asset,
-        "balance": account.balance,
-        "floor": account.floor,
-        "ceiling": account.ceiling,
+        "balance": forms.write(account.balance),
+        "floor": forms.write(account.floor),
+        "ceiling": forms.write(account.ceiling),
         "frozen": account.frozen,
     }
 
 
-def describe_page(accounts: Sequence[Account], limit: int) -> dict[str, Any]:
+def describe_page(
+    accounts: Sequence[Account], limit: int, forms: IntegerForms = NUMBERS
+) -> dict[str, Any]:
     """Return a part of the list of accounts, of which one more than `limit` was read."""
     page = accounts[:limit]
     return {
-        "accounts": [describe_account(account) for account in page],
+        "accounts": [describe_account(account, forms) for account in page],
         "next": encode_cursor(accounts[limit].slot) if len(accounts) > limit else None,
     }
 
 
-def describe_audit(audit: Audit) -> dict[str, Any]:
+def describe_audit(audit: Audit, forms: IntegerForms = NUMBERS) -> dict[str, Any]:
     """Return the result of an audit as it is told."""
     return {
         "ok": audit.ok,
-        "lsn": audit.lsn,
+        "lsn": forms.write(audit.lsn),
         "accounts": audit.accounts,
-        "sums": audit.sums,
+        "sums": {asset: forms.write(total) for asset, total in audit.sums.items()},
         "violations": audit.violations,
         "journal_checked": audit.journal_checked,
         **{

@@ -38,6 +38,7 @@ from .columns import (
     check_stream,
     encode_outcomes,
 )
+from .integer_forms import IntegerForms
 from .problems import (
     DEADLINE_PASSED,
     PAYLOAD_TOO_LARGE,
@@ -205,8 +206,10 @@ def _judge(column: str, value: bytes | int | None) -> Fault:
 # -- the answer ------------------------------------------------------------------------------
 
 
-def answer_transfers(submission: Submission, late: Kind = DEADLINE_PASSED) -> HTTPResponse:
-    """Return what became of each transfer, in their order."""
+def answer_transfers(
+    submission: Submission, forms: IntegerForms, late: Kind = DEADLINE_PASSED
+) -> HTTPResponse:
+    """Return what became of each transfer, in their order. Columns have one form of integers."""
     return PreparedResponse(encode_table(submission, late), 200, _HEADERS)
 
 

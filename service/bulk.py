@@ -20,6 +20,7 @@ from .admission import Admission, Client
 from .answers import PreparedResponse
 from .batcher import Batcher
 from .drain import DrainMeter
+from .integer_forms import IntegerForms
 from .integers import read_integers
 from .problems import (
     ABOVE_QUOTA,
@@ -247,6 +248,8 @@ async def apply(
 # -- the answer ------------------------------------------------------------------------------
 
 
-def answer_transfers(submission: Submission, late: Kind = DEADLINE_PASSED) -> HTTPResponse:
+def answer_transfers(
+    submission: Submission, forms: IntegerForms, late: Kind = DEADLINE_PASSED
+) -> HTTPResponse:
     """Return what became of each transfer, in their order."""
-    return PreparedResponse(encode_outcomes(submission, _PARTS[late]), 200, _HEADERS)
+    return PreparedResponse(encode_outcomes(submission, _PARTS[late], forms), 200, _HEADERS)

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from ledgercore._c cimport lc_request, lc_text, lc_trace
 from ledgercore.submission cimport Submission
 from service.admission cimport Admission, Client
+from service.integer_forms cimport IntegerForms
 from service.meters cimport Meters
 
 
@@ -27,6 +28,7 @@ cdef class Connection:
         uint32_t due, answered  # how many of them are due, and how many are there already
         Admission admission
         Meters meters
+        IntegerForms forms
         Client client  # who sent the last request, and with which token
         bytes token
         uint64_t generation

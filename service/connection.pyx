@@ -97,6 +97,7 @@ cdef class Connection:
             self.admission = self.lifecycle.admission
             self.batcher = self.lifecycle.batcher
             self.desks = self.batcher.desks
+            self.forms = self.lifecycle.forms
         self.now_ns = lc_monotonic_ns()
         self.admission.look(self.now_ns)
         self.disturber = self.batcher.disturber
@@ -277,14 +278,14 @@ cdef class Connection:
         cdef int64_t now_ns
         cdef bint is_kept = False
         if not self.meters.is_on:
-            return self.answer(make_reply(submission, row, NULL, False))
+            return self.answer(make_reply(submission, row, self.forms, NULL, False))
         # Of rows that came later in a flight it says a little too much, and never too little.
         now_ns = lc_monotonic_ns()
         self.meters.note_transfer(submission.data.outcomes[row].status, now_ns - self.charged_ns)
         self.begin_trace(&trace)
         if self.meters.is_of_interest(&trace, now_ns, now_ns - self.charged_ns):
             is_kept = self.meters.show(submission, row, &trace, self.charged_ns, now_ns)
-        return self.answer(make_reply(submission, row, &trace, is_kept))
+        return self.answer(make_reply(submission, row, self.forms, &trace, is_kept))
 
     cdef int begin_trace(self, lc_trace* trace) except -1:
         """Begin our part of the trace of the request that is answered next."""

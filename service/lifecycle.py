@@ -30,6 +30,8 @@ from .chaos_switch import ChaosSwitch
 from .credentials import KeyFileError
 from .demo import create_demo
 from .drain import DrainMeter
+from .forms_file import load_forms
+from .integer_forms import IntegerForms
 from .limits import Limiter
 from .meters import Meters
 from .milestones import tell_recovered, tell_stopped, tell_stopping
@@ -129,6 +131,8 @@ class Lifecycle:
         self._calls: set[asyncio.Future[Any]] = set()
         self._calls_drain = DrainMeter()
         self.bodies = BodyBudget()
+        self.forms = IntegerForms()
+        """How whole numbers are written in answers."""
         self._audits: dict[bool, asyncio.Task[Audit]] = {}
 
     # -- for requests -------------------------------------------------------------------------
@@ -284,6 +288,9 @@ class Lifecycle:
                 self._threads, open_ledger, self.settings, self._is_stopping.is_set
             )
             self._engine = engine
+            self.forms = await loop.run_in_executor(
+                self._threads, load_forms, self.settings, engine
+            )
             self._nonces = await loop.run_in_executor(self._threads, open_nonces, self.settings)
             self._admission = make_admission(self.settings, self._nonces)
             self._batcher = make_batcher(

@@ -4,9 +4,11 @@ from libc.stdint cimport uint32_t
 
 from ledgercore._c cimport lc_trace
 from ledgercore.submission cimport Submission
+from service.integer_forms cimport IntegerForms
 
 
 cdef bytes make_reply(
-    Submission submission, uint32_t index, const lc_trace* trace, bint is_sampled
+    Submission submission, uint32_t index, IntegerForms forms, const lc_trace* trace,
+    bint is_sampled
 )
 cdef bytes add_trace(bytes reply, const lc_trace* trace)

@@ -12,6 +12,7 @@ from libc.string cimport memcpy, strlen
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
+from service.integer_forms cimport IntegerForms, write_integer
 
 from sanic.headers import format_http1_response
 
@@ -28,6 +29,7 @@ cdef enum:
 JSON_TYPE = "application/json"
 NOT_EXECUTED = {"executed": False}
 REPLAYED = "idempotent-replayed"
+NUMBERS = IntegerForms()
 
 cdef struct kind_t:
     # The start of the head: the status line, and the headers that do not vary.
@@ -77,7 +79,7 @@ cdef int prepare() except -1:
 prepare()
 
 
-cdef bytes encode_unstored(const lc_outcome* outcome):
+cdef bytes encode_unstored(const lc_outcome* outcome, IntegerForms forms):
     """The body of the answer to what was not stored; it names the transfer that stands in the way
     where there is one."""
     if outcome.status != LC_KEY_EXPIRED:
@@ -87,30 +89,37 @@ cdef bytes encode_unstored(const lc_outcome* outcome):
         kind,
         f"{kind.title}, for transfer {outcome.lsn}. This request has stored nothing, and changed"
         " nothing; a new transfer needs a new key.",
-        extra={"transfer_id": outcome.lsn},
+        extra={"transfer_id": forms.write(outcome.lsn)},
     )
 
 
-def encode_body(Submission submission not None, uint32_t index):
+def encode_body(
+    Submission submission not None, uint32_t index, IntegerForms forms not None = NUMBERS
+):
     """Return the body of the answer to a transfer of a submission that has completed."""
     if index >= submission.data.count:
         raise IndexError(index)
     cdef lc_outcome* outcome = &submission.data.outcomes[index]
     cdef char body[BODY_BYTES_MAX]
     if outcome.status >= LC_OUTCOME_END:
-        return encode_unstored(outcome)
-    return PyBytes_FromStringAndSize(body, write_body(submission, index, body) - body)
+        return encode_unstored(outcome, forms)
+    return PyBytes_FromStringAndSize(
+        body, write_body(submission, index, forms, body) - body
+    )
 
 
-def encode_reply(Submission submission not None, uint32_t index):
+def encode_reply(
+    Submission submission not None, uint32_t index, IntegerForms forms not None = NUMBERS
+):
     """Return the whole answer, head and body, on a connection that stays open."""
     if index >= submission.data.count:
         raise IndexError(index)
-    return make_reply(submission, index, NULL, False)
+    return make_reply(submission, index, forms, NULL, False)
 
 
 cdef bytes make_reply(
-    Submission submission, uint32_t index, const lc_trace* trace, bint is_sampled
+    Submission submission, uint32_t index, IntegerForms forms, const lc_trace* trace,
+    bint is_sampled
 ):
     """The whole answer, with the lines of a trace unless that is NULL."""
     cdef lc_outcome* outcome = &submission.data.outcomes[index]
@@ -120,11 +129,11 @@ cdef bytes make_reply(
     cdef char* at = write_text(answer, kinds[outcome.status].head)
     cdef bytes fixed
     if outcome.status >= LC_OUTCOME_END:
-        fixed = encode_unstored(outcome)
+        fixed = encode_unstored(outcome, forms)
         if trace != NULL:
             at = lc_trace_write(at, trace, is_sampled)
         return answer[:write_end(at, len(fixed)) - answer] + fixed
-    length = write_body(submission, index, body) - body
+    length = write_body(submission, index, forms, body) - body
     if outcome.status == LC_APPLIED:
         at = lc_write_number(write_text(at, b"location: /transfers/"), outcome.lsn)
         at = write_text(at, b"\r\n")
@@ -150,28 +159,31 @@ cdef inline char* write_end(char* at, size_t length) noexcept:
     return write_text(at, b"\r\nconnection: keep-alive\r\n\r\n")
 
 
-cdef char* write_body(Submission submission, uint32_t index, char* at) except NULL:
+cdef char* write_body(
+    Submission submission, uint32_t index, IntegerForms forms, char* at
+) except NULL:
     """Write what is told of an outcome that was stored; returns where it ends."""
     cdef lc_record* record = &submission.data.records[index]
     cdef lc_outcome* outcome = &submission.data.outcomes[index]
     cdef kind_t* kind = &kinds[outcome.status]
+    cdef bint is_string = forms.is_string(outcome.lsn)
     cdef const char* text = submission.data.text + record.text_offset
     cdef lc_text source = find_party(submission, record.source, text, record.first_length)
     cdef lc_text target = find_party(
         submission, record.target, text + record.first_length, record.second_length
     )
     if outcome.status == LC_APPLIED:
-        at = lc_write_number(write_text(at, b'{"id":'), outcome.lsn)
+        at = write_integer(write_text(at, b'{"id":'), outcome.lsn, is_string)
         at = write_text(at, b',"status":"applied"')
     else:
         at = lc_write_number(write_text(at, kind.opening), record.amount)
         at = write(write_text(at, b" from "), source)
         at = write(write_text(at, b" to "), target)
-        at = lc_write_number(write_text(at, b'.","id":'), outcome.lsn)
+        at = write_integer(write_text(at, b'.","id":'), outcome.lsn, is_string)
         at = write_text(write_text(at, b","), kind.reason)
     at = write(write_text(at, b',"from":"'), source)
     at = write(write_text(at, b'","to":"'), target)
-    at = lc_write_number(write_text(at, b'","amount":'), record.amount)
+    at = write_integer(write_text(at, b'","amount":'), record.amount, is_string)
     at = write_asset(submission, index, at)
     at = lc_write_time(write_text(at, b',"created_at":"'), outcome.time_ns)
     return write_text(at, b'"}')

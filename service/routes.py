@@ -78,7 +78,8 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
         if submission.outcome(index).status is Status.DEADLINE_PASSED:
             raise admission.make_money_problem(client, transfer.amount)
     request.ctx.place = place
-    return answers.answer_transfer(*place)
+    submission, row = place
+    return answers.answer_transfer(submission, row, lifecycle_of(request).forms)
 
 
 @ledger_routes.post("/transfers", stream=True)
@@ -109,7 +110,7 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
         del body
         admission.room.check()
         late = await bulk.apply(batcher, admission, client, submission, deadline_ns)
-    return answer(submission, late)
+    return answer(submission, lifecycle.forms, late)
 
 
 @_get("/transfers/<transfer_id:str>")
@@ -123,7 +124,7 @@ async def get_transfer(request: AnyRequest, transfer_id: str) -> HTTPResponse:
     if transfer is None:
         raise Problem(TRANSFER_NOT_FOUND, "No transfer has this id.")
     await batcher.barrier(transfer.id)
-    return answers.answer_json(answers.describe_transfer(transfer))
+    return answers.answer_json(answers.describe_transfer(transfer, lifecycle.forms))
 
 
 @_get("/idempotency-keys/<key:path>")
@@ -146,7 +147,7 @@ async def _tell_key(request: AnyRequest, key: str) -> HTTPResponse:
     state = await lifecycle.call(engine.find_key, key, client_of(request).name)
     if state.transfer is not None:
         await batcher.barrier(state.transfer.id)
-    return answers.answer_json(answers.describe_key(key, state))
+    return answers.answer_json(answers.describe_key(key, state, lifecycle.forms))
 
 
 # -- accounts --------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ async def post_account(request: AnyRequest) -> HTTPResponse:
     check_content_type(request.headers.getall("content-type", ()))
     wanted = read_account(request.body)
     account, is_new = await lifecycle.call(_open_account, engine, wanted)
-    body = answers.describe_account(account)
+    body = answers.describe_account(account, lifecycle.forms)
     location = {"location": locate_account(account.id)}
     return answers.answer_json(body, 201 if is_new else 200, location)
 
@@ -198,7 +199,7 @@ async def _tell_account(request: AnyRequest, account_id: str) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     account = lifecycle.engine.peek_account(account_id)
     await lifecycle.batcher.barrier()
-    return answers.answer_json(answers.describe_account(account))
+    return answers.answer_json(answers.describe_account(account, lifecycle.forms))
 
 
 @ledger_routes.patch("/accounts/<account_id:path>")
@@ -221,7 +222,7 @@ async def _change_account(request: AnyRequest, read_id: Callable[[], str]) -> HT
     check_content_type(request.headers.getall("content-type", ()))
     changes = read_account_changes(request.body)
     account = await lifecycle.call(engine.change_account, read_id(), **changes)
-    return answers.answer_json(answers.describe_account(account))
+    return answers.answer_json(answers.describe_account(account, lifecycle.forms))
 
 
 @_get("/accounts")
@@ -234,7 +235,7 @@ async def get_accounts(request: AnyRequest) -> HTTPResponse:
     page = read_page(request.query_string)
     accounts = lifecycle.engine.peek_accounts(page.start, page.limit + 1)
     await lifecycle.batcher.barrier()
-    return answers.answer_json(answers.describe_page(accounts, page.limit))
+    return answers.answer_json(answers.describe_page(accounts, page.limit, lifecycle.forms))
 
 
 # -- the ledger and the server ---------------------------------------------------------------
@@ -245,9 +246,10 @@ async def get_accounts(request: AnyRequest) -> HTTPResponse:
 async def get_audit(request: AnyRequest) -> HTTPResponse:
     """Check the whole ledger, and its journal against it."""
     journal = read_switch(request.query_string, "journal")
-    audit = await lifecycle_of(request).audit(journal)
+    lifecycle = lifecycle_of(request)
+    audit = await lifecycle.audit(journal)
     viewers_of(request).note_audit(audit)
-    return answers.answer_json(answers.describe_audit(audit))
+    return answers.answer_json(answers.describe_audit(audit, lifecycle.forms))
 
 
 @_get("/healthz")

@@ -15,6 +15,7 @@ from .key_file import FILE_NAME
 
 INT64_MAX = 2**63 - 1
 DURABILITIES = ("sync", "memory")
+INTEGER_FORMS = ("number", "string")
 
 RANGES: dict[str, tuple[int, int]] = {
     "port": (0, 65_535),
@@ -92,6 +93,7 @@ class Settings:
     connections_max: int = 16_384
     tls_cert: str = ""
     tls_key: str = ""
+    integers: str = "number"
     slow_request_ms: int = 1_000
     log_interval_s: int = 10
     otlp: str = ""
@@ -108,6 +110,8 @@ class Settings:
             _check_text(name, getattr(self, name) or "none")
         if self.durability not in DURABILITIES:
             raise InvalidSetting("durability", f"{self.durability!r} is not sync or memory")
+        if self.integers not in INTEGER_FORMS:
+            raise InvalidSetting("integers", f"{self.integers!r} is not number or string")
         self._check_together()
 
     def _check_together(self) -> None:

@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
+from service.integer_forms cimport IntegerForms, write_integer
 
 cdef enum:
     SCOPE_BYTES_MAX = 255 + 1 + 255
@@ -77,7 +78,9 @@ def format_time(int64_t time_ns):
     return text[:lc_write_time(text, time_ns) - text].decode("ascii")
 
 
-def encode_outcomes(Submission submission not None, list parts):
+def encode_outcomes(
+    Submission submission not None, list parts, IntegerForms forms not None = IntegerForms()
+):
     """Return the outcomes of a submission as a JSON array, in their order. Releases the GIL.
 
     `parts` holds, by the number of a status, what an item says of it, such as `"status":"applied"`.
@@ -99,12 +102,13 @@ def encode_outcomes(Submission submission not None, list parts):
     cdef char* start = PyBytes_AS_STRING(answer)
     cdef char* end
     with nogil:
-        end = write_array(submission, start, texts, lengths)
+        end = write_array(submission, start, texts, lengths, forms)
     return answer[:end - start]
 
 
 cdef char* write_array(
-    Submission submission, char* at, const char** texts, const uint32_t* lengths
+    Submission submission, char* at, const char** texts, const uint32_t* lengths,
+    IntegerForms forms
 ) noexcept nogil:
     cdef const lc_outcome* outcome
     cdef uint32_t i
@@ -115,17 +119,20 @@ cdef char* write_array(
         if i > 0:
             at[0] = c","
             at += 1
-        at = write_item(at, outcome, texts[outcome.status], lengths[outcome.status])
+        at = write_item(
+            at, outcome, texts[outcome.status], lengths[outcome.status],
+            forms.is_string(outcome.lsn)
+        )
     at[0] = c"]"
     return at + 1
 
 
 cdef inline char* write_item(
-    char* at, const lc_outcome* outcome, const char* part, uint32_t length
+    char* at, const lc_outcome* outcome, const char* part, uint32_t length, bint is_string
 ) noexcept nogil:
     at = write(at, b"{", 1)
     if outcome.lsn != 0:
-        at = write(lc_write_number(write(at, b'"id":', 5), outcome.lsn), b",", 1)
+        at = write(write_integer(write(at, b'"id":', 5), outcome.lsn, is_string), b",", 1)
     at = write(at, part, length)
     if outcome.status >= LC_OUTCOME_END:
         return write(at, b"}", 1)

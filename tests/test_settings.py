@@ -60,6 +60,7 @@ def test_settings_are_frozen() -> None:
         ("batch_max", "16385"),
         ("durability", "maybe"),
         ("durability", "SYNC"),
+        ("integers", "text"),
         ("demo_accounts", "-1"),
         ("demo_funds", "9223372036854775808"),
         ("segment_bytes", "1"),
