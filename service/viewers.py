@@ -97,6 +97,8 @@ class Viewers:
     def note_audit(self, audit: Audit) -> None:
         """Tell all viewers what an audit has found."""
         told = describe_audit(audit)
+        # A page would round numbers beyond 2^53, whatever the setting of the server.
+        told["sums"] = {asset: str(total) for asset, total in audit.sums.items()}
         told["violations"] = audit.violations[:VIOLATIONS_MAX]
         told["violations_total"] = len(audit.violations)
         self._audit = told | {"t": round(time.time(), 3)}

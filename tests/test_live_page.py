@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from ledgercore import Audit
 from service.credentials import Scope
 from service.key_file import create_key
+from service.lifecycle import State
 from service.pulse import SAMPLES_MAX
 from tests.chromium import Browser, Page, needs_chromium
 from tests.local import PROTOCOLS, LocalServer, local_serving
@@ -23,6 +25,11 @@ TRANSFERS = NUMBER.format("throughput")
 IS_LIVE = "document.getElementById('state')?.dataset.kind === 'live'"
 FITS = "document.scrollingElement.scrollWidth <= innerWidth"
 # The line of the answers, which is the first: its last series is drawn first.
+# The names of all that is seen of the charts but for their lines, which are empty.
+DRAWN = (
+    "[...document.querySelectorAll('.plot line, .plot text, .plot circle')]"
+    ".filter((part) => part.getClientRects().length > 0).map((part) => part.tagName)"
+)
 LINE = "(document.querySelector('[data-plot=throughput] .line')?.getAttribute('d') ?? '')"
 POINTS = f"{LINE}.split('L').length"
 LEFTMOST = f"parseFloat({LINE}.slice(1))"
@@ -144,6 +151,43 @@ def test_it_says_that_it_is_disconnected_and_comes_again(browser: Browser, tmp_p
         assert server.url == url
         page.wait(IS_LIVE)
         assert not page.evaluate("document.body.classList.contains('stale')")
+
+
+def test_before_there_is_data_nothing_is_drawn(browser: Browser, tmp_path: Path) -> None:
+    with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
+        server.run(_enter(server, State.OPENING))
+        page = browser.open_page()
+        page.open("http://{}:{}".format(*server.address))
+        page.wait("document.getElementById('state').textContent.includes('again in')")
+        told = page.text("#state").rpartition("; again in ")
+        assert told[0].strip() == "disconnected: The ledger is not open yet"
+        assert page.evaluate(DRAWN) == []
+        server.run(_enter(server, State.READY))
+        page.wait(LINE)
+        drawn = page.evaluate(DRAWN)
+        assert {"line", "text"} <= set(drawn) and "circle" not in drawn
+
+
+async def _enter(server: LocalServer, state: State) -> None:
+    server.lifecycle._enter(state)
+
+
+def test_sums_beyond_what_numbers_hold_are_exact(browser: Browser, tmp_path: Path) -> None:
+    sums = {"EUR/2": -(2**53) - 1, "USD/2": 2**63 - 1}
+    audit = Audit(7, 2, sums, (), journal_checked=True)
+    with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
+        page = browser.open_page()
+        page.open("http://{}:{}".format(*server.address))
+        page.wait("document.getElementById('audit-verdict').dataset.kind === 'ok'")
+        server.run(_tell(server, audit))
+        page.wait("document.getElementById('audit-sums').textContent.includes('EUR/2')")
+        wanted = "EUR/2Σ -9,007,199,254,740,993USD/2Σ 9,223,372,036,854,775,807"
+        assert page.text("#audit-sums") == wanted
+        assert page.faults == []
+
+
+async def _tell(server: LocalServer, audit: Audit) -> None:
+    server.app.ctx.watch.viewers.note_audit(audit)
 
 
 def test_a_hidden_page_asks_for_nothing(browser: Browser, tmp_path: Path) -> None:

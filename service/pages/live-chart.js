@@ -15,6 +15,11 @@ const GAP_S = 3.5;
 // How many times as high as all else a bound may be, to be drawn.
 const BOUND_MAX = 4;
 
+// Let nothing be seen of these until they are drawn.
+function hide(...elements) {
+  for (const element of elements) element.style.display = "none";
+}
+
 export function make(name, attributes = {}, parent = null) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -101,6 +106,7 @@ export class Chart {
     this.#line = make("line", { class: "cursor", y1: TOP }, this.#svg);
     this.#dots = plot.series.map(({ tone }) =>
       make("circle", { class: `dot tone-${tone}`, r: 3.5 }, this.#svg));
+    hide(...this.#ticks.flatMap(({ line, text }) => [line, text]), ...this.#minutes, this.#line, ...this.#dots);
     parent.append(this.#svg);
     this.#listen(point);
     new ResizeObserver(([entry]) => {

@@ -41,9 +41,9 @@ export function percent(part) {
   return `${(part < 0.1 ? tenth : whole).format(part * 100)} %`;
 }
 
-// Minor units of any size: sums of balances are whole numbers, which JSON may carry beyond 2^53.
-export function exact(value) {
-  return Number.isSafeInteger(value) ? whole.format(value) : String(value);
+// Minor units of any size, from their digits: a number would be rounded beyond 2^53.
+export function exact(digits) {
+  return whole.format(BigInt(digits));
 }
 
 export function ago(seconds) {

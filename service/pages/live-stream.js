@@ -66,7 +66,7 @@ export class Stream {
         this.#hooks.denied(answer.status, await readDetail(answer));
         return false;
       }
-      if (!answer.ok) throw new Refused(await readDetail(answer));
+      if (!answer.ok) throw new Refused(takeClause(await readDetail(answer)));
       this.#hooks.state("live", "live");
       for await (const [name, value] of readEvents(answer.body, hear)) {
         succeed();
@@ -89,6 +89,11 @@ export class Stream {
 }
 
 class Refused extends Error {}
+
+// Return what the first sentence says, for a place within another one.
+function takeClause(text) {
+  return /^.*?(?=\.(\s|$))/s.exec(text)?.[0] ?? text;
+}
 
 export async function readDetail(answer) {
   try {
