@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
+from .lettering import cut, measure, wrap
 from .stacks import Frame, Kind, Stack
 
 INK = "#1b2733"
@@ -25,8 +26,8 @@ COLOURS = {
 
 WIDTH, MARGIN, GAP = 1200.0, 12.0, 16.0
 ROW, LINE = 17.0, 18.0
-CHARACTER, PADDING = 6.7, 4.0
-"""How wide a letter is at the size of the boxes' names, at the most; all in pixels."""
+SIZE, TITLE_SIZE, SWATCH, PADDING = 11.0, 15.0, 17.0, 4.0
+"""All in pixels."""
 BOX_MIN, NAME_MIN = 0.4, 26.0
 FONT = "DejaVu Sans, Verdana, Helvetica, sans-serif"
 
@@ -98,12 +99,12 @@ def place_boxes(node: Node, left: float = 0.0, width: float = 1.0, row: int = 0)
 
 def fit_name(name: str, width: float) -> str:
     """Return as much of a name as a box has room for; what a method belongs to goes first."""
-    room = int((width - PADDING) / CHARACTER)
-    if width < NAME_MIN or room < 3:
+    room = width - PADDING
+    if width < NAME_MIN:
         return ""
-    if len(name) > room:
+    if measure(name, SIZE) > room:
         name = name.rpartition(".")[2]
-    return name if len(name) <= room else f"{name[: room - 1]}…"
+    return cut(name, room, SIZE)
 
 
 def draw_flame(
@@ -111,37 +112,68 @@ def draw_flame(
 ) -> str:
     """Return the picture as SVG: the first panel over the whole width, the others below it.
 
-    `unit` is what the counts of the panels count.
+    `unit` is what the counts of the panels count. What is wider than the picture goes on below.
     """
-    first, others = panels[0], panels[1:]
-    top = MARGIN + LINE * (len(notes) + 1) + 2 * LINE
-    height = top + _measure(first)
-    if others:
-        height += GAP + max(_measure(panel) for panel in others)
+    inner = WIDTH - 2 * MARGIN
+    heads = wrap(title, inner, TITLE_SIZE, is_bold=True)
+    lines = [line for note in notes for line in wrap(note, inner, SIZE)]
+    legend = list(_place_legend(inner))
+    legend_top = MARGIN + LINE * (len(heads) + len(lines)) + 6
+    top = MARGIN + LINE * (len(heads) + len(lines) + legend[-1][1] + 2)
+    rows = _place_panels(panels, top, inner)
+    height = max(top + _measure(panel) for _, top, _, panel in rows)
     svg = ElementTree.Element(
         "svg",
         {
             "xmlns": "http://www.w3.org/2000/svg",
             "viewBox": f"0 0 {WIDTH:g} {height + MARGIN:g}",
             "font-family": FONT,
-            "font-size": "11",
+            "font-size": f"{SIZE:g}",
             "fill": INK,
         },
     )
     ElementTree.SubElement(svg, "title").text = title
     ElementTree.SubElement(svg, "rect", {"width": "100%", "height": "100%", "fill": "white"})
-    _write(svg, MARGIN, MARGIN + LINE / 2 + 4, title, size="15", weight="bold")
-    for number, note in enumerate(notes, start=1):
-        _write(svg, MARGIN, MARGIN + LINE * (number + 0.5) + 4, note, colour=MUTED)
-    _draw_legend(svg, MARGIN + LINE * (len(notes) + 1) + 6)
-    inner = WIDTH - 2 * MARGIN
-    _draw_panel(svg, first, MARGIN, top, inner, unit)
-    each = (inner - GAP * (len(others) - 1)) / max(len(others), 1)
-    for number, panel in enumerate(others):
-        left = MARGIN + number * (each + GAP)
-        _draw_panel(svg, panel, left, top + _measure(first) + GAP, each, unit)
+    for number, text in enumerate([*heads, *lines]):
+        is_head = number < len(heads)
+        style = {"size": TITLE_SIZE, "weight": "bold"} if is_head else {"colour": MUTED}
+        _write(svg, MARGIN, MARGIN + LINE * (number + 0.5) + 4, text, **style)
+    for left, row, kind in legend:
+        _draw_legend(svg, kind, MARGIN + left, legend_top + LINE * row)
+    for left, panel_top, width, panel in rows:
+        _draw_panel(svg, panel, MARGIN + left, panel_top, width, unit)
     ElementTree.indent(svg, " ")
     return ElementTree.tostring(svg, encoding="unicode") + "\n"
+
+
+def _place_legend(room: float) -> Iterator[tuple[float, int, Kind]]:
+    """Yield each sort of box with its place from the left, and its row."""
+    left, row = 0.0, 0
+    for kind in COLOURS:
+        width = SWATCH + measure(kind.value, SIZE)
+        if left > 0 and left + width > room:
+            left, row = 0.0, row + 1
+        yield left, row, kind
+        left += width + GAP
+
+
+def _place_panels(
+    panels: Sequence[Panel], top: float, room: float
+) -> list[tuple[float, float, float, Panel]]:
+    """Return each panel with its left, top and width: as many in a row as have captions that fit.
+
+    The first one has a row of its own.
+    """
+    widest = max(measure(panel.caption, SIZE, is_bold=True) for panel in panels)
+    columns = max(int((room + GAP) / (widest + GAP)), 1)
+    others = list(panels[1:])
+    rows = [panels[:1], *(others[at : at + columns] for at in range(0, len(others), columns))]
+    placed = []
+    for row in rows:
+        width = (room - GAP * (len(row) - 1)) / len(row)
+        placed += [((width + GAP) * i, top, width, panel) for i, panel in enumerate(row)]
+        top += max(_measure(panel) for panel in row) + GAP
+    return placed
 
 
 def _measure(panel: Panel) -> float:
@@ -154,22 +186,19 @@ def _write(
     base: float,
     text: str,
     *,
-    size: str = "11",
+    size: float = SIZE,
     weight: str = "normal",
     colour: str = INK,
 ) -> None:
-    style = {"font-size": size, "font-weight": weight, "fill": colour}
+    style = {"font-size": f"{size:g}", "font-weight": weight, "fill": colour}
     place = {"x": f"{left:.1f}", "y": f"{base:.1f}"}
     ElementTree.SubElement(parent, "text", place | style).text = text
 
 
-def _draw_legend(svg: ElementTree.Element, top: float) -> None:
-    left = MARGIN
-    for kind, colour in COLOURS.items():
-        box = {"x": f"{left:.1f}", "y": f"{top:.1f}", "width": "12", "height": "12"}
-        ElementTree.SubElement(svg, "rect", box | {"fill": colour, "rx": "2"})
-        _write(svg, left + 17, top + 10, kind.value)
-        left += 17 + CHARACTER * len(kind.value) + GAP
+def _draw_legend(svg: ElementTree.Element, kind: Kind, left: float, top: float) -> None:
+    box = {"x": f"{left:.1f}", "y": f"{top:.1f}", "width": "12", "height": "12"}
+    ElementTree.SubElement(svg, "rect", box | {"fill": COLOURS[kind], "rx": "2"})
+    _write(svg, left + SWATCH, top + 10, kind.value)
 
 
 def _draw_panel(
