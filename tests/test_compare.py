@@ -2,17 +2,28 @@
 
 import json
 import statistics
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Text
 
-from bench.compare import build, command
+from bench.compare import build, chart, command
 from bench.compare.gate import find_fault, find_limit, read_baseline, record_baseline
-from bench.compare.results import compare_cpu_rates, compare_rates, summarize
+from bench.compare.results import (
+    Spread,
+    StageResult,
+    compare_cpu_rates,
+    compare_rates,
+    summarize,
+)
 from bench.compare.rounds import check_sound, scale, time_round
 from bench.compare.writing import HEADS, format_ratio
 from bench.measure import Round
@@ -55,6 +66,49 @@ def test_all_outputs_are_written(whole: tuple[Path, str]) -> None:
         assert {name, stage.title} <= words
         assert f"\n{name}: {stage.title}" in printed
     assert "cores of" in printed and "commit " in printed
+
+
+RATES = (802_378, 565_640, 1.17e6, 12.54e6, 19.52e6, 7.43e6, 4_077, 24_705, 86_774, 2.11e6)
+
+
+@pytest.mark.parametrize("rates", [RATES, RATES[::-1], (1e5,) * 10, (1e3, *(9.99e8,) * 9)])
+def test_no_words_of_the_chart_lie_over_others(
+    monkeypatch: pytest.MonkeyPatch, rates: Sequence[float]
+) -> None:
+    """Each word and the legend have their own place, whatever was measured."""
+    results = [
+        StageResult(
+            name, stage.title, stage.promise, 1, Spread(rate, rate / 2, rate * 1.5),
+            Spread(rate / rates[0], 0, 0), None, None, "", (),
+        )
+        for (name, stage), rate in zip(STAGES.items(), rates, strict=True)
+    ]  # fmt: skip
+    drawn: list[Figure] = []
+    monkeypatch.setattr(chart, "save", lambda figure, path: drawn.append(figure))
+    chart.draw_comparison(results, "2 cores of AMD EPYC, Linux 6.18", [Path("compare.png")])
+    (figure,) = drawn
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (panel,) = figure.axes
+    legends = figure.legends or [panel.get_legend()]
+    low, high = panel.get_xlim()
+    steps = [tick.label1 for tick in panel.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    told = [*panel.texts, *panel.get_yticklabels(), *steps, *figure.texts]
+    told += [text for text in figure.findobj(Text) if text.get_text().startswith("The same")]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in told]
+    boxes += [("legend", legend.get_window_extent()) for legend in legends if legend]
+    assert sum(" ×" in name for name, _ in boxes) == len(results) and boxes[-1][0] == "legend"
+    lie_over = [
+        (one, other)
+        for (one, box), (other, other_box) in combinations(boxes, 2)
+        if box.overlaps(other_box)
+    ]
+    assert lie_over == []
+    edges = figure.bbox
+    assert all(
+        edges.x0 <= box.x0 and box.x1 <= edges.x1 and edges.y0 <= box.y0 and box.y1 <= edges.y1
+        for _, box in boxes
+    )
 
 
 def test_the_data_adds_up(whole: tuple[Path, str]) -> None:

@@ -61,10 +61,14 @@ def draw_comparison(results: Sequence[StageResult], note: str, paths: Sequence[P
         panel.set_yticks(places, [f"{result.title}\n{result.name}" for result in results])
         panel.invert_yaxis()
         panel.set_title("The same transfers, stage by stage: transfers a second")
-        panel.legend(
-            handles=[Patch(color=colour, label=promise) for promise, colour in COLOURS.items()],
-            loc="lower right",
-            title="an answer means",
+        # Beside the chart, for within it there may be words of a stage anywhere.
+        figure.legend(
+            handles=[
+                Patch(color=colour, label=f"an answer means {promise}")
+                for promise, colour in COLOURS.items()
+            ],
+            loc="outside upper right",
+            ncols=len(COLOURS),
         )
         figure.supxlabel(note, fontsize="x-small", color=MUTED, x=0.01, ha="left")
         for path in paths:
