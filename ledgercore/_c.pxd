@@ -89,7 +89,7 @@ cdef extern from "http_request.h" nogil:
 
     ctypedef struct lc_request:
         lc_transfer_json transfer
-        lc_text token, traceparent
+        lc_text host, token, traceparent
         uint32_t timeout_ms
 
     int lc_read_request(const char* start, const char* end, lc_request* request)
@@ -115,6 +115,7 @@ cdef extern from "trace_context.h" nogil:
 
 cdef extern from "clock.h" nogil:
     int64_t lc_monotonic_ns()
+    int64_t lc_wall_s()
 
 
 cdef extern from "logged_time.h" nogil:
@@ -164,6 +165,7 @@ cdef extern from "meters.h" nogil:
 cdef extern from "format.h" nogil:
     char* lc_write_number(char* at, uint64_t number)
     char* lc_write_time(char* at, int64_t time_ns)
+    char* lc_write_http_date(char* at, int64_t time_s)
 
 
 cdef extern from "siphash.h" nogil:

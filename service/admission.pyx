@@ -153,6 +153,7 @@ cdef class Admission:
     @property
     def is_open(self):
         """Whether nobody is asked who they are, since there are no keys."""
+        self.look(lc_monotonic_ns())
         return self.anybody is not None
 
     cdef int look(self, int64_t now_ns) except -1:

@@ -10,18 +10,20 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-from sanic import Sanic
+from sanic import Request, Sanic
 from sanic.config import Config
 
 from .admin_routes import admin_routes
 from .docs_routes import docs_routes
 from .handlers import install_handlers
-from .heads import StrictRequest
+from .heads import StrictRequest, check_encoding
 from .lifecycle import Lifecycle
 from .limit_routes import limit_routes
 from .logs import make_log_config
 from .metrics_routes import metrics_routes
+from .origins import check_origin
 from .page_routes import page_routes
+from .problems import Problem
 from .profile_routes import profile_routes
 from .protocol import LedgerProtocol
 from .routes import ledger_routes
@@ -54,6 +56,16 @@ class LedgerApp(Sanic[Config, SimpleNamespace]):
         options["protocol"] = options.get("protocol") or LedgerProtocol
         super().prepare(*arguments, **options)
 
+    async def handle_request(self, request: Request[Any, Any]) -> None:
+        """Answer a request whose head is there, unless that alone is reason to refuse it."""
+        try:
+            check_origin(request)
+            check_encoding(request.headers)
+        except Problem as problem:
+            await self.handle_exception(request, problem)
+        else:
+            await super().handle_request(request)
+
     def stop(self, terminate: bool = True, unregister: bool = False) -> None:
         """Stop serving, now or as soon as it has begun.
 
@@ -72,7 +84,9 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     if not isinstance(settings, Settings):
         settings = Settings.from_environment()
     app = LedgerApp(
-        _name_app(), log_config=make_log_config(sys.stderr.isatty()), request_class=StrictRequest
+        _name_app(),
+        log_config=make_log_config(sys.stderr.isatty()),
+        request_class=StrictRequest,
     )
     app.config.update(_SERVER)
     app.blueprint(ledger_routes)

@@ -118,6 +118,16 @@ main.add_command(admin)
 @_setting("inflight_min", "Transfers in flight that are let in, however slow they are.")
 @_setting("inflight_max", "Transfers in flight that are let in at most, with --target-p99-ms.")
 @_setting("connections_max", "Connections that may be open; more are closed at once.")
+@click.option(
+    "--allow-host",
+    envvar=environment_name("allow_host"),
+    multiple=True,
+    callback=lambda _context, _option, names: ",".join(names),
+    show_envvar=True,
+    metavar="NAME",
+    help="Name to answer to besides those of this machine; may be given again. Without API keys"
+    " no other name is answered to; with them any, unless this is given.",
+)
 @_setting("tls_cert", "Certificate chain to serve TLS with, PEM.", metavar="FILE")
 @_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
 @_setting("integers", "number: as JSON numbers in answers. string: for clients that end at 2^53.")

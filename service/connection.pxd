@@ -29,8 +29,8 @@ cdef class Connection:
         Admission admission
         Meters meters
         IntegerForms forms
-        Client client  # who sent the last request, and with which token
-        bytes token
+        Client client  # who sent the last request, with which token, and to which name
+        bytes token, host
         uint64_t generation
         int64_t now_ns  # when what is being read arrived
         int64_t charged_ns  # when the first of the rows was admitted
@@ -38,15 +38,15 @@ cdef class Connection:
         dict traces  # the traceparent of each row that told one, by its place in the flight
         object patience, disturber  # clocks of its own, and chaos where somebody wants it
         bytes held
-        bint is_lost, is_paused, is_closing, was_active, is_write_paused
+        bint is_lost, is_paused, is_closing, is_ended, was_active, is_write_paused
         bint is_with_sanic  # Sanic was given bytes, and was not yet seen to be through with them.
 
     cdef int receive(self, bytes data) except -1
     cdef bint is_native(self) except -1
     cdef int read(self, bytes data) except -1
     cdef int admit(self, lc_request* request) except -1
-    cdef bint knows(self, lc_text token) noexcept
-    cdef int meet(self, lc_text token) except -1
+    cdef bint knows(self, lc_request* request) noexcept
+    cdef int meet(self, lc_request* request) except -1
     cdef tuple refuse(self, int64_t amount)
     cdef int turn_away(self, lc_request* request, tuple refusal) except -1
     cdef int put(self, Desk desk, lc_request* request) except -1
@@ -54,6 +54,8 @@ cdef class Connection:
     cdef int hold(self, bytes data) except -1
     cdef int give(self, bytes data) except -1
     cdef int release(self) except -1
+    cdef bint end(self) except -1
+    cdef int close_if_ended(self) except -1
     cdef int tell(self, Submission submission, uint32_t row) except -1
     cdef int tell_known(self, Submission submission, uint32_t row) except -1
     cdef int answer_problem(self, bytes reply, kind) except -1

@@ -16,13 +16,12 @@ from libc.string cimport memcmp
 from ledgercore._c cimport *
 from ledgercore.submission cimport Submission
 from service.limits cimport ADMITTED, QUOTA_EXCEEDED
-from service.reply cimport add_trace, make_reply
-
-from sanic.server.protocols.http_protocol import HttpProtocol
+from service.reply cimport complete_reply, make_reply
 
 from .authorization import is_local
 from .handlers import LAST, encode_error
 from .meters import TRANSFER
+from .ordinary import OrdinaryProtocol
 from .patience import Patience, is_through
 from .problems import OVERLOADED
 from .problems import QUOTA_EXCEEDED as LIMITED
@@ -60,7 +59,7 @@ cdef class Connection:
         self.lifecycle = lifecycle
         self.meters = lifecycle.meters
         self.patience = Patience(protocol)
-        self.token = b""
+        self.token = self.host = b""
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -111,7 +110,7 @@ cdef class Connection:
         rest = data if at == <const char*> data else at[:end - at]
         if self.flight is not None:
             self.hold(rest)
-        elif length == LC_REQUEST_PARTIAL:
+        elif length == LC_REQUEST_PARTIAL and not self.is_ended:
             self.hold(rest)
             if self.timer is None:
                 self.timer = self.protocol.loop.call_later(PARTIAL_S, self.give_up)
@@ -126,10 +125,10 @@ cdef class Connection:
         """
         cdef Desk desk
         cdef tuple refusal
-        if not self.knows(request.token):
+        if not self.knows(request):
             if self.flight is not None:
                 return WAITS  # The answers that are due are those of one client.
-            self.meet(request.token)
+            self.meet(request)
         if self.client is None or not self.client.is_plain:
             return ORDINARY
         desk = self.find_desk(request.transfer.source)
@@ -159,19 +158,24 @@ cdef class Connection:
             self.timer = None
         return TAKEN
 
-    cdef bint knows(self, lc_text token) noexcept:
-        """Whether the last request came from the same client, as far as the token tells."""
+    cdef bint knows(self, lc_request* request) noexcept:
+        """Whether the last request came from the same client, as far as the token tells, and asked
+        for the same host."""
         return (
             self.generation == self.admission.generation
-            and <size_t> len(self.token) == token.length
-            and memcmp(<const char*> self.token, token.start, token.length) == 0
+            and is_same(self.host, request.host)
+            and is_same(self.token, request.token)
         )
 
-    cdef int meet(self, lc_text token) except -1:
-        """Find out who sends from here on."""
-        self.client = self.admission.find(token, is_local(self.transport))
-        self.token = token.start[:token.length]
+    cdef int meet(self, lc_request* request) except -1:
+        """Find out who sends from here on, and whether to a host of ours."""
+        cdef bint is_open = self.admission.is_open
+        self.client = self.admission.find(request.token, is_local(self.transport))
+        self.token = request.token.start[:request.token.length]
+        self.host = request.host.start[:request.host.length]
         self.generation = self.admission.generation
+        if not self.lifecycle.hosts.knows(self.host.decode("ascii"), is_open):
+            self.client = None
         return 0
 
     cdef tuple refuse(self, int64_t amount):
@@ -193,8 +197,7 @@ cdef class Connection:
         if self.meters.is_on:
             self.meters.note(TRANSFER, kind.http_status, kind.name, 0)
             self.meters.begin(request.traceparent, &trace)
-            reply = add_trace(reply, &trace)
-        self.transport.write(reply)
+        self.transport.write(complete_reply(reply, &trace if self.meters.is_on else NULL))
         self.lifecycle.on_work()
         return 0
 
@@ -248,7 +251,7 @@ cdef class Connection:
             self.patience.begin()
         self.patience.count(len(data))
         self.is_with_sanic = True
-        HttpProtocol.data_received(self.protocol, data)
+        OrdinaryProtocol.data_received(self.protocol, data)
         return 0
 
     cdef int release(self) except -1:
@@ -260,6 +263,21 @@ cdef class Connection:
         if data is not None:
             self.held = None
             self.receive(data)
+        return self.close_if_ended()
+
+    cdef bint end(self) except -1:
+        """The client sends nothing more. Whether answers are due here, after which to close."""
+        self.is_ended = True
+        if self.timer is not None:
+            # Half a request, and the other half will never come.
+            self.timer.cancel()
+            self.give_up()
+        return self.flight is not None or self.held is not None
+
+    cdef int close_if_ended(self) except -1:
+        """Close once all is answered to a client that sends nothing more."""
+        if self.is_ended and self.flight is None and self.held is None and not self.is_with_sanic:
+            self.transport.close()
         return 0
 
     def give_up(self):
@@ -333,6 +351,8 @@ cdef class Connection:
             self.transport.close()
         elif (self.held is not None or self.is_paused) and not self.is_write_paused:
             self.release()
+        else:
+            self.close_if_ended()
         return 0
 
     def done(self):
@@ -353,8 +373,7 @@ cdef class Connection:
                 TRANSFER, kind.http_status, kind.name, lc_monotonic_ns() - self.charged_ns
             )
             self.begin_trace(&trace)
-            reply = add_trace(reply, &trace)
-        return self.answer(reply)
+        return self.answer(complete_reply(reply, &trace if self.meters.is_on else NULL))
 
     cdef int tell_known(self, Submission submission, uint32_t row) except -1:
         """Answer a transfer that was looked up; what is new is refused for the client's money."""
@@ -364,6 +383,13 @@ cdef class Connection:
             self.client, submission.data.records[row].amount
         )
         return self.answer_problem(reply, kind)
+
+
+cdef inline bint is_same(bytes known, lc_text text) noexcept:
+    return (
+        <size_t> len(known) == text.length
+        and memcmp(<const char*> known, text.start, text.length) == 0
+    )
 
 
 def deliver(submission, list waiters, bint is_look_up=False):

@@ -31,6 +31,7 @@ from ledgercore import (
 
 from . import problems
 from .problems import NOT_STORED, Busy, Kind, Problem, answer_problem
+from .reply import date_reply
 from .requests import make_error
 
 AnyRequest = Request[Any, Any]
@@ -129,7 +130,7 @@ def encode_error(error: Exception) -> tuple[bytes, Kind]:
 def refuse_connection(transport: asyncio.Transport) -> None:
     """Tell whoever has connected that there are too many connections, and close."""
     detail = f"There are too many connections. {NOT_STORED}; try again later."
-    transport.write(encode_error(Problem(problems.CONNECTIONS_FULL, detail))[0])
+    transport.write(date_reply(encode_error(Problem(problems.CONNECTIONS_FULL, detail))[0]))
     transport.close()
 
 

@@ -31,6 +31,7 @@ from .credentials import KeyFileError
 from .demo import create_demo
 from .drain import DrainMeter
 from .forms_file import load_forms
+from .hosts import HostNames, read_names
 from .integer_forms import IntegerForms
 from .limits import Limiter
 from .meters import Meters
@@ -117,6 +118,7 @@ class Lifecycle:
             bool(settings.instruments), settings.slow_request_ms, settings.traces_per_million
         )
         self.observer = Observer(self.meters)
+        self.hosts = HostNames(read_names(settings.allow_host))
         self._engine: Engine | None = None
         self._batcher: Batcher | None = None
         self._admission: Admission | None = None

@@ -7,25 +7,21 @@ from service.connection cimport Connection
 
 from time import monotonic
 
-from sanic.server.protocols.http_protocol import HttpProtocol
-
 from .handlers import refuse_connection
-from .heads import StrictHttp
 from .observer import OTHER
+from .ordinary import OrdinaryProtocol
 from .problems import CONNECTIONS_FULL
 
 
-class LedgerProtocol(HttpProtocol):
-    """Sanic's protocol of a connection, with a native way beside it."""
+class LedgerProtocol(OrdinaryProtocol):
+    """The ordinary protocol of a connection, with a native way beside it."""
 
     __slots__ = ("native",)
-
-    HTTP_CLASS = StrictHttp
 
     def connection_made(self, transport):
         """Begin a connection, or end it at once where there are as many as there may be."""
         lifecycle = self.app.ctx.lifecycle
-        HttpProtocol.connection_made(self, transport)
+        OrdinaryProtocol.connection_made(self, transport)
         self.native = Connection(self, transport, lifecycle)
         lifecycle.connection_count += 1
         if len(self.connections) > lifecycle.settings.connections_max:
@@ -36,6 +32,12 @@ class LedgerProtocol(HttpProtocol):
         """Take what has arrived."""
         (<Connection> self.native).receive(data)
 
+    def eof_received(self):
+        """Note that nothing more will come; whether to stay open, for answers that are due."""
+        cdef Connection native = self.native
+        is_due = native.end() and self.transport.get_extra_info("sslcontext") is None
+        return OrdinaryProtocol.eof_received(self) or is_due
+
     def connection_lost(self, exc):
         """End a connection; what it has admitted stands."""
         cdef Connection native = self.native
@@ -45,21 +47,21 @@ class LedgerProtocol(HttpProtocol):
         native.patience.end()
         if native.timer is not None:
             native.timer.cancel()
-        HttpProtocol.connection_lost(self, exc)
+        OrdinaryProtocol.connection_lost(self, exc)
 
     def pause_writing(self):
         """Read nothing more from a client that does not read."""
         cdef Connection native = self.native
         native.is_write_paused = True
         native.patience.begin_reading()
-        HttpProtocol.pause_writing(self)
+        OrdinaryProtocol.pause_writing(self)
 
     def resume_writing(self):
         """Read on."""
         cdef Connection native = self.native
         native.is_write_paused = False
         native.patience.end_reading()
-        HttpProtocol.resume_writing(self)
+        OrdinaryProtocol.resume_writing(self)
         if native.flight is None and not native.is_lost:
             native.release()
 
@@ -69,7 +71,7 @@ class LedgerProtocol(HttpProtocol):
         if native.due > 0:
             native.is_closing = True
             return False
-        return HttpProtocol.close_if_idle(self)
+        return OrdinaryProtocol.close_if_idle(self)
 
     def check_timeouts(self):
         """Count what went the native way as activity, for the clock that closes idle ones."""
@@ -77,4 +79,4 @@ class LedgerProtocol(HttpProtocol):
         if native.was_active or native.due > 0:
             native.was_active = False
             self._time = monotonic()
-        HttpProtocol.check_timeouts(self)
+        OrdinaryProtocol.check_timeouts(self)

@@ -11,4 +11,4 @@ cdef bytes make_reply(
     Submission submission, uint32_t index, IntegerForms forms, const lc_trace* trace,
     bint is_sampled
 )
-cdef bytes add_trace(bytes reply, const lc_trace* trace)
+cdef bytes complete_reply(bytes reply, const lc_trace* trace)

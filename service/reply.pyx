@@ -24,7 +24,8 @@ cdef enum:
     STATUSES_MAX = 256
     TEXT_BYTES_MAX = 256  # Of each of the texts below.
     BODY_BYTES_MAX = 4 * TEXT_BYTES_MAX + 6 * 64 + 128
-    HEAD_BYTES_MAX = TEXT_BYTES_MAX + 192 + 128  # The last is LC_TRACE_LINES_BYTES_MAX.
+    DATE_LINE_BYTES = 6 + 29 + 2  # The second is LC_HTTP_DATE_BYTES.
+    HEAD_BYTES_MAX = TEXT_BYTES_MAX + 192 + 128 + DATE_LINE_BYTES  # LC_TRACE_LINES_BYTES_MAX.
 
 JSON_TYPE = "application/json"
 NOT_EXECUTED = {"executed": False}
@@ -38,8 +39,14 @@ cdef struct kind_t:
     char opening[TEXT_BYTES_MAX]
     char reason[TEXT_BYTES_MAX]
 
+cdef struct date_line_t:
+    int64_t time_s
+    char text[DATE_LINE_BYTES]
+
 cdef kind_t kinds[STATUSES_MAX]
 cdef dict unstored = {}
+cdef date_line_t date_line
+date_line.time_s = -1
 
 
 def list_headers(status):
@@ -130,8 +137,7 @@ cdef bytes make_reply(
     cdef bytes fixed
     if outcome.status >= LC_OUTCOME_END:
         fixed = encode_unstored(outcome, forms)
-        if trace != NULL:
-            at = lc_trace_write(at, trace, is_sampled)
+        at = write_varying(at, trace, is_sampled)
         return answer[:write_end(at, len(fixed)) - answer] + fixed
     length = write_body(submission, index, forms, body) - body
     if outcome.status == LC_APPLIED:
@@ -139,19 +145,44 @@ cdef bytes make_reply(
         at = write_text(at, b"\r\n")
     if outcome.replayed:
         at = write_text(at, b"idempotent-replayed: true\r\n")
-    if trace != NULL:
-        at = lc_trace_write(at, trace, is_sampled)
+    at = write_varying(at, trace, is_sampled)
     at = write_end(at, length)
     memcpy(at, body, length)
     return PyBytes_FromStringAndSize(answer, at + length - answer)
 
 
-cdef bytes add_trace(bytes reply, const lc_trace* trace):
-    """The same answer with the lines of a trace, where Sanic would have them."""
-    cdef char lines[LC_TRACE_LINES_BYTES_MAX]
-    cdef Py_ssize_t length = lc_trace_write(lines, trace, False) - lines
+cdef bytes complete_reply(bytes reply, const lc_trace* trace):
+    """The same answer with what varies, where the ordinary way has it: the lines of a trace, unless
+    that is NULL, and the date."""
+    cdef char lines[LC_TRACE_LINES_BYTES_MAX + DATE_LINE_BYTES]
+    cdef Py_ssize_t length = write_varying(lines, trace, False) - lines
     cdef Py_ssize_t place = reply.index(b"content-length: ")
     return reply[:place] + lines[:length] + reply[place:]
+
+
+def date_reply(bytes reply not None):
+    """Return an answer that was made before with its date."""
+    return complete_reply(reply, NULL)
+
+
+def format_date(time_s=None):
+    """Return a time, seconds since 1970, as HTTP has it; now, if it is None."""
+    cdef char text[DATE_LINE_BYTES]
+    cdef int64_t wanted_s = lc_wall_s() if time_s is None else time_s
+    return text[:lc_write_http_date(text, wanted_s) - text].decode("ascii")
+
+
+cdef inline char* write_varying(char* at, const lc_trace* trace, bint is_sampled) noexcept:
+    """Write what stands in every answer and in none alike."""
+    cdef int64_t now_s = lc_wall_s()
+    if trace != NULL:
+        at = lc_trace_write(at, trace, is_sampled)
+    if now_s != date_line.time_s:
+        date_line.time_s = now_s
+        memcpy(date_line.text, b"date: ", 6)
+        memcpy(lc_write_http_date(date_line.text + 6, now_s), b"\r\n", 2)
+    memcpy(at, date_line.text, DATE_LINE_BYTES)
+    return at + DATE_LINE_BYTES
 
 
 cdef inline char* write_end(char* at, size_t length) noexcept:

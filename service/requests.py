@@ -388,8 +388,9 @@ def read_account_changes(body: bytes) -> AccountChanges:
 
 
 def check_content_type(values: Sequence[str]) -> None:
-    """Refuse a body that says it is something else than JSON. Saying nothing is fine."""
+    """Refuse a body that does not say that it is JSON: any page can send one that is silent."""
     if len(values) > 1:
         refuse([make_header_error("Content-Type", "repeated", "The header appears twice.")])
-    if values and values[0].partition(";")[0].strip().lower() != "application/json":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.")
+    if not values or values[0].partition(";")[0].strip().lower() != "application/json":
+        detail = "Send the body as application/json, and say so in Content-Type."
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, detail)

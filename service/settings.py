@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ledgercore import OPTION_RANGES, WORKERS_MAX
 
+from .hosts import read_names
 from .key_file import FILE_NAME
 
 INT64_MAX = 2**63 - 1
@@ -91,6 +92,7 @@ class Settings:
     inflight_min: int = 64
     inflight_max: int = 65_536
     connections_max: int = 16_384
+    allow_host: str = ""
     tls_cert: str = ""
     tls_key: str = ""
     integers: str = "number"
@@ -106,8 +108,12 @@ class Settings:
             _check_range(name, getattr(self, name), lowest, highest)
         _check_text("host", self.host)
         _check_text("data", self.data)
-        for name in ("keys_file", "tls_cert", "tls_key", "otlp", "chaos"):
+        for name in ("allow_host", "keys_file", "tls_cert", "tls_key", "otlp", "chaos"):
             _check_text(name, getattr(self, name) or "none")
+        try:
+            read_names(self.allow_host)
+        except ValueError as error:
+            raise InvalidSetting("allow_host", str(error)) from None
         if self.durability not in DURABILITIES:
             raise InvalidSetting("durability", f"{self.durability!r} is not sync or memory")
         if self.integers not in INTEGER_FORMS:

@@ -6,8 +6,9 @@
  *   the request line, byte for byte, "POST /transfer HTTP/1.1";
  *   header lines "name: value", where the name is one of those below, directly before the colon,
  *   and the value visible ASCII and spaces, with no space at its end; lines end in CRLF;
- *   exactly one Host and one Content-Length, at most one of each of the others, and at most one of
- *   Authorization, with a bearer token, and X-API-Key; what a traceparent says is not judged;
+ *   exactly one Host, one Content-Length and one Content-Type, at most one of each of the others,
+ *   and at most one of Authorization, with a bearer token, and X-API-Key; what a traceparent says
+ *   is not judged, and whether the host is one of ours is the caller's to say;
  *   a body of that length that lc_read_transfer takes, with nothing but space around it;
  *   a key: in the header, bare, or in the body; where it is in both, the same.
  *
@@ -48,6 +49,7 @@ enum lc_header {
 typedef struct lc_request {
     lc_transfer_json transfer; /* with the key, wherever it was */
     lc_text key;
+    lc_text host;
     lc_text token; /* of length 0 where there was none, as the next */
     lc_text traceparent;
     uint32_t body_length;
@@ -60,7 +62,8 @@ static inline bool lc_equals(lc_text text, const char *lower, size_t length)
     return text.length == length && strncasecmp(text.start, lower, length) == 0;
 }
 
-/* What a header means here. What is ignored means nothing to any handler of this address. */
+/* What a header means here. What is ignored means nothing to any handler of this address. What a
+ * browser tells of its page (Origin, Sec-Fetch-Site) is none of these. */
 static inline enum lc_header lc_find_header(lc_text name)
 {
     static const struct {
@@ -84,7 +87,6 @@ static inline enum lc_header lc_find_header(lc_text name)
         {"accept-language", 15, LC_HEADER_IGNORED},
         {"cache-control", 13, LC_HEADER_IGNORED},
         {"pragma", 6, LC_HEADER_IGNORED},
-        {"origin", 6, LC_HEADER_IGNORED},
         {"referer", 7, LC_HEADER_IGNORED},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -149,6 +151,7 @@ static inline bool lc_take_header(lc_text name, lc_text value, lc_request *reque
     request->headers |= header;
     switch (header) {
     case LC_HEADER_HOST:
+        request->host = value;
         return lc_is_host(value);
     case LC_HEADER_LENGTH:
         return lc_read_count(value, 4, &request->body_length)
@@ -209,7 +212,7 @@ static inline int lc_read_header(const char **at, const char *end, lc_request *r
 static inline int lc_read_head(const char **at, const char *end, lc_request *request)
 {
     static const char line[] = LC_REQUEST_LINE;
-    const uint32_t needed = LC_HEADER_HOST | LC_HEADER_LENGTH;
+    const uint32_t needed = LC_HEADER_HOST | LC_HEADER_LENGTH | LC_HEADER_TYPE;
     size_t length = sizeof(line) - 1, there = (size_t)(end - *at);
     if (memcmp(*at, line, there < length ? there : length) != 0)
         return LC_REQUEST_OTHER;

@@ -22,6 +22,8 @@ from websockets.sync.client import ClientConnection, connect
 from tests.waiting import DEADLINE_S, wait_until
 
 NAME = "chromium-headless-shell"
+STRANGE_NAME = "ledger.example"
+"""A name that means this machine to the browser, and to nobody else."""
 MESSAGE_BYTES_MAX = 64 << 20
 
 needs_chromium = pytest.mark.skipif(
@@ -37,6 +39,7 @@ _FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--no-proxy-server",
+    f"--host-resolver-rules=MAP {STRANGE_NAME} 127.0.0.1",
     "--remote-debugging-port=0",
 )
 

@@ -49,6 +49,14 @@ class FedTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.is_reading = True
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        """Let the client close as well, as most do."""
+        if not self.protocol.eof_received():
+            self.close()
+
     def is_closing(self) -> bool:
         return self._is_closing
 

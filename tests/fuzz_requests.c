@@ -49,8 +49,10 @@ static void read_requests(const char *at, const char *end)
             abort();
         if (request.token.length > LC_TOKEN_BYTES_MAX || request.timeout_ms > 99999999
             || !(request.headers & LC_HEADER_TOKEN) != (request.token.length == 0)
-            || !(request.headers & LC_HEADER_TIMEOUT) != (request.timeout_ms == 0))
+            || !(request.headers & LC_HEADER_TIMEOUT) != (request.timeout_ms == 0)
+            || request.host.length == 0)
             abort();
+        read_text(request.host);
         read_text(request.token);
         read_transfer(&request.transfer);
         at += length;

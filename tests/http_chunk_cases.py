@@ -38,7 +38,7 @@ for _name, _body in {
         chunk(BODY[at : at + 1], size=b"1;" + b"a" * 50) for at in range(L)
     ),
 }.items():
-    expect(f"chunk-{_name}", chunked(_body + LAST) + SMUGGLED, 400, closes=True, chunks=True)
+    expect(f"chunk-{_name}", chunked(_body + LAST) + SMUGGLED, 400, closes=True, ours=True)
 for _name, _size in {
     "2^32": 1 << 32,
     "2^63": 1 << 63,
@@ -56,15 +56,32 @@ for _name, _end in {
     "no-empty-line": b"0\r\n",
 }.items():
     # What follows the last chunk's line would be trailers.
-    expect(f"chunk-last-{_name}", chunked(chunk() + _end) + SMUGGLED, 400, closes=True, chunks=True)
-# Trailers may be taken and forgotten. They must not become headers, or a request.
+    expect(f"chunk-last-{_name}", chunked(chunk() + _end) + SMUGGLED, 400, closes=True, ours=True)
+# Trailers are read and forgotten (RFC 9112, 7.1.2). They must not become headers, or a request.
 for _name, _trailer in {
     "plain": b"X: a",
+    "many": b"\r\n".join(b"X-%d: a" % number for number in range(100)),
+    "empty": b"X:",
+    "not-ascii": "X: ü".encode(),
     "length": b"Content-Length: 5",
+    "coding": b"Transfer-Encoding: chunked",
     "key": b"Idempotency-Key: smuggled-NAME",
-    "request": SMUGGLED.partition(b"\r\n\r\n")[0],
+    "close": b"Connection: close",
 }.items():
-    refuse(f"trailer-{_name}", chunked(chunk() + b"0\r\n" + _trailer + b"\r\n\r\n"), 400)
+    _body = chunk() + b"0\r\n" + _trailer + b"\r\n\r\n"
+    take(f"trailer-{_name}", chunked(_body), ours=True)
+    take(f"trailer-{_name}-announced", chunked(_body, b"Trailer: X", b"TE: trailers"), ours=True)
+for _name, _trailer in {
+    "request": SMUGGLED.partition(b"\r\n\r\n")[0],
+    "no-colon": b"X",
+    "space-before-colon": b"X : a",
+    "fold": b"X: a\r\n b",
+    "bare-lf": b"X: a\nY: b",
+    "bare-cr": b"X: a\rY: b",
+    "control": b"X: \x01",
+    "endless": b"X: " + b"a" * 5000,
+}.items():
+    refuse(f"trailer-{_name}", chunked(chunk() + b"0\r\n" + _trailer + b"\r\n\r\n"))
 take("chunk-upper-case", chunked(chunk(size=b"%X" % L) + LAST))
 take("chunk-leading-zeros", chunked(chunk(size=b"00%x" % L) + b"000\r\n\r\n"))
 take("chunk-one-byte-each", chunked(b"".join(chunk(bytes([byte])) for byte in BODY) + LAST))

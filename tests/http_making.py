@@ -1,6 +1,6 @@
 """How a request on the edge of HTTP/1.1 is made, and what a test expects of it.
 
-This module owns the form of the cases in http_cases.py and http_chunk_cases.py, which fill CASES.
+This module owns the form of the cases in http_cases.py and the like, which fill CASES.
 """
 
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 BODY = b'{"from":"acct-0","to":"acct-1","amount":1}'
 L = len(BODY)
 SMUGGLED = (
-    b"POST /transfer HTTP/1.1\r\nHost: x\r\nIdempotency-Key: smuggled-NAME\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (L, BODY)
+    b"POST /transfer HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: smuggled-NAME\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (L, BODY)
 )
 
 
@@ -22,8 +22,8 @@ class Case:
     statuses: tuple[int, ...]
     closes: bool | None
     """None: either will do."""
-    is_about_chunks: bool = False
-    """Sanic's own protocol, which reads chunks by itself, takes more than these."""
+    needs_our_reader: bool = False
+    """Sanic's own protocol, which reads by itself, does something else with these."""
 
     def render(self, key: str) -> bytes:
         """Return the bytes, with this key."""
@@ -33,33 +33,33 @@ class Case:
 CASES: list[Case] = []
 
 
-def expect(
-    name: str, data: bytes, *statuses: int, closes: bool | None, chunks: bool = False
-) -> None:
-    CASES.append(Case(name, data, statuses, closes, chunks))
+def expect(name: str, data: bytes, *statuses: int, closes: bool | None, ours: bool = False) -> None:
+    CASES.append(Case(name, data, statuses, closes, ours))
 
 
-def refuse(name: str, data: bytes, *statuses: int) -> None:
+def refuse(name: str, data: bytes, *statuses: int, ours: bool = False) -> None:
     """Expect a 4xx, and nothing behind it."""
-    expect(name, data + SMUGGLED, *(statuses or (400,)), closes=True)
+    expect(name, data + SMUGGLED, *(statuses or (400,)), closes=True, ours=ours)
 
 
-def take(name: str, data: bytes, *statuses: int, closes: bool | None = False) -> None:
+def take(name: str, data: bytes, *, closes: bool | None = False, ours: bool = False) -> None:
     """Expect a transfer."""
-    expect(name, data, *(statuses or (201,)), closes=closes)
+    expect(name, data, 201, closes=closes, ours=ours)
 
 
 def post(
     *lines: bytes,
     start: bytes = b"POST /transfer HTTP/1.1",
-    host: bytes = b"Host: x\r\n",
+    host: bytes = b"Host: localhost\r\n",
+    kind: bytes = b"Content-Type: application/json\r\n",
     body: bytes = BODY,
     length: bool = True,
 ) -> bytes:
     """Return a request with these header lines besides the usual ones."""
     own = b"Content-Length: %d\r\n" % len(body) if length else b""
     rest = b"".join(line + b"\r\n" for line in lines)
-    return b"%s\r\n%sIdempotency-Key: NAME\r\n%s%s\r\n%s" % (start, host, rest, own, body)
+    key = b"Idempotency-Key: NAME\r\n"
+    return b"%s\r\n%s%s%s%s%s\r\n%s" % (start, host, key, kind, rest, own, body)
 
 
 def sized(*lines: bytes, **more: bytes) -> bytes:

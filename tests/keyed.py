@@ -10,7 +10,7 @@ from service.credentials import NewKey, Scope, create_key
 from service.key_file import FILE_NAME
 
 TRANSFER = b'{"from":"acct-0","to":"acct-1","amount":1}'
-END = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+END = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 """The last request of a connection that a test reads to its end."""
 
 
@@ -26,10 +26,13 @@ def bearer(token: str) -> str:
 
 
 def spell(
-    method: str, target: str, *lines: str | bytes, body: bytes = b"", host: str = "x"
+    method: str, target: str, *lines: str | bytes, body: bytes = b"", host: str = "localhost"
 ) -> bytes:
-    """Return a request with these header lines; with its length where it has a body."""
+    """Return a request with these header lines; with the length and the type of its body."""
     head = [f"{method} {target} HTTP/1.1", f"Host: {host}", *lines]
+    told = b"\r\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    if body and b"content-type:" not in told.lower():
+        head.append("Content-Type: application/json")
     if body or method in ("POST", "PATCH"):
         head.append(f"Content-Length: {len(body)}")
     encoded = [line if isinstance(line, bytes) else line.encode() for line in head]

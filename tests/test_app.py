@@ -63,7 +63,9 @@ def test_sanics_own_command_serves_by_our_protocol(tmp_path: Path) -> None:
             url = f"http://127.0.0.1:{port}"
             wait_until(lambda: try_get(f"{url}/readyz"), "the server to be ready")
             # Sanic's own protocol takes this size of a chunk; ours, and all others, do not.
-            head = b"POST /transfer HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            head = (
+                b"POST /transfer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
             with RawConnection(("127.0.0.1", port)) as connection:
                 connection.send(head + b"0x2\r\n{}\r\n0\r\n\r\n")
                 answer = connection.read_answer()

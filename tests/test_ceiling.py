@@ -1,6 +1,5 @@
 """The ceiling of the workers: its rule by scripted windows, and a server that follows it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,7 @@ def test_a_server_whose_disk_is_slow_holds_its_workers_down(tmp_path: Path) -> N
             return client.get("/metrics").json()["workers_ceiling"]
 
         assert read_ceiling() == 2
-        client.put("/admin/chaos", content=json.dumps(SLOW_DISK)).raise_for_status()
+        client.put("/admin/chaos", json=SLOW_DISK).raise_for_status()
         wait_until(lambda: read_ceiling() == 1, "the ceiling to fall")
         told = client.get("/admin/workers").json()
         assert (told["workers_max"], told["workers_ceiling"]) == (2, 1)

@@ -13,9 +13,9 @@ from service.lifecycle import State
 from tests.feeding import feed, mask_ids, open_fed, wait_in_loop
 from tests.local import PROTOCOLS, LocalServer, local_serving, mask, serve_both_ways
 
-END = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+END = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 HEALTHY = b'{"status":"ok"}'
-MIXED = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+MIXED = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SEGMENTS = 4
 
 
@@ -36,19 +36,22 @@ def native(servers: dict[str, LocalServer]) -> LocalServer:
 def post(key: str, *lines: str, source: str = "acct-0", amount: int = 1, body: str = "") -> bytes:
     """Return a transfer as bytes; plain, unless the lines make it something else."""
     body = body or f'{{"from":"{source}","to":"acct-1","amount":{amount}}}'
-    head = ["POST /transfer HTTP/1.1", "Host: x", *lines, f"Content-Length: {len(body)}"]
+    head = ["POST /transfer HTTP/1.1", "Host: localhost", *lines, f"Content-Length: {len(body)}"]
+    if not any(line.lower().startswith("content-type:") for line in lines):
+        head.append("Content-Type: application/json")
     if key:
         head.append(f"Idempotency-Key: {key}")
     return "\r\n".join([*head, "", body]).encode()
 
 
 def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def chunked(key: str) -> bytes:
     body = '{"from":"acct-0","to":"acct-1","amount":1}'
-    head = f"POST /transfer HTTP/1.1\r\nHost: x\r\nIdempotency-Key: {key}\r\n"
+    head = f"POST /transfer HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: {key}\r\n"
+    head += "Content-Type: application/json\r\n"
     return f"{head}Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\n".encode()
 
 

@@ -16,14 +16,15 @@ import httpx
 import pytest
 
 from tests.local import Answer, RawConnection
-from tests.support import Server, balance, wait_until
+from tests.support import Server, balance, post_transfer, wait_until
 
 FUNDS = 100_000_000
 BODY = b'{"from":"acct-0","to":"acct-1","amount":1}'
 
 
 def post(key: str, *lines: bytes, body: bytes = BODY) -> bytes:
-    head = [b"POST /transfer HTTP/1.1", b"Host: x", b"Idempotency-Key: " + key.encode(), *lines]
+    head = [b"POST /transfer HTTP/1.1", b"Host: localhost", b"Content-Type: application/json"]
+    head += [b"Idempotency-Key: " + key.encode(), *lines]
     return b"\r\n".join([*head, b"Content-Length: %d" % len(body), b"", body])
 
 
@@ -121,9 +122,7 @@ def test_clients_that_hang_up_before_the_answer(server: Server, is_reset: bool) 
             connection.send(post(key) + post(f"{key}-second"))
     with httpx.Client(base_url=server.url) as client:
         # This one comes after all of those that were read.
-        assert client.post(
-            "/transfer", content=BODY, headers={"Idempotency-Key": "last"}
-        ).is_success
+        assert post_transfer(client, "last", "acct-0", "acct-1", 1).is_success
         states = {
             key: client.get(f"/idempotency-keys/{key}").json()["state"]
             for first in keys
@@ -185,9 +184,9 @@ def test_ten_thousand_connections_leave_nothing_behind(server: Server) -> None:
     kinds = [
         post("kept"),
         post("kept", b"X-Slow: a"),
-        b"GET /accounts/acct-1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /accounts/acct-1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         post("kept") * 8,
-        b"POST /transfer HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"POST /transfer HTTP/1.1\r\nHost: localhost\r\nHost: y\r\n\r\n",
     ]
 
     def drop(count: int) -> None:

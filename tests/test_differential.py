@@ -21,7 +21,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from tests.feeding import mask_ids, open_fed
 from tests.local import PROTOCOLS, LocalServer, local_serving
 
-END = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+END = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 # Whatever waits for the rest of a body finds these bytes, and what follows is no request.
 ENDS = END * 1000
 PATIENCE_S = 0.5
@@ -39,7 +39,14 @@ LINES = [
     b"post /transfer HTTP/1.1",
     b"POST  /transfer HTTP/1.1",
 ]
-HOSTS = [b"Host: x", b"host:localhost:80", b"HOST:  127.0.0.1", b"Host: a:b", b"Host: ::", b""]
+HOSTS = [
+    b"Host: localhost",
+    b"host:localhost:80",
+    b"HOST:  127.0.0.1",
+    b"Host: a:b",
+    b"Host: ::",
+    b"",
+]
 KEYS = [b"KEY", b'"KEY"', b"  KEY", b"KEY  ", b"KEY\t", b'"KEY', b"K EY", b"K,EY", b"K\x7fEY", b""]
 PLAIN = [
     b"Content-Type: application/json",

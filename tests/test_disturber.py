@@ -231,7 +231,7 @@ def write_transfer(key: str, path: str = "/transfer") -> bytes:
     members = '"from":"acct-0","to":"acct-1","amount":1'
     body = f'{{{members},"idempotency_key":"{key}"}}'
     body = f"[{body}]" if path == "/transfers" else body
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 

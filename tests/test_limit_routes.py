@@ -236,7 +236,10 @@ def test_both_ways_refuse_with_the_same_bytes(tmp_path: Path) -> None:
 
 
 BODY = b'{"from":"acct-0","to":"acct-1","amount":1}'
-HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+HEAD = (
+    b"POST %s HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n"
+)
 TRANSFER = HEAD % (b"/transfer", len(BODY)) + b"Idempotency-Key: k\r\n\r\n" + BODY
 ITEMS = b'[{"from":"acct-0","to":"acct-1","amount":1,"idempotency_key":"b"}]'
 BULK = HEAD % (b"/transfers", len(ITEMS)) + b"\r\n" + ITEMS

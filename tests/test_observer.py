@@ -58,9 +58,9 @@ def kept(server: LocalServer) -> Iterator[Kept]:
 
 
 def ask(server: LocalServer, text: str, *lines: str, body: str = "") -> Answer:
-    head = "".join(f"{line}\r\n" for line in (text + " HTTP/1.1", "Host: x", *lines))
+    head = "".join(f"{line}\r\n" for line in (text + " HTTP/1.1", "Host: localhost", *lines))
     if body:
-        head += f"Content-Length: {len(body)}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return server.ask(f"{head}\r\n{body}".encode())
 
 
@@ -188,7 +188,7 @@ def test_fault_of_the_server_is_logged_with_its_trace(
 
     monkeypatch.setattr("service.routes.read_account", fail)
     monkeypatch.setattr("service.handlers.logger.error", note)
-    answer = ask(server, "POST /accounts", "Content-Type: application/json", body="{}")
+    answer = ask(server, "POST /accounts", body="{}")
     assert answer.status == 500 and told["event"] == "bug"
     assert told["trace_id"] == read_trace(answer)[0]
 

@@ -175,7 +175,7 @@ def test_server_with_a_viewer_that_does_not_read_stops_too(
     monkeypatch.setattr("service.viewers.EVENTS_MAX", 1_000_000)
     monkeypatch.setattr("service.pulse.INTERVAL_S", 0.0001)
     with local.connect(receive_bytes=1024) as viewer:
-        viewer.send(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        viewer.send(f"GET {STREAM} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         wait_until(lambda: is_stuck(local), "the viewer to be stuck")
         began_s = time.monotonic()
         local.run(local.app.ctx.watch.end())
@@ -226,7 +226,7 @@ def test_viewer_that_does_not_read_is_dropped(
 ) -> None:
     monkeypatch.setattr("service.pulse.INTERVAL_S", 0.001)
     with local.connect(receive_bytes=1024) as viewer:
-        viewer.send(f"GET {STREAM} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        viewer.send(f"GET {STREAM} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         wait_until(lambda: local.app.ctx.watch.pulse.is_awake, "the viewer")
         wait_until(lambda: not local.app.ctx.watch.pulse.is_awake, "the viewer to be dropped")
     assert local.get("/healthz") == {"status": "ok"}

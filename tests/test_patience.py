@@ -14,8 +14,8 @@ from tests.support import DEADLINE_S, wait_until
 REQUEST_S = 0.5
 BYTE_INTERVAL_S = 0.05
 HEAD = (
-    b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nIdempotency-Key: %s\r\n"
-    b"X-Odd: 1\r\nContent-Length: %d\r\n"
+    b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Idempotency-Key: %s\r\nX-Odd: 1\r\nContent-Length: %d\r\n"
 )
 BODY = b'{"from":"acct-0","to":"acct-1","amount":1}'
 
@@ -57,7 +57,7 @@ def dribble(connection: RawConnection, data: bytes) -> float:
     ("whole", "dribbled"),
     [
         (b"", HEAD % (b"/transfer", b"k-head", 42)),
-        (b"", b"POST /transfer HTTP/1.1\r\nHost: x\r\n" * 3),
+        (b"", b"POST /transfer HTTP/1.1\r\nHost: localhost\r\n" * 3),
         (HEAD % (b"/transfer", b"k-body", 4000) + b"\r\n", b" " * 4000),
         (HEAD % (b"/transfers", b"k-bulk", 4000) + b"\r\n", b"[" + b" " * 3999),
     ],
@@ -79,7 +79,9 @@ def test_what_dribbles_in_is_408(server: LocalServer, whole: bytes, dribbled: by
 
 def test_a_body_that_dribbles_after_its_refusal_is_dropped(server: LocalServer) -> None:
     with server.connect() as connection:
-        connection.send(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n")
+        connection.send(
+            b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n"
+        )
         answer = connection.read_answer()
         assert answer is not None and answer.status == 404
         dribble(connection, b" " * 4000)
@@ -96,13 +98,13 @@ def test_what_comes_fast_enough_is_taken(
         answer = connection.read_answer()
         assert answer is not None and answer.status == 201
         # The connection is as good as any other.
-        connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = connection.read_answer()
         assert answer is not None and answer.status == 200
 
 
 def test_a_client_that_does_not_read_is_cut_off(server: LocalServer) -> None:
-    request = b"GET /accounts?limit=10 HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /accounts?limit=10 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with server.connect(receive_bytes=4096) as connection:
         connection.socket.settimeout(BYTE_INTERVAL_S)
         sent = 0
@@ -135,7 +137,7 @@ def test_too_many_connections_are_refused(server: LocalServer, tmp_path: Path) -
             assert "retry-after" in answer.headers
             assert refused.read_to_end() == b""
         # Those that were there are served, and one that ends makes room.
-        held[0].send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        held[0].send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = held[0].read_answer()
         assert answer is not None and answer.status == 200
         held.pop().close()

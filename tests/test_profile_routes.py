@@ -206,7 +206,7 @@ def test_whoever_hangs_up_ends_it(
     if name == "profile":
         skip_without_native(client.get(f"{PPROF}/profile?seconds=1"))
     host, _, port = server.url.removeprefix("http://").rpartition(":")
-    request = f"GET {PPROF}/{name}?seconds=50 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    request = f"GET {PPROF}/{name}?seconds=50 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     has_begun: Callable[[], Any] = lambda: list(scratch.iterdir())  # noqa: E731
     with RawConnection((host, int(port))) as connection:
         connection.send(request)

@@ -8,7 +8,7 @@ import pytest
 from tests.local import PROTOCOLS, LocalServer, local_serving
 from tests.waiting import wait_until
 
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,40 @@
 """The answer to a transfer: stable bytes, and nothing that depends on the present."""
 
 import json
+import re
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ledgercore
 from ledgercore import Status
 from service.answers import answer_transfer
 from service.problems import STATUS_KINDS
-from service.reply import encode_body, encode_reply, list_headers
+from service.reply import date_reply, encode_body, encode_reply, format_date, list_headers
 from service.wire import encode_outcomes
 from tests.histories import open_funded, open_small, wait_readable
 from tests.making import poll
 from tests.statuses import ASKED, ask, open_for_statuses
+from tests.waiting import wait_until
 
 
 @pytest.fixture
 def ledger() -> Iterator[ledgercore.Engine]:
     with open_for_statuses() as engine:
         yield engine
+
+
+def mask_date(reply: bytes) -> bytes:
+    """Return an answer without its date, which is the time of the answer."""
+    masked, count = re.subn(rb"date: [^\r]{25} GMT\r\n", b"date: T\r\n", reply)
+    assert count == 1
+    return masked
 
 
 def headers_of(response: Any) -> dict[str, str]:
@@ -44,9 +58,10 @@ def test_applied(ledger: ledgercore.Engine) -> None:
         b'{"id":%d,"status":"applied","from":"world","to":"alice","amount":250,"asset":"USD/2",'
         b'"created_at":"%b"}' % (number, created_at.encode())
     )
-    assert encode_reply(submission, 0) == (
+    assert mask_date(encode_reply(submission, 0)) == (
         b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\nlocation: /transfers/%d\r\n"
-        b"content-length: %d\r\nconnection: keep-alive\r\n\r\n%b" % (number, len(body), body)
+        b"date: T\r\ncontent-length: %d\r\nconnection: keep-alive\r\n\r\n%b"
+        % (number, len(body), body)
     )
     response = answer_transfer(submission, 0)
     assert (response.status, response.body) == (201, body)
@@ -91,8 +106,9 @@ def test_replay_has_the_same_bytes(ledger: ledgercore.Engine, status: Status) ->
     assert headers_of(answer_transfer(replay, 0)) == headers_of(answer_transfer(first, 0)) | {
         "idempotent-replayed": "true"
     }
-    with_it = encode_reply(replay, 0)
-    assert with_it.replace(b"idempotent-replayed: true\r\n", b"") == encode_reply(first, 0)
+    with_it = mask_date(encode_reply(replay, 0))
+    without = with_it.replace(b"idempotent-replayed: true\r\n", b"")
+    assert without == mask_date(encode_reply(first, 0))
 
 
 @pytest.mark.parametrize("status", [Status.SOURCE_NOT_FOUND, Status.TARGET_NOT_FOUND])
@@ -110,9 +126,9 @@ def test_what_is_not_stored_is_a_problem(ledger: ledgercore.Engine) -> None:
     body = json.loads(encode_body(submission, 0))
     assert (body["status"], body["type"]) == (422, "urn:ledgercore:problem:idempotency-key-reused")
     assert body.keys() == {"type", "title", "status", "detail"}
-    assert encode_reply(submission, 0).startswith(
+    assert mask_date(encode_reply(submission, 0)).startswith(
         b"HTTP/1.1 422 Unprocessable Entity\r\ncontent-type: application/problem+json\r\n"
-        b"content-length: "
+        b"date: T\r\ncontent-length: "
     )
 
 
@@ -177,3 +193,43 @@ def test_rows_of_a_submission_are_told_apart(ledger: ledgercore.Engine) -> None:
     for encode in (encode_body, encode_reply):
         with pytest.raises(IndexError):
             encode(submission, 3)
+
+
+# -- the date --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("time_s", "text"),
+    [
+        (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),  # The one of RFC 9110, 5.6.7.
+        (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+        (951_782_399, "Mon, 28 Feb 2000 23:59:59 GMT"),
+        (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+        (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+        (253_402_300_799, "Fri, 31 Dec 9999 23:59:59 GMT"),
+    ],
+)
+def test_date(time_s: int, text: str) -> None:
+    assert format_date(time_s) == text
+
+
+@given(st.integers(0, 253_402_300_799))
+def test_date_as_others_write_it(time_s: int) -> None:
+    assert format_date(time_s) == format_datetime(datetime.fromtimestamp(time_s, UTC), usegmt=True)
+
+
+def test_date_is_that_of_the_answer(ledger: ledgercore.Engine) -> None:
+    submission = ask(ledger, Status.APPLIED, "k")
+    for read in (lambda: encode_reply(submission, 0), lambda: date_reply(b"content-length: 0")):
+        before = int(time.time()) - 1  # The kernel tells this one a tick later.
+        told = re.search(rb"date: ([^\r]*)\r\n", read())
+        assert told is not None
+        dates = [format_date(second) for second in range(before, int(time.time()) + 1)]
+        assert told[1].decode() in dates
+
+
+def test_date_goes_on_with_the_clock(ledger: ledgercore.Engine) -> None:
+    submission = ask(ledger, Status.APPLIED, "k")
+    first = encode_reply(submission, 0)
+    wait_until(lambda: encode_reply(submission, 0) != first, "the next second")
+    assert mask_date(encode_reply(submission, 0)) == mask_date(first)

@@ -186,7 +186,8 @@ def test_malformed_is_not_stored(
     client: httpx.Client, name: str, content: bytes, pointer: str
 ) -> None:
     before = client.get("/audit?journal=false").json()["lsn"]
-    response = client.post("/transfer", content=content, headers={"Idempotency-Key": name})
+    headers = {"Idempotency-Key": name, "Content-Type": "application/json"}
+    response = client.post("/transfer", content=content, headers=headers)
     body = check_problem(response, 400, "malformed")
     assert pointer in [error["pointer"] for error in body["errors"]]
     assert client.get(f"/idempotency-keys/{name}").json()["state"] == "unseen"
@@ -209,7 +210,8 @@ def test_key_header_twice(client: httpx.Client, name: str) -> None:
 
 
 def test_wrong_content_type(client: httpx.Client) -> None:
-    for path in ("/transfer", "/accounts"):
+    for path in ("/transfer", "/transfers", "/accounts", "/admin/keys"):
+        check_problem(client.post(path, content=b"{}"), 415, "unsupported-media-type")
         response = client.post(path, content=b"{}", headers={"Content-Type": "text/plain"})
         check_problem(response, 415, "unsupported-media-type")
 

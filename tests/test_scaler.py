@@ -1,6 +1,5 @@
 """The scaler: when it looks, what it does, and what it tells. Then a server that does it all."""
 
-import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -279,7 +278,7 @@ def send_batches(url: str, name: str, finished: threading.Event, counts: list[in
                 }
                 for row in range(ITEMS)
             ]
-            response = client.post("/transfers", content=json.dumps(items))
+            response = client.post("/transfers", json=items)
             assert response.status_code == 200, response.text
             assert response.text.count('"applied"') == ITEMS
             counts.append(ITEMS)

@@ -30,8 +30,8 @@ def send_raw(url: str, key: str, source: str, target: str, amount: int) -> socke
     body = f'{{"from":"{source}","to":"{target}","amount":{amount}}}'
     connection = socket.create_connection((parsed.host, parsed.port))
     connection.sendall(
-        f"POST /transfer HTTP/1.1\r\nHost: x\r\nIdempotency-Key: {key}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        f"POST /transfer HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     )
     return connection
 
@@ -351,7 +351,8 @@ def test_slow_client_gets_its_answer(tmp_path: Path) -> None:
     with Server(tmp_path / "ledger", "--demo-accounts=2") as server:
         parsed = httpx.URL(server.url)
         body = b'{"from":"acct-0","to":"acct-1","amount":1}'
-        head = b"POST /transfer HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: "
+        head = b"POST /transfer HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\n"
+        head += b"Content-Type: application/json\r\nContent-Length: "
         with socket.create_connection((parsed.host, parsed.port)) as connection:
             for byte in head + str(len(body)).encode() + b"\r\n\r\n" + body:
                 connection.sendall(bytes([byte]))

@@ -1,0 +1,59 @@
+"""Whose pages may change something, and to which names a server answers: what browsers tell.
+
+This module owns what `Host`, `Origin` and `Sec-Fetch-Site` have to say. A browser sends requests to
+this machine for any page that wants it to, and without keys this machine may do everything. So
+nothing is changed for the page of another origin, whether there are keys or not; and no name is
+answered to but those of hosts.py. It never looks at who asks.
+
+A request of HTTP/1.0 without a Host is answered: it names nobody, and a browser always names one.
+"""
+
+from typing import Any
+
+from sanic import Request
+
+from .problems import FOREIGN_ORIGIN, MISDIRECTED, Problem
+
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+"""The methods that change nothing."""
+
+_OWN_SITES = frozenset(("same-origin", "none"))
+_PORTS = {"http": ":80", "https": ":443"}
+
+
+def check_origin(request: Request[Any, Any]) -> None:
+    """Raise the problem that a request is whose host or origin it must not have."""
+    lifecycle, headers = request.app.ctx.lifecycle, request.headers
+    hosts = [text.strip(" \t") for text in headers.getall("host", ())]
+    target = request.raw_url
+    if not target.startswith(b"/") and b"://" in target:
+        # The target counts, and Host does not (RFC 9112, 3.2.2); but neither may be a strange one.
+        hosts.append(target.split(b"://", 1)[1].partition(b"/")[0].decode("latin-1"))
+    # Until then nothing is told that is anybody's, and it is not known whether there are keys.
+    if lifecycle.is_ready:
+        is_open = lifecycle.admission.is_open
+        if not all(lifecycle.hosts.knows(host, is_open) for host in hosts):
+            raise Problem(MISDIRECTED, "Ask for localhost, or start the server with --allow-host.")
+    if request.method not in SAFE:
+        _check_page(request, hosts[-1] if hosts else "")
+
+
+def _check_page(request: Request[Any, Any], host: str) -> None:
+    """Refuse a change that the page of another origin asks for, as its browser tells."""
+    headers = request.headers
+    sites = headers.getall("sec-fetch-site", ())
+    origins = headers.getall("origin", ())
+    if all(site.strip(" \t").lower() in _OWN_SITES for site in sites):
+        if not origins:
+            return
+        is_tls = request.transport.get_extra_info("sslcontext") is not None
+        own = _spell("https" if is_tls else "http", host)
+        if all(_spell(*origin.strip(" \t").split("://", 1)) == own for origin in origins):
+            return
+    raise Problem(FOREIGN_ORIGIN, "A page of another origin asks for it. Nothing was stored.")
+
+
+def _spell(scheme: str, authority: str = "") -> str:
+    """Return an origin as it is compared: without case, and without the port of its scheme."""
+    scheme = scheme.lower()
+    return f"{scheme}://{authority.lower().removesuffix(_PORTS.get(scheme, ':'))}"
