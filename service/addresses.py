@@ -8,7 +8,8 @@ anything up: what is well formed and not there is told by the ledger.
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
@@ -25,6 +26,8 @@ PAGE_MAX = 1000
 SLOT_MAX = 2**32 - 1
 CURSOR_BYTES = 6
 """More than a slot needs, so that its Base64 comes without padding."""
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _match_count = re.compile(r"[1-9][0-9]{0,18}").fullmatch
 
@@ -116,6 +119,25 @@ def read_parameters(query: str, allowed: Sequence[str]) -> dict[str, str]:
     if errors:
         refuse(errors)
     return parameters
+
+
+def takes(*names: str) -> Callable[[Handler], Handler]:
+    """Return the decorator that says which parameters an address takes; others take none.
+
+    It comes below the guard, which looks at them.
+    """
+
+    def decorate(handler: Handler) -> Handler:
+        handler.parameters = names  # type: ignore[attr-defined]  # For `check_parameters`.
+        return handler
+
+    return decorate
+
+
+def check_parameters(query: str, handler: object = None) -> None:
+    """Refuse a query that an address does not take: it was to mean something, and does not."""
+    if query:
+        read_parameters(query, getattr(handler, "parameters", ()))
 
 
 def read_page(query: str) -> PageRequest:

@@ -12,8 +12,11 @@ from typing import Any
 
 from sanic import Request, Sanic
 from sanic.config import Config
+from sanic.exceptions import SanicException
 
+from .addresses import check_parameters
 from .admin_routes import admin_routes
+from .authorization import is_guarded
 from .docs_routes import docs_routes
 from .handlers import install_handlers
 from .heads import StrictRequest, check_encoding
@@ -27,6 +30,7 @@ from .problems import Problem
 from .profile_routes import profile_routes
 from .protocol import LedgerProtocol
 from .routes import ledger_routes
+from .routing import ExactRouter
 from .settings import Settings
 from .watch import install_watch
 
@@ -61,10 +65,22 @@ class LedgerApp(Sanic[Config, SimpleNamespace]):
         try:
             check_origin(request)
             check_encoding(request.headers)
+            if request.query_string:
+                self._check_query(request)
         except Problem as problem:
             await self.handle_exception(request, problem)
         else:
             await super().handle_request(request)
+
+    def _check_query(self, request: Request[Any, Any]) -> None:
+        """Refuse a query that the address does not take, unless its guard does that."""
+        try:
+            route, handler, _ = self.router.get(request.path, request.method, None)
+        except SanicException:
+            return  # There is no such address, and that is told soon.
+        if not is_guarded(handler):
+            request.route = route  # By its name it is counted.
+            check_parameters(request.query_string, handler)
 
     def stop(self, terminate: bool = True, unregister: bool = False) -> None:
         """Stop serving, now or as soon as it has begun.
@@ -87,6 +103,8 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
         _name_app(),
         log_config=make_log_config(sys.stderr.isatty()),
         request_class=StrictRequest,
+        router=ExactRouter(),
+        strict_slashes=True,
     )
     app.config.update(_SERVER)
     app.blueprint(ledger_routes)

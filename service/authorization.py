@@ -15,6 +15,7 @@ from sanic.response import HTTPResponse
 
 from ledgercore.client.signing import HEADER as SIGNATURE_HEADER
 
+from .addresses import check_parameters
 from .admission import REALM, Admission, Client
 from .credentials import Scope
 from .problems import UNAUTHORIZED, Problem
@@ -82,7 +83,8 @@ def guard(
     """Return the decorator that lets in only who may do what `scope` allows.
 
     `is_charged` takes one request off the limits; without it the handler takes what it costs.
-    Where the body `is_streamed`, the handler checks the signature as well, once it is there.
+    Where the body `is_streamed`, the handler checks the signature as well, once it is there, and
+    what was signed by it: the query. Others have here that of which the address takes nothing.
     """
 
     def decorate(handler: Handler) -> Handler:
@@ -95,10 +97,14 @@ def guard(
             request.ctx.client = client
             if client.is_signed and not is_streamed:
                 check_signature(request, request.body)
-            if is_charged:
-                admission.take(client, 1)
+            has_query = bool(request.query_string) and not (is_streamed and client.is_signed)
+            if is_charged or has_query:
+                admission.take(client, 1)  # As any nonsense: it counts before it is told.
+            if has_query:
+                check_parameters(request.query_string, handler)
             return await handler(request, **values)
 
+        run.is_guarded = True  # type: ignore[attr-defined]  # For `is_guarded`.
         return run
 
     return decorate
@@ -118,6 +124,11 @@ def check_direct(request: AnyRequest) -> None:
                 " only requests of this machine itself are served.",
                 headers={"www-authenticate": REALM},
             )
+
+
+def is_guarded(handler: object) -> bool:
+    """Return whether a handler has a guard, which also looks at the query."""
+    return getattr(handler, "is_guarded", False)
 
 
 def is_local(transport: Any) -> bool:

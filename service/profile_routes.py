@@ -17,7 +17,7 @@ from sanic import Blueprint
 from sanic.response import HTTPResponse
 
 from . import heap, proc, sampling, thread_dump, thread_sampler
-from .addresses import make_parameter_error, read_parameters
+from .addresses import make_parameter_error, read_parameters, takes
 from .authorization import AnyRequest, guard, readable
 from .credentials import Scope
 from .lifecycle import lifecycle_of
@@ -117,6 +117,17 @@ def _answer_text(text: str | bytes) -> HTTPResponse:
 @guard(Scope.ADMIN)
 async def get_index(request: AnyRequest) -> HTTPResponse:
     """Show what can be asked for here, and what it costs."""
+    return _answer_index()
+
+
+@_get("")
+@guard(Scope.ADMIN)
+async def get_index_by_hand(request: AnyRequest) -> HTTPResponse:
+    """Show the same to who leaves the last slash out, as people do."""
+    return _answer_index()
+
+
+def _answer_index() -> HTTPResponse:
     headers = _HEADERS | {"content-security-policy": PAGE_POLICY}
     return HTTPResponse(PAGE, 200, headers, "text/html; charset=utf-8")
 
@@ -125,7 +136,6 @@ async def get_index(request: AnyRequest) -> HTTPResponse:
 @guard(Scope.ADMIN)
 async def get_command_line(request: AnyRequest) -> HTTPResponse:
     """Tell the arguments of the process, each ended by a NUL as Go's are."""
-    read_parameters(request.query_string, ())
     return _answer_text(proc.read_command_line())
 
 
@@ -134,6 +144,7 @@ async def get_command_line(request: AnyRequest) -> HTTPResponse:
 
 @_get("/profile")
 @guard(Scope.ADMIN)
+@takes("seconds", "hz", "format", "debug")
 async def get_profile(request: AnyRequest) -> HTTPResponse:
     """Sample all threads for some seconds, Python and native frames."""
     parameters = read_parameters(request.query_string, ("seconds", "hz", "format", "debug"))
@@ -172,6 +183,7 @@ def _read_profile(path: Path, seconds: int, rate_hz: int) -> Profile:
 
 @_get("/heap")
 @guard(Scope.ADMIN)
+@takes("seconds", "format", "debug")
 async def get_heap(request: AnyRequest) -> HTTPResponse:
     """Tell the figures of the memory; with `seconds`, what is allocated meanwhile."""
     parameters = read_parameters(request.query_string, ("seconds", "format", "debug"))
@@ -197,6 +209,7 @@ async def get_heap(request: AnyRequest) -> HTTPResponse:
 
 @_get("/threads")
 @guard(Scope.ADMIN)
+@takes("format", "debug")
 async def get_threads(request: AnyRequest) -> HTTPResponse:
     """Tell the stack of every thread, and where every task waits."""
     return await _dump_threads(request, (TEXT, *PICTURES))
@@ -204,6 +217,7 @@ async def get_threads(request: AnyRequest) -> HTTPResponse:
 
 @_get("/goroutine")
 @guard(Scope.ADMIN)
+@takes("format", "debug")
 async def get_goroutine(request: AnyRequest) -> HTTPResponse:
     """Tell the same by the name that `go tool pprof` knows, and in its format unless asked."""
     return await _dump_threads(request, (*PICTURES, TEXT))

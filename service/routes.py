@@ -15,6 +15,8 @@ from ledgercore import Account, AccountNotFound, Engine, Status
 from . import answers, arrow, bulk
 from .addresses import (
     ACCOUNT_PARAMETER,
+    KEY_PARAMETER,
+    check_parameters,
     has_parameter,
     locate_account,
     read_page,
@@ -24,6 +26,7 @@ from .addresses import (
     read_query_key,
     read_switch,
     read_transfer_id,
+    takes,
 )
 from .authorization import (
     AnyRequest,
@@ -102,6 +105,7 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
         body = await bulk.read_body(request, take)
         check_signature(request, body)
         try:
+            check_parameters(request.query_string)
             deadline_ns = admission.deadline(read_timeout(request))
             submission = await lifecycle.call(fill, engine, body, client.name)
         except Problem:
@@ -136,6 +140,7 @@ async def get_key(request: AnyRequest, key: str) -> HTTPResponse:
 
 @_get("/idempotency-keys")
 @guard(Scope.READ)
+@takes(KEY_PARAMETER)
 async def find_key(request: AnyRequest) -> HTTPResponse:
     """Tell what is known of an idempotency key that the query names."""
     return await _tell_key(request, read_query_key(request.query_string))
@@ -211,6 +216,7 @@ async def patch_account(request: AnyRequest, account_id: str) -> HTTPResponse:
 
 @ledger_routes.patch("/accounts")
 @guard(Scope.ADMIN)
+@takes(ACCOUNT_PARAMETER)
 async def patch_sought_account(request: AnyRequest) -> HTTPResponse:
     """Change the settings of an account that the query names."""
     return await _change_account(request, partial(read_query_account, request.query_string))
@@ -227,6 +233,7 @@ async def _change_account(request: AnyRequest, read_id: Callable[[], str]) -> HT
 
 @_get("/accounts")
 @guard(Scope.READ)
+@takes("limit", "cursor", ACCOUNT_PARAMETER)
 async def get_accounts(request: AnyRequest) -> HTTPResponse:
     """List the accounts in the order in which they were opened, a page at a time; or tell one."""
     if has_parameter(request.query_string, ACCOUNT_PARAMETER):
@@ -243,6 +250,7 @@ async def get_accounts(request: AnyRequest) -> HTTPResponse:
 
 @_get("/audit")
 @guard(Scope.READ)
+@takes("journal")
 async def get_audit(request: AnyRequest) -> HTTPResponse:
     """Check the whole ledger, and its journal against it."""
     journal = read_switch(request.query_string, "journal")

@@ -251,6 +251,20 @@ for _name, _line in {
     "target-no-slash": b"POST transfer HTTP/1.1",
 }.items():
     expect(_name, post(start=_line), 400, 404, 405, 501, closes=None)
+# Who asks for something that is not done must not have the rest done.
+for _name, _query in {
+    "x": b"x=1",
+    "dry-run": b"dry_run=true",
+    "name-alone": b"dry_run",
+    "key": b"idempotency_key=NAME",
+    "twice": b"x=1&x=2",
+    "escaped": b"%64ry_run=1",
+    "value-alone": b"=1",
+}.items():
+    expect(f"query-{_name}", post(start=b"POST /transfer?%s HTTP/1.1" % _query), 400, closes=False)
+take("query-empty", post(start=b"POST /transfer? HTTP/1.1"))
+expect("target-slash", post(start=b"POST /transfer/ HTTP/1.1"), 404, closes=False)
+expect("target-slash-query", post(start=b"POST /transfer/?x=1 HTTP/1.1"), 404, closes=False)
 take("target-absolute", post(start=b"POST http://localhost/transfer HTTP/1.1"))
 take("target-absolute-other-host", post(start=b"POST http://127.0.0.1:8/transfer HTTP/1.1"))
 expect(

@@ -1,5 +1,10 @@
 """The grammar of addresses: ids and keys in the path, pages and switches in the query."""
 
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from service import problems
@@ -14,6 +19,10 @@ from service.addresses import (
 )
 from service.problems import Problem
 from service.requests import INT64_MAX
+from tests.keyed import spell
+from tests.local import Answer, LocalServer, serve_both_ways
+from tests.openapi import OPERATIONS
+from tests.test_access import ROUTES
 
 
 @pytest.mark.parametrize(
@@ -95,3 +104,79 @@ def test_switch() -> None:
     assert read_switch("journal=false", "journal") is False
     with pytest.raises(Problem):
         read_switch("journal=no", "journal")
+
+
+# -- what an address does not take -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, LocalServer]]:
+    options: dict[str, Any] = {"demo_accounts": 3, "durability": "memory", "allow_chaos": 1}
+    with serve_both_ways(tmp_path_factory.mktemp("addresses"), **options) as servers:
+        yield servers
+
+
+def ask_everywhere(server: LocalServer, more: str) -> Iterator[tuple[str, str, Answer]]:
+    """Ask for what is fine at each address, and for more in its target; HEAD is as GET."""
+    for (method, path), (_, target, body) in sorted(ROUTES.items()):
+        if method != "HEAD":
+            content = b"" if body is None else json.dumps(body).encode()
+            asked = target.partition("?")[0] + more
+            yield method, path, server.ask(spell(method, asked, body=content))
+
+
+@pytest.mark.parametrize("way", ["native", "ordinary"])
+@pytest.mark.parametrize(
+    "query", ["dry_run=true", "dryRun", "x=1&x=1", "%64ry_run=1", "=", "LIMIT=1"]
+)
+def test_no_address_takes_what_it_does_not_know(
+    servers: dict[str, LocalServer], way: str, query: str
+) -> None:
+    server, lsn = servers[way], servers[way].lsn
+    for method, path, answer in ask_everywhere(server, f"?{query}"):
+        assert (answer.status, answer.problem) == (400, "malformed"), (method, path)
+        assert json.loads(answer.body)["errors"][0]["code"] == "unknown"
+    assert server.lsn == lsn and server.lifecycle.admission.is_open
+    assert len(server.get("/accounts")["accounts"]) == 4
+
+
+@pytest.mark.parametrize("way", ["native", "ordinary"])
+def test_no_address_takes_a_parameter_twice(servers: dict[str, LocalServer], way: str) -> None:
+    for path, name in (
+        ("/accounts", "limit=1"),
+        ("/audit", "journal=false"),
+        ("/debug/pprof/threads", "format=text"),
+    ):
+        assert servers[way].ask(spell("GET", f"{path}?{name}")).status == 200
+        answer = servers[way].ask(spell("GET", f"{path}?{name}&{name}"))
+        assert (answer.status, answer.problem) == (400, "malformed")
+
+
+@pytest.mark.parametrize("way", ["native", "ordinary"])
+def test_a_slash_at_the_end_is_another_address(servers: dict[str, LocalServer], way: str) -> None:
+    """And there is nothing, but where an id or a key may end in one."""
+    server, lsn = servers[way], servers[way].lsn
+    for slashes in ("/", "//"):
+        for method, path, answer in ask_everywhere(server, slashes):
+            name = {"accounts/<account_id:path>": "account-not-found"}.get(path, "not-found")
+            if (method, path) == ("GET", "accounts"):
+                name = "account-not-found"  # No account has an empty id, and none here that of "/".
+            is_there = path == "debug/pprof" and slashes == "/"
+            if path != "idempotency-keys/<key:path>" and not is_there:
+                assert answer.problem == name, (method, path)
+    assert server.get("/idempotency-keys/k/")["key"] == "k/"
+    assert server.lsn == lsn
+
+
+def test_what_an_address_takes_is_described(servers: dict[str, LocalServer]) -> None:
+    described = {
+        (operation.method, operation.path.strip("/")): {
+            part["name"] for part in operation.parameters if part["in"] == "query"
+        }
+        for operation in OPERATIONS
+    }
+    for route in servers["native"].app.router.routes:
+        for method in route.methods:
+            path = re.sub(r"<(\w+):\w+>", r"{\1}", route.path).strip("/")
+            taken = set(getattr(route.handler, "parameters", ()))
+            assert taken == described[method.lower(), path], (method, path)

@@ -88,15 +88,19 @@ def test_beyond_a_rate_nothing_is_stored(serve: Any, way: str, name: str, taken:
 
 
 def test_every_guarded_address_counts(serve: Any, tmp_path: Path) -> None:
-    key = make_key(tmp_path / "ledger", "alice", Scope.ADMIN, rate=0.001, burst=3)
+    key = make_key(tmp_path / "ledger", "alice", Scope.ADMIN, rate=0.001, burst=6)
     server = serve()
     line = bearer(key.token)
+    assert server.ask(spell("GET", "/audit?x=1", line)).status == 400
+    assert server.ask(spell("POST", "/transfer?x=1", line, body=b"{}")).status == 400
+    assert server.ask(spell("POST", "/transfers?x=1", line, body=b"[]")).status == 400
     assert server.ask(spell("GET", "/accounts", line)).status == 200
     assert server.ask(spell("POST", "/accounts", line, body=b"{")).status == 400
     assert server.ask(spell("POST", "/transfer", line, body=b"nonsense")).status == 400
     for data in (
         spell("GET", "/accounts", line),
         spell("POST", "/transfer", line, body=b"nonsense"),
+        spell("POST", "/transfer?x=1", line, body=b"{}"),
         spell_transfer("k", line),
         spell_bulk("k", lines=(line,)),
     ):

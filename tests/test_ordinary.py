@@ -46,6 +46,7 @@ REFUSED = {
     ),
     "host": (sized(_LONG, body=b"", host=b"Host: ledger.example\r\n"), 421),
     "origin": (sized(_LONG, b"Origin: null", body=b""), 403),
+    "query": (sized(_LONG, body=b"", start=b"POST /transfers?x=1 HTTP/1.1"), 400),
     "encoding": (sized(_LONG, b"Content-Encoding: gzip", body=b""), 415),
     "no-length": (sized(body=b""), 411),
     "malformed": (post(b"X : a"), 400),
