@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from sanic.compat import Header
-from sanic.exceptions import BadRequest, ExpectationFailed, URITooLong
+from sanic.exceptions import BadRequest, ExpectationFailed, PayloadTooLarge, URITooLong
 from sanic.headers import _HTTP1_STATUSLINES, format_http1_response
 from sanic.http import Http
 from sanic.http.constants import Stage
@@ -154,6 +154,9 @@ class StrictHttp(Http):
 
     async def read(self) -> bytes | None:
         """Return some bytes of the body; None at its end. Raises BadRequest."""
+        if self.expecting_continue and (self.request_bytes or 0) > self.request_max_size:
+            self.keep_alive = False
+            raise PayloadTooLarge("the body is too large to be asked for")
         coding: object = self.request_body
         if coding == "chunked" and self.request_bytes_left == 0 and await self._await_chunk() == 0:
             await self._drop_trailers()
@@ -206,6 +209,8 @@ class StrictHttp(Http):
         """Send the head of an answer, and all of it where it is here."""
         headers = self.response.headers
         headers["date"] = format_date()
+        if self.expecting_continue and self.response.status >= 400:
+            self._ask_for_nothing()
         is_whole = end_stream or bool(getattr(self.response, "body", None))
         if is_whole or "content-length" in headers or self.request.version != "1.0":
             await Http.http1_response_header(self, data, end_stream)
@@ -217,6 +222,12 @@ class StrictHttp(Http):
         self.response_func = self._drop if self.head_only else self._send_plain
         self.stage = Stage.RESPONSE
         await self._send(head if self.head_only else head + data)
+
+    def _ask_for_nothing(self) -> None:
+        """Refuse a request whose body was not yet asked for: whether it comes, nobody knows now."""
+        self.expecting_continue = self.keep_alive = False
+        self.request_body = None
+        self._note_cut()
 
     async def _send_plain(self, data: bytes, end_stream: bool) -> None:
         if data:

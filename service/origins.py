@@ -17,6 +17,9 @@ from .problems import FOREIGN_ORIGIN, MISDIRECTED, Problem
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 """The methods that change nothing."""
 
+PROBES = ("/healthz", "/readyz")
+"""What is asked for by whatever runs a server that others reach, under an address of its own."""
+
 _OWN_SITES = frozenset(("same-origin", "none"))
 _PORTS = {"http": ":80", "https": ":443"}
 
@@ -32,7 +35,8 @@ def check_origin(request: Request[Any, Any]) -> None:
     # Until then nothing is told that is anybody's, and it is not known whether there are keys.
     if lifecycle.is_ready:
         is_open = lifecycle.admission.is_open
-        if not all(lifecycle.hosts.knows(host, is_open) for host in hosts):
+        is_known = all(lifecycle.hosts.knows(host, is_open) for host in hosts)
+        if not is_known and (is_open or request.path not in PROBES):
             raise Problem(MISDIRECTED, "Ask for localhost, or start the server with --allow-host.")
     if request.method not in SAFE:
         _check_page(request, hosts[-1] if hosts else "")
@@ -46,7 +50,8 @@ def _check_page(request: Request[Any, Any], host: str) -> None:
     if all(site.strip(" \t").lower() in _OWN_SITES for site in sites):
         if not origins:
             return
-        is_tls = request.transport.get_extra_info("sslcontext") is not None
+        transport = request.transport
+        is_tls = transport is not None and transport.get_extra_info("sslcontext") is not None
         own = _spell("https" if is_tls else "http", host)
         if all(_spell(*origin.strip(" \t").split("://", 1)) == own for origin in origins):
             return

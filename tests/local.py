@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -43,7 +43,9 @@ class Answer:
 
     status: int
     headers: dict[str, str]
+    """All but the date, which two answers that are alike need not have in common."""
     body: bytes
+    date: str = field(default="", compare=False)
 
     @property
     def problem(self) -> str:
@@ -88,6 +90,7 @@ class RawConnection:
         head, _, rest = self._read.partition(b"\r\n\r\n")
         status, *lines = head.decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
+        date = headers.pop("date", "")
         number = int(status.split(" ")[1])
         if number < 200:
             self._read = rest
@@ -97,7 +100,7 @@ class RawConnection:
             assert self._receive(), "the connection was closed within an answer"
         rest = self._read[len(head) + 4 :]
         self._read = rest[length:]
-        return Answer(number, headers, rest[:length])
+        return Answer(number, headers, rest[:length], date)
 
     def read_answers(self, count: int) -> list[Answer]:
         """Return so many answers."""

@@ -45,11 +45,17 @@ HOSTS = [
     b"HOST:  127.0.0.1",
     b"Host: a:b",
     b"Host: ::",
+    b"Host: ledger.example",
     b"",
 ]
 KEYS = [b"KEY", b'"KEY"', b"  KEY", b"KEY  ", b"KEY\t", b'"KEY', b"K EY", b"K,EY", b"K\x7fEY", b""]
-PLAIN = [
+TYPES = [
     b"Content-Type: application/json",
+    b"content-type: Application/JSON; charset=UTF-8",
+    b"Content-Type: text/plain",
+    b"",
+]
+PLAIN = [
     b"Connection: Keep-Alive",
     b"User-Agent: a (b; c) d/1.0",
     b"Accept: */*",
@@ -60,9 +66,14 @@ PLAIN = [
 ]
 HEADERS = [
     *PLAIN,
-    b"content-type: Application/JSON; charset=UTF-8",
-    b"Content-Type: text/plain",
+    b"Content-Type: application/json",
     b"Connection: close",
+    b"Connection: keep-alive, TE",
+    b"Origin: http://localhost",
+    b"Origin: http://ledger.example",
+    b"Sec-Fetch-Site: cross-site",
+    b"Content-Encoding: gzip",
+    b"X-Text: \xfc",
     b"Accept:",
     b"Referer: http://x/#y",
     b"Expect: 100-continue",
@@ -117,7 +128,7 @@ def mostly(parts: list[bytes]) -> st.SearchStrategy[bytes]:
 def one_request(draw: st.DrawFn) -> bytes:
     body = draw(mostly(BODIES))
     length = draw(mostly([b"%d" % len(body), b"%d" % (len(body) + 1), b"0%d" % len(body), b""]))
-    lines = [draw(mostly(HOSTS)), b"Content-Length: " + length]
+    lines = [draw(mostly(HOSTS)), draw(mostly(TYPES)), b"Content-Length: " + length]
     lines += draw(st.lists(st.sampled_from(draw(st.sampled_from([PLAIN, HEADERS]))), max_size=3))
     if draw(st.integers(0, 9)):
         lines.append(b"Idempotency-Key: " + draw(mostly(KEYS)))

@@ -176,7 +176,7 @@ def test_a_plain_answer_has_its_date(servers: dict[str, LocalServer], way: str) 
     for data, status in ((plain, 201), (plain, 201), (plain.replace(b":1}", b":2}"), 422)):
         answer = servers[way].ask(data)
         assert answer.status == status
-        told = parsedate_to_datetime(answer.headers["date"])
+        told = parsedate_to_datetime(answer.date)
         assert abs((told - datetime.now(UTC)).total_seconds()) < 5
 
 
@@ -225,6 +225,31 @@ def test_what_is_asked_for_before_a_body(servers: dict[str, LocalServer], way: s
                 assert connection.socket.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
             connection.send(body)
             assert connection.read_to_end().startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.mark.parametrize("way", ["native", "ordinary"])
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (sized(b"Content-Length: 9999999", body=b""), 413),
+        (sized(b"Content-Length: 99", body=b"", host=b"Host: ledger.example\r\n"), 421),
+        (sized(b"Content-Length: 99", b"Origin: null", body=b""), 403),
+        (sized(b"Content-Length: 99", b"Content-Encoding: gzip", body=b""), 415),
+        (sized(b"Transfer-Encoding: chunked", b"Origin: null", body=b""), 403),
+        (sized(b"Content-Length: 99", body=b"", start=b"POST /nowhere HTTP/1.1"), 404),
+    ],
+)
+def test_a_body_that_is_refused_is_not_asked_for(
+    servers: dict[str, LocalServer], way: str, data: bytes, status: int
+) -> None:
+    """And since it may come all the same, the connection ends."""
+    head = data.replace(b"NAME", b"unasked").replace(b"\r\n", b"\r\nExpect: 100-continue\r\n", 1)
+    for body in (b"", b"x" * 99 + PROBE):
+        with servers[way].connect() as connection:
+            connection.send(head + body)
+            answer = connection.read_to_end()
+        assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+        assert answer.count(b"HTTP/1.1 ") == 1 and b"connection: close" in answer
 
 
 @pytest.mark.parametrize("way", ["native", "ordinary"])

@@ -182,6 +182,9 @@ def test_with_keys_and_allowed_names_only_those_are_answered_to(tmp_path: Path, 
         for host, status in (("a.example", 201), ("b.example:1", 201), (STRANGE, 421)):
             told = data.replace(b"Host: localhost", b"Host: " + host.encode())
             assert server.ask(told).status == status
+        # What watches over it knows its address alone, and must not take it for dead.
+        for target in ("/healthz", "/readyz"):
+            assert server.ask(spell("GET", target, host="10.0.0.7:8000")).status == 200
 
 
 @pytest.mark.parametrize("way", ["native", "ordinary"])
