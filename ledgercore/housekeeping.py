@@ -18,6 +18,8 @@ FAILURE = "ledgercore: no snapshot: "
 
 logger = logging.getLogger("ledgercore")
 
+TELL_S = 0.1
+
 
 class Housekeeper:
     """Prepares segments, and starts a process that makes a snapshot every so many of them."""
@@ -100,5 +102,17 @@ class Housekeeper:
 
 
 def tell_failure(reason: str) -> None:
-    """Tell in the log why no snapshot was made: the ledger goes on without it."""
-    logger.warning("no snapshot: %s", reason, extra={"event": "no-snapshot"})
+    """Tell in the log why no snapshot was made: the ledger goes on without it.
+
+    It waits no longer than a moment for whoever reads the log: a pipe that nobody reads would hold
+    this thread, and with it the journal's next segment.
+    """
+    telling = threading.Thread(
+        target=logger.warning,
+        args=("no snapshot: %s", reason),
+        kwargs={"extra": {"event": "no-snapshot"}},
+        daemon=True,
+        name="telling",
+    )
+    telling.start()
+    telling.join(TELL_S)

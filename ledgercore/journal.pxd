@@ -19,6 +19,7 @@ cdef class FileJournal(Journal):
         bytes directory
         const char* directory_path
         int directory_fd, fd, seal_fd, pid
+        int reserved_fd  # Held back, so that the next segment can be opened.
         uint64_t segment_bytes, bytes_here, offset
         uint64_t written_lsn
         uint32_t previous_crc
@@ -36,3 +37,5 @@ cdef class FileJournal(Journal):
     cdef int rotate(self, uint64_t first_lsn) noexcept nogil
     cdef int take_spare(self, int* fd) noexcept nogil
     cdef int make_spare(self, int* fd) noexcept nogil
+    cdef int open_spare(self, const char* path) noexcept nogil
+    cdef void reserve_descriptor(self) noexcept nogil

@@ -13,13 +13,14 @@ A new segment is zero-filled and synced ahead of need, for fresh blocks write at
 speed of written ones. To rotate: seal, header into the spare, sync, rename, sync the directory.
 """
 
-from libc.errno cimport EPERM, errno
+from libc.errno cimport EMFILE, ENFILE, EPERM, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
-from posix.fcntl cimport O_CREAT, O_RDWR, O_TRUNC
+from posix.fcntl cimport O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, fcntl
 from posix.fcntl cimport open as c_open
+from posix.time cimport nanosleep, timespec
 from posix.unistd cimport close as c_close, fsync, getpid, unlink
 
 from ledgercore._c cimport *
@@ -34,6 +35,7 @@ cdef extern from "<stdio.h>" nogil:
 
 cdef extern from "<fcntl.h>" nogil:
     const int O_CLOEXEC
+    const int F_DUPFD_CLOEXEC
 
 cdef extern from "<sys/stat.h>" nogil:
     int fchmod(int fd, unsigned int mode)
@@ -43,8 +45,22 @@ cdef extern from "<sys/random.h>" nogil:
 
 cdef enum:
     PATH_BYTES_MAX = 4096
+    STANDARD_FDS = 3  # What is printed goes to the first three descriptors, whoever holds them.
+    OPEN_TRIES_MAX = 1000
+    OPEN_PAUSE_NS = 10_000_000
 
 SEGMENT_BYTES_MIN = 4 << 20
+
+
+cdef int above_standard(int fd) noexcept nogil:
+    """Return the descriptor, or another of its file that is none of the standard three; -1 and
+    errno where there is none left. Where a process was started with those closed, the next file
+    gets one of them, and whatever is printed then would be written into it."""
+    cdef int higher = fd
+    if 0 <= fd < STANDARD_FDS:
+        higher = fcntl(fd, F_DUPFD_CLOEXEC, STANDARD_FDS)
+        c_close(fd)
+    return higher
 
 
 cdef class Journal:
@@ -68,13 +84,13 @@ cdef class FileJournal(Journal):
         uint32_t previous_crc, uint64_t synced_lsn
     ):
         """Continue the segment of `header` at `offset`, behind the frame with `previous_crc`."""
-        self.fd = self.spare_fd = self.directory_fd = -1
+        self.fd = self.spare_fd = self.directory_fd = self.reserved_fd = -1
         self.directory = os.fsencode(directory)
         self.directory_path = self.directory
         cdef bytes head = encode_segment_header(header), ledger_id = header.ledger_id
         cdef bytes zeros = bytes(LC_FILL_BYTES)
         memcpy(&self.header, <const char*> head, sizeof(self.header))
-        self.seal_fd = seal_fd
+        self.seal_fd = above_standard(seal_fd)
         self.pid = getpid()
         self.seal.sequence = seal.sequence
         self.seal.frame_crc = seal.frame_crc
@@ -88,13 +104,19 @@ cdef class FileJournal(Journal):
         self.zeros_start = <const uint8_t*> <const char*> zeros
         pthread_mutex_init(&self.mutex, NULL)
         pthread_cond_init(&self.changed, NULL)
-        self.directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.directory_fd = above_standard(
+            os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        )
         path = os.path.join(directory, segment_name(header.number))
-        self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self.fd = above_standard(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        self.reserve_descriptor()
+        for fd in (self.seal_fd, self.directory_fd, self.fd, self.reserved_fd):
+            if fd < 0:
+                raise OSError(EMFILE, os.strerror(EMFILE), path)
         self.bytes_here = os.fstat(self.fd).st_size
 
     def __dealloc__(self):
-        for fd in (self.fd, self.spare_fd, self.directory_fd, self.seal_fd):
+        for fd in (self.fd, self.spare_fd, self.directory_fd, self.seal_fd, self.reserved_fd):
             if fd >= 0:
                 c_close(fd)
         pthread_cond_destroy(&self.changed)
@@ -188,6 +210,7 @@ cdef class FileJournal(Journal):
         if error == 0 and fsync(self.directory_fd) != 0:
             error = errno
         c_close(self.fd)
+        self.reserve_descriptor()
         self.fd = fd
         self.offset = LC_SEGMENT_HEADER_BYTES
         self.bytes_here = self.segment_bytes
@@ -219,9 +242,9 @@ cdef class FileJournal(Journal):
     cdef int make_spare(self, int* fd) noexcept nogil:
         cdef char path[PATH_BYTES_MAX]
         snprintf(path, PATH_BYTES_MAX, b"%s/spare.tmp", self.directory_path)
-        cdef int file = c_open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        cdef int file = self.open_spare(path)
         if file < 0:
-            return errno
+            return -file
         # The umask may have taken even the owner's rights away.
         cdef int error = 0 if fchmod(file, 0o600) == 0 else errno
         if error == 0:
@@ -232,6 +255,37 @@ cdef class FileJournal(Journal):
             return error
         fd[0] = file
         return 0
+
+    cdef int open_spare(self, const char* path) noexcept nogil:
+        """Create the file of a spare; the negative errno where that cannot be.
+
+        A process whose descriptors are all in use must not end the journal: one is held back, and
+        given up here. Another thread may snatch it, so that it takes more than one try; what waits
+        for ten seconds in vain waits for a process that closes nothing.
+        """
+        cdef timespec pause
+        cdef int file, _tries, problem = EMFILE
+        pause.tv_sec, pause.tv_nsec = 0, OPEN_PAUSE_NS
+        for _tries in range(OPEN_TRIES_MAX):
+            file = above_standard(c_open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600))
+            if file >= 0:
+                return file
+            problem = errno
+            if problem != EMFILE and problem != ENFILE:
+                break
+            if self.reserved_fd >= 0:
+                c_close(self.reserved_fd)
+                self.reserved_fd = -1
+            elif self.stopping:
+                break
+            else:
+                nanosleep(&pause, NULL)
+        return -problem
+
+    cdef void reserve_descriptor(self) noexcept nogil:
+        """Hold a descriptor back for the next spare, if there is one to be had."""
+        if self.reserved_fd < 0:
+            self.reserved_fd = above_standard(c_open(b"/dev/null", O_RDONLY | O_CLOEXEC))
 
     def prepare_spare(self):
         """Wait until a spare segment is wanted, and make it; False once the journal stops.

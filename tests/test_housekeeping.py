@@ -1,6 +1,9 @@
 """What an open journal needs now and then: the next file made ahead, and snapshots."""
 
+import logging
+import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -132,3 +135,32 @@ def test_why_no_snapshot_was_made_is_told(
         assert ledger.transfer("world", "alice", 1, key="on").id > 0
     (record,) = caplog.records
     assert record.getMessage().startswith(f"no snapshot: {directory / 'seal'}")
+
+
+def test_a_pipe_that_nobody_reads_does_not_hold_the_housekeeper(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0), open(writing, "w", buffering=1) as full:
+        handlers = [logging.StreamHandler(full)]
+        monkeypatch.setattr(logging.getLogger("ledgercore"), "handlers", handlers)
+        with open_small(directory, snapshot_every=1) as ledger:
+            open_funded(ledger, ["alice"], 0)
+            housekeeper = ledger._housekeeper
+            assert housekeeper is not None
+            monkeypatch.setattr(housekeeper, "snapshot_is_due", lambda: 1 // 0)
+            os.set_blocking(writing, False)
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(writing, bytes(4096))
+            os.set_blocking(writing, True)
+            # Each new file has one complaint before it, which does not hold it up.
+            roll_over(ledger, directory, 3)
+        os.set_blocking(reading, False)
+        with suppress(BlockingIOError):
+            while os.read(reading, 1 << 20):
+                pass
+        poll(
+            lambda: not any(thread.name == "telling" for thread in threading.enumerate()),
+            "the complaints to be told",
+        )

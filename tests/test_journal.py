@@ -1,7 +1,12 @@
 """Damage to the journal's bytes: nothing acknowledged is lost in silence, wherever it strikes."""
 
 import os
+import resource
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,8 +26,9 @@ from tests.damage import (
     write_history,
     zeroed,
 )
-from tests.histories import balances_of, batch_of, open_small
-from tests.making import recover
+from tests.histories import balances_of, batch_of, journal_files, open_funded, open_small
+from tests.making import many_rows, recover
+from tests.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -218,3 +224,88 @@ def test_stale_bytes_after_the_end_are_no_history(
             files = before.damaged(before.journal, changed)
             assert reopen(directory, files, before) == before.lsn
     assert after.end > end
+
+
+# -- descriptors -----------------------------------------------------------------------------------
+
+
+def take_all_descriptors() -> list[int]:
+    """Open files until there are no more descriptors."""
+    taken: list[int] = []
+    with suppress(OSError):
+        while True:
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+    return taken
+
+
+@contextmanager
+def few_descriptors() -> Iterator[None]:
+    """Let this process have few more descriptors than it uses, so that they are soon taken."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 64, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_journal_rolls_over_when_all_descriptors_are_taken(directory: Path) -> None:
+    with open_small(directory) as ledger, few_descriptors():
+        open_funded(ledger, ["alice"], 0)
+        taken = take_all_descriptors()
+        try:
+            transfers = sum(
+                len(ledger.transfer_batch(many_rows(40_000, start=start)))
+                for start in range(0, 240_000, 40_000)
+            )
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+        assert len(journal_files(directory)) > 2
+        assert ledger.failure is None and ledger.balance("alice") == transfers
+
+
+def null_descriptors() -> set[int]:
+    """Return the descriptors of /dev/null, without opening anything to find out."""
+    null, found = os.stat("/dev/null"), set()
+    for descriptor in range(256):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), null):
+                found.add(descriptor)
+    return found
+
+
+def test_a_descriptor_that_was_snatched_is_waited_for(directory: Path) -> None:
+    before = null_descriptors()
+    with open_small(directory) as ledger, few_descriptors():
+        open_funded(ledger, ["alice"], 0)
+        (reserved,) = null_descriptors() - before
+        taken = take_all_descriptors()
+        # What is held back for the journal goes to somebody else, as when two threads open at once.
+        taken.append(os.dup2(taken[0], reserved))
+        giver = threading.Timer(0.3, lambda: os.close(taken.pop(0)))
+        giver.start()
+        try:
+            for start in range(0, 120_000, 40_000):
+                ledger.transfer_batch(many_rows(40_000, start=start))
+            assert ledger.failure is None
+        finally:
+            giver.join()
+            for descriptor in taken:
+                os.close(descriptor)
+        assert len(journal_files(directory)) > 1
+
+
+def test_what_is_printed_never_gets_into_the_journal(directory: Path) -> None:
+    program = (
+        "import os, sys, ledgercore\n"
+        "for number in (0, 1, 2): os.close(number)\n"
+        f"with ledgercore.open({str(directory)!r}, segment_bytes=4 << 20) as ledger:\n"
+        "    for number in (0, 1, 2):\n"
+        "        target = os.readlink(f'/proc/self/fd/{number}') if os.path.exists("
+        "f'/proc/self/fd/{number}') else ''\n"
+        "        if 'journal' in target or 'seal' in target: os._exit(3)\n"
+        "os._exit(0)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=DEADLINE_S).returncode == 0
