@@ -1,6 +1,6 @@
 """Lets `python -m service` do what the command `ledgercore` does; owns nothing else."""
 
-from .command import main
+from .start import main
 
 if __name__ == "__main__":
-    main(prog_name="ledgercore")
+    main()

@@ -45,7 +45,6 @@ _SERVER = {
     "REQUEST_MAX_SIZE": BODY_BYTES_MAX,
     "REQUEST_TIMEOUT": 10,
     "RESPONSE_TIMEOUT": 60,
-    "KEEP_ALIVE_TIMEOUT": 75,
     "GRACEFUL_SHUTDOWN_TIMEOUT": 5.0,
 }
 
@@ -88,7 +87,9 @@ class LedgerApp(Sanic[Config, SimpleNamespace]):
         A signal may come when the port is open already and the loop is still starting. Sanic stops
         that start, which has come to its end anyway, and then serves on for ever.
         """
-        if self.state.is_running:
+        if self.ctx.on_stop is not None:
+            self.ctx.on_stop()
+        elif self.state.is_running:
             super().stop(terminate, unregister)
         else:
             self.ctx.lifecycle.is_stop_wanted = True
@@ -106,7 +107,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
         router=ExactRouter(),
         strict_slashes=True,
     )
-    app.config.update(_SERVER)
+    app.config.update(_SERVER, KEEP_ALIVE_TIMEOUT=settings.keep_alive_s)
     app.blueprint(ledger_routes)
     app.blueprint(admin_routes)
     app.blueprint(limit_routes)
@@ -131,6 +132,7 @@ def _name_app() -> str:
 
 def _install_lifecycle(app: LedgerApp, lifecycle: Lifecycle) -> None:
     app.ctx.lifecycle = lifecycle
+    app.ctx.on_stop = None  # What stops it, where it is served by another than Sanic.
     app.register_listener(lifecycle.start, "before_server_start")
     app.register_listener(lifecycle.watch, "after_server_start")
     app.register_listener(lifecycle.stop, "before_server_stop")

@@ -20,6 +20,7 @@ from .lookups import Lookups
 from .problems import OUTCOME_UNKNOWN, OVERLOADED, Busy, Problem, make_busy_problem
 from .regulator import Regulator
 from .requests import TransferRequest
+from .settings import Settings
 
 Waiter: TypeAlias = asyncio.Future[Submission] | Connection
 
@@ -333,6 +334,21 @@ def _make_failure(submission: Submission) -> Exception:
         "The journal failed under this request, which may or may not be stored. Ask again with "
         "the same key once the server has restarted.",
     )
+
+
+def make_batcher(
+    settings: Settings,
+    engine: Engine,
+    admission: Admission,
+    loop: asyncio.AbstractEventLoop,
+    on_failure: Callable[[], None],
+) -> Batcher:
+    """Return the way into an engine, held to the target that the settings describe."""
+    batcher = Batcher(engine, admission, loop, on_failure)
+    batcher.regulator.configure(
+        settings.target_p99_ms, settings.inflight_min, settings.inflight_max
+    )
+    return batcher
 
 
 def _ignore() -> None:

@@ -6,6 +6,7 @@ before another begins, and that each change is logged. It never does a fault its
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,9 +14,10 @@ import msgspec
 from ledgercore import Engine
 
 from .batcher import Batcher
-from .chaos import FAULTS, Plan, check_segments, describe_plan
+from .chaos import FAULTS, Plan, check_segments, describe_plan, load_plan
 from .disturber import Disturber
 from .problems import CHAOS_NOT_ALLOWED, Problem
+from .settings import Settings
 
 logger = logging.getLogger("ledgercore")
 
@@ -74,3 +76,13 @@ class ChaosSwitch:
             "plan": msgspec.to_builtins(self._plan),
             "struck": {name: struck[name] for name in FAULTS if name in self._plan.faults},
         }
+
+
+def make_chaos(
+    settings: Settings, engine: Engine, batcher: Batcher, loop: asyncio.AbstractEventLoop
+) -> ChaosSwitch:
+    """Return the switch of chaos as the settings have it. Raises InvalidPlan."""
+    switch = ChaosSwitch(engine, batcher, loop, is_allowed=bool(settings.allow_chaos))
+    if settings.chaos:
+        switch.change(load_plan(Path(settings.chaos)))
+    return switch

@@ -4,33 +4,35 @@ This module owns the flags of `serve`, its exit codes and the lines it prints. I
 ledger: the app does.
 """
 
-import errno
-import ipaddress
-import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 import click
 
-from ledgercore import Engine, __version__
+from ledgercore import __version__
 
 from .administration import admin
-from .app import LedgerApp, create_app
+from .app import create_app
+from .certificates import read_certificate
 from .chaos import InvalidPlan, check_segments, load_plan
 from .collector import UnusableCollector, parse_address, read_headers
 from .credentials import KeyFileError
 from .lifecycle import Lifecycle
-from .milestones import tell_started
+from .listening import CannotListen, is_loopback, listen
+from .milestones import tell_ignored
 from .open_mode import check_access
-from .settings import InvalidSetting, Settings, environment_name
+from .orders import ORDERS
+from .server import Server
+from .settings import InvalidSetting, Settings, environment_name, is_of_cluster
 from .span_encoding import MissingPackage, SpanEncoder
+from .welcome import announce
 
-BACKLOG = 1024
+IGNORED = f"{__name__}.ignored"
+"""Where a context has the variables of the environment that were ignored, with their values."""
 
 Body = TypeVar("Body", bound=Callable[..., None])
 
@@ -44,6 +46,17 @@ class SettingRefused(click.ClickException):
         super().__init__(f"--{name.replace('_', '-')}: {message}")
 
 
+class _SettingOption(click.Option):
+    """An option whose variable may be somebody else's, and is ignored then."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        text = super().resolve_envvar_value(ctx)
+        if text is None or not is_of_cluster(text):
+            return text
+        ctx.meta.setdefault(IGNORED, {})[str(self.envvar)] = text
+        return None
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def main() -> None:
@@ -54,6 +67,7 @@ def _setting(name: str, help_text: str, metavar: str | None = None) -> Callable[
     """Return the option of one setting. Its value is checked by Settings, in one place."""
     return click.option(
         f"--{name.replace('_', '-')}",
+        cls=_SettingOption,
         envvar=environment_name(name),
         default=str(getattr(Settings(), name)),
         show_default=True,
@@ -128,6 +142,8 @@ main.add_command(admin)
     help="Name to answer to besides those of this machine; may be given again. Without API keys"
     " no other name is answered to; with them any, unless this is given.",
 )
+@_setting("keep_alive_s", "Seconds that a connection may be idle between two requests.")
+@_setting("drain_s", "Seconds of /readyz 503 before a stop, while requests are still taken.")
 @_setting("tls_cert", "Certificate chain to serve TLS with, PEM.", metavar="FILE")
 @_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
 @_setting("integers", "number: as JSON numbers in answers. string: for clients that end at 2^53.")
@@ -144,26 +160,27 @@ main.add_command(admin)
 def serve(**texts: str) -> None:
     """Serve a ledger over HTTP.
 
-    Prints one line when it is ready. Stops on SIGTERM or SIGINT: answers what is under way, and
-    exits with 0. Exits with 1 when the ledger cannot be opened or its journal fails, and with 2
+    Prints one line when it is ready. Stops on SIGTERM or SIGINT, after --drain-s: answers what is
+    under way, and exits with 0; a second signal ends --drain-s. Reads the certificate and the keys
+    again on SIGHUP. Exits with 1 when the ledger cannot be opened or its journal fails, and with 2
     when a setting is wrong.
     """
     settings = _read_settings(texts)
     _check_keys(settings)
     _check_chaos(settings)
     _check_collector(settings)
-    listener = _listen(settings)
+    listeners = _listen(settings)
     app = create_app(settings)
+    for variable, text in click.get_current_context().meta.get(IGNORED, {}).items():
+        tell_ignored(variable, text)
     lifecycle: Lifecycle = app.ctx.lifecycle
-    lifecycle.on_ready = lambda engine: _announce(lifecycle, engine, listener)
-    _heed_signals(app)
-    app.run(
-        sock=listener,
-        backlog=BACKLOG,
-        single_process=True,
-        motd=False,
-        ssl=_read_certificate(settings),
-    )
+    lifecycle.on_ready = lambda engine: announce(lifecycle, engine, listeners)
+    ORDERS.heed()
+    try:
+        server = Server(app, listeners, partial(read_certificate, settings), ORDERS)
+    except InvalidSetting as error:
+        raise SettingRefused(error.name, error.message) from None
+    server.run()
     sys.exit(0 if lifecycle.failure is None else 1)
 
 
@@ -174,17 +191,6 @@ def _read_settings(texts: dict[str, str]) -> Settings:
         raise SettingRefused(error.name, error.message) from None
 
 
-def _read_certificate(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.tls_cert:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingRefused("tls_cert", f"cannot be used: {error}") from None
-    return context
-
-
 def _check_keys(settings: Settings) -> None:
     """Let nobody serve others without keys."""
     try:
@@ -193,7 +199,7 @@ def _check_keys(settings: Settings) -> None:
         raise SettingRefused(error.name, error.message) from None
     except KeyFileError as error:
         raise click.ClickException(str(error)) from None
-    if keys.is_empty and not _is_loopback(settings.host):
+    if keys.is_empty and not is_loopback(settings.host):
         raise SettingRefused(
             "host",
             f"{settings.host} can be reached by others, and there are no API keys to tell them"
@@ -221,67 +227,9 @@ def _check_collector(settings: Settings) -> None:
         raise SettingRefused("otlp", str(error)) from None
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _listen(settings: Settings) -> socket.socket:
+def _listen(settings: Settings) -> list[socket.socket]:
     """Take the port before anything else, so that a second server touches no ledger."""
     try:
-        (family, _, _, _, address), *_ = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM
-        )
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        # From here on the port is taken, whoever else has bound it and not yet listened.
-        listener.listen(BACKLOG)
-    except OSError as error:
-        reason = "is in use" if error.errno == errno.EADDRINUSE else str(error.strerror)
-        raise click.ClickException(f"port {settings.port} of {settings.host} {reason}") from None
-    return listener
-
-
-def _heed_signals(app: LedgerApp) -> None:
-    """Lose no signal that comes while the server starts.
-
-    Sanic heeds signals only while its loop runs, and on its way from the port to serving the loop
-    stops and runs again. So what Python itself does with a signal is set before, and set once more
-    after Sanic has set it to nothing.
-    """
-
-    def stop_soon(number: int, frame: FrameType | None) -> None:
-        app.ctx.lifecycle.is_stop_wanted = True
-
-    def heed(_: object) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop_soon)
-
-    heed(app)
-    app.register_listener(heed, "after_server_start")
-
-
-def _announce(lifecycle: Lifecycle, engine: Engine, listener: socket.socket) -> None:
-    settings = lifecycle.settings
-    host, port = listener.getsockname()[:2]
-    address = f"[{host}]" if ":" in host else host
-    note = "" if settings.is_durable else " (no journal: nothing survives this process)"
-    numbers = engine.statistics()
-    if numbers.recovered_records > 0:
-        speed = numbers.recovered_records / numbers.recovery_seconds
-        click.echo(
-            f"ledgercore: recovered {numbers.recovered_records} records in"
-            f" {numbers.recovery_seconds:.3f} s ({speed:,.0f} a second)"
-        )
-    if lifecycle.admission.is_open:
-        click.echo("ledgercore: no API keys: everybody on this machine may do everything")
-    scheme = "https" if settings.tls_cert else "http"
-    click.echo(
-        f"ledgercore: serving {scheme}://{address}:{port} data={settings.data}"
-        f" durability={settings.durability}{note} accounts={len(engine.balances)}"
-    )
-    sys.stdout.flush()
-    tell_started(settings, f"{scheme}://{address}:{port}")
+        return listen(settings.host, settings.port)
+    except CannotListen as error:
+        raise click.ClickException(str(error)) from None

@@ -37,6 +37,7 @@ cdef class Connection:
         list answers
         dict traces  # the traceparent of each row that told one, by its place in the flight
         object patience, disturber  # clocks of its own, and chaos where somebody wants it
+        object probe  # what looks at each request first, where there are too many connections
         bytes held
         bint is_lost, is_paused, is_closing, is_ended, was_active, is_write_paused
         bint is_with_sanic  # Sanic was given bytes, and was not yet seen to be through with them.

@@ -237,10 +237,14 @@ def _tell_state(totals: Totals) -> Iterator[Metric]:
             statistics.clock_lead_ns / NS_PER_S,
         ),
         ("connections", "Connections that are open.", totals.connections),
+        ("connections_max", "Connections that there may be.", totals.connections_max),
         ("inflight", "Transfers that were let in and have no answer yet.", totals.inflight),
         ("inflight_limit", "How many are let in at most; +Inf: any number.", limit),
     ):
         yield GaugeMetricFamily(f"ledgercore_{name}", text, value)
+    yield CounterMetricFamily(
+        "ledgercore_log_lines_dropped", "Lines of the log that nobody took.", totals.log_dropped
+    )
     if totals.traces is not None:
         yield from _tell_traces(totals.traces)
 

@@ -23,19 +23,20 @@ import ledgercore
 from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError
 
 from .admission import Admission
-from .batcher import Batcher
+from .batcher import Batcher, make_batcher
 from .bulk import BodyBudget
-from .chaos import InvalidPlan, load_plan
-from .chaos_switch import ChaosSwitch
+from .chaos import InvalidPlan
+from .chaos_switch import ChaosSwitch, make_chaos
 from .credentials import KeyFileError
 from .demo import create_demo
+from .descriptors import TooFewDescriptors
 from .drain import DrainMeter
 from .forms_file import load_forms
 from .hosts import HostNames, read_names
 from .integer_forms import IntegerForms
 from .limits import Limiter
 from .meters import Meters
-from .milestones import tell_recovered, tell_stopped, tell_stopping
+from .milestones import tell_draining, tell_recovered, tell_stopped, tell_stopping
 from .nonces import NonceMemory
 from .observer import Observer
 from .open_mode import open_ring
@@ -50,6 +51,7 @@ from .problems import (
     Problem,
 )
 from .scaler import Scaler
+from .seats import Seats
 from .settings import InvalidSetting, Settings
 from .signatures import SignatureCheck
 from .spans import MissingPackage, UnusableCollector, load_exporter
@@ -113,7 +115,8 @@ class Lifecycle:
         self.on_work: Callable[[], None] = _ignore
         """Called before the engine is given work, and when some is refused."""
         self.started_s = time.time()
-        self.connection_count = 0
+        self.seats = Seats(settings.connections_max)
+        self.is_draining = False
         self.meters = Meters(
             bool(settings.instruments), settings.slow_request_ms, settings.traces_per_million
         )
@@ -208,6 +211,16 @@ class Lifecycle:
             running.add_done_callback(lambda _: self._audits.pop(journal))
         return await asyncio.shield(running)
 
+    def check_ready(self) -> Engine:
+        """Return the engine where more requests are welcome. Raises the problem that says why not.
+
+        While it drains a server takes what comes, and says that nothing more should be sent.
+        """
+        engine = self.engine
+        if self.is_draining:
+            raise Problem(SHUTTING_DOWN, "The server is about to stop; requests are still taken.")
+        return engine
+
     def _refuse(self) -> NoReturn:
         kind, detail = _REFUSALS[self.state]
         raise Problem(kind, detail)
@@ -216,6 +229,11 @@ class Lifecycle:
 
     async def start(self, app: App) -> None:
         """Begin to open the engine, and give it a moment to be ready."""
+        try:
+            self.seats.fit()
+        except TooFewDescriptors as error:
+            self.fail(str(error))
+            return
         self._opening = asyncio.create_task(self._open())
         await asyncio.wait([self._opening], timeout=GRACE_S)
 
@@ -231,6 +249,18 @@ class Lifecycle:
             self._watching = loop.call_later(START_INTERVAL_S, self.watch, app)
         elif self.is_stop_wanted or self.state is State.FAILED:
             app.stop()
+
+    def begin_draining(self, drain_s: int) -> bool:
+        """Say that nothing more should be sent; whether anything is."""
+        self.is_draining = self.is_ready
+        if self.is_draining:
+            tell_draining(drain_s)
+        return self.is_draining
+
+    def reload_keys(self) -> None:
+        """Let the file of the keys hold as it is now, where it is in use."""
+        if self.is_ready and self._admission is not None:
+            self._admission.reload()
 
     async def stop(self, app: App) -> None:
         """Take no more requests, and finish those that are under way."""
@@ -370,31 +400,6 @@ def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:
     )
     keys, signatures = open_ring(settings), SignatureCheck(nonces)
     return Admission(keys, signatures, limiter, settings.request_deadline_ms)
-
-
-def make_chaos(
-    settings: Settings, engine: Engine, batcher: Batcher, loop: asyncio.AbstractEventLoop
-) -> ChaosSwitch:
-    """Return the switch of chaos as the settings have it. Raises InvalidPlan."""
-    switch = ChaosSwitch(engine, batcher, loop, is_allowed=bool(settings.allow_chaos))
-    if settings.chaos:
-        switch.change(load_plan(Path(settings.chaos)))
-    return switch
-
-
-def make_batcher(
-    settings: Settings,
-    engine: Engine,
-    admission: Admission,
-    loop: asyncio.AbstractEventLoop,
-    on_failure: Callable[[], None],
-) -> Batcher:
-    """Return the way into an engine, held to the target that the settings describe."""
-    batcher = Batcher(engine, admission, loop, on_failure)
-    batcher.regulator.configure(
-        settings.target_p99_ms, settings.inflight_min, settings.inflight_max
-    )
-    return batcher
 
 
 def _ignore(*_: object) -> None:

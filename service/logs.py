@@ -3,7 +3,8 @@
 This module owns the form of a line, and that nothing gets into one which a client has sent: of an
 exception it tells the type and the places, never the text, since that may quote a body; of what
 Sanic and asyncio say it tells the sentence, never the values in it. It never decides what is
-logged. What the service itself says of failures of the system is in its sentences.
+logged, and never writes it: outlets.py does. What the service itself says of failures of the system
+is in its sentences.
 """
 
 import logging
@@ -14,6 +15,8 @@ from typing import Any
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
+
+from .outlets import STDERR
 
 OWN = "ledgercore"
 LEVELS = {
@@ -43,18 +46,43 @@ def make_log_config(is_terminal: bool) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": form}},
-        "handlers": {
-            "stderr": {
-                "class": "logging.StreamHandler",
-                "formatter": "line",
-                "stream": "ext://sys.stderr",
-            }
-        },
+        "handlers": {"stderr": {"class": "service.logs.OutletHandler", "formatter": "line"}},
         "loggers": {
             name: {"level": level, "handlers": ["stderr"], "propagate": False}
             for name, level in LEVELS.items()
         },
     }
+
+
+class OutletHandler(logging.Handler):
+    """Hands each line to the outlet of stderr, so that no line makes anybody wait."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say what a record has to say."""
+        try:
+            STDERR.put(self._write(record))
+        except Exception:
+            self.handleError(record)
+
+    def _write(self, record: logging.LogRecord) -> bytes:
+        return f"{self.format(record)}\n".encode(errors="backslashreplace")
+
+    def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802  # Of logging.
+        """Write lines in a form, that of what was dropped as well."""
+        super().setFormatter(fmt)
+        STDERR.make_notice = self._tell_dropped
+
+    def _tell_dropped(self, count: int) -> bytes:
+        logger = logging.getLogger(OWN)
+        sentence = "%d lines of the log were dropped here: nobody took them"
+        fields = {"event": "log-dropped", "dropped": count}
+        return self._write(
+            logger.makeRecord(OWN, logging.WARNING, "", 0, sentence, (count,), None, None, fields)
+        )
+
+    def flush(self) -> None:
+        """Give what was said a moment to be written."""
+        STDERR.flush()
 
 
 def tell_message(record: logging.LogRecord) -> str:

@@ -93,6 +93,8 @@ def describe_totals(totals: Totals) -> dict[str, Any]:
         "journal_bytes_total": measures.journal_bytes,
         "answers": _describe_answers(totals),
         "connections": totals.connections,
+        "connections_max": totals.connections_max,
+        "log_lines_dropped_total": totals.log_dropped,
         "breaker": totals.breaker,
         "traces": totals.traces,
     }

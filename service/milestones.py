@@ -65,6 +65,35 @@ def tell_clock(lead_ns: int) -> None:
     )
 
 
+def tell_few_descriptors(room: int, connections_max: int) -> None:
+    """Tell that there may be fewer connections than the settings say."""
+    logger.info(
+        "the limit of descriptors leaves room for %d connections of %d",
+        room,
+        connections_max,
+        extra={"event": "few-descriptors", "room": room, "connections_max": connections_max},
+    )
+
+
+def tell_ignored(variable: str, value: str) -> None:
+    """Tell that a variable of the environment was ignored, which is none of ours."""
+    logger.warning(
+        "%s=%s is what a cluster tells of a service, and is ignored",
+        variable,
+        value,
+        extra={"event": "variable-ignored", "variable": variable},
+    )
+
+
+def tell_draining(drain_s: int) -> None:
+    """Tell that a server is about to stop, and takes requests until then."""
+    logger.info(
+        "is about to stop, and takes requests for %d s more",
+        drain_s,
+        extra={"event": "draining", "drain_s": drain_s},
+    )
+
+
 def tell_stopping() -> None:
     """Tell that a server takes no more requests."""
     logger.info("takes no more requests, and stops", extra={"event": "stopping"})

@@ -7,26 +7,23 @@ from service.connection cimport Connection
 
 from time import monotonic
 
-from .handlers import refuse_connection
-from .observer import OTHER
 from .ordinary import OrdinaryProtocol
-from .problems import CONNECTIONS_FULL
+from .probing import Probe
 
 
 class LedgerProtocol(OrdinaryProtocol):
     """The ordinary protocol of a connection, with a native way beside it."""
 
-    __slots__ = ("native",)
+    __slots__ = ("native", "handshake")
 
     def connection_made(self, transport):
-        """Begin a connection, or end it at once where there are as many as there may be."""
+        """Begin a connection, for probes only where there are as many as there may be."""
+        cdef Connection native
         lifecycle = self.app.ctx.lifecycle
         OrdinaryProtocol.connection_made(self, transport)
-        self.native = Connection(self, transport, lifecycle)
-        lifecycle.connection_count += 1
-        if len(self.connections) > lifecycle.settings.connections_max:
-            refuse_connection(transport)
-            lifecycle.meters.note(OTHER, 503, CONNECTIONS_FULL.name, 0)
+        self.native = native = Connection(self, transport, lifecycle)
+        if lifecycle.seats.take(self):
+            native.probe = Probe(self)
 
     def data_received(self, data):
         """Take what has arrived."""
@@ -43,11 +40,20 @@ class LedgerProtocol(OrdinaryProtocol):
         cdef Connection native = self.native
         native.is_lost = True
         native.held = None
-        self.app.ctx.lifecycle.connection_count -= 1
+        self.app.ctx.lifecycle.seats.leave(self)
+        if native.probe is not None:
+            native.probe.end()
         native.patience.end()
         if native.timer is not None:
             native.timer.cancel()
         OrdinaryProtocol.connection_lost(self, exc)
+
+    def turn_away(self):
+        """End at once, for there are too many connections, and this one is the oldest of those."""
+        if self.transport is None:
+            self.handshake.cancel()
+        else:
+            (<Connection> self.native).probe.turn_away()
 
     def pause_writing(self):
         """Read nothing more from a client that does not read."""

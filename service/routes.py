@@ -269,5 +269,5 @@ async def get_health(request: AnyRequest) -> HTTPResponse:
 @_get("/readyz")
 async def get_readiness(request: AnyRequest) -> HTTPResponse:
     """Tell whether the ledger takes requests, or why it does not."""
-    engine = lifecycle_of(request).engine
+    engine = lifecycle_of(request).check_ready()
     return answers.answer_json({"status": "ready", "durability": engine.durability})

@@ -33,6 +33,8 @@ RANGES: dict[str, tuple[int, int]] = {
     "inflight_min": (1, 100_000_000),
     "inflight_max": (1, 100_000_000),
     "connections_max": (1, 1_000_000),
+    "keep_alive_s": (1, 86_400),
+    "drain_s": (0, 3_600),
     "slow_request_ms": (0, 3_600_000),
     "log_interval_s": (0, 86_400),
     "traces_per_million": (0, 1_000_000),
@@ -93,6 +95,8 @@ class Settings:
     inflight_max: int = 65_536
     connections_max: int = 16_384
     allow_host: str = ""
+    keep_alive_s: int = 75
+    drain_s: int = 0
     tls_cert: str = ""
     tls_key: str = ""
     integers: str = "number"
@@ -163,11 +167,15 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read `LEDGERCORE_<NAME>` for every setting; what is empty counts as not given."""
+        """Read `LEDGERCORE_<NAME>` for every setting; what is empty counts as not given.
+
+        So does what a cluster sets for a service of this name.
+        """
         environment = os.environ if environment is None else environment
         names = {field.name: environment_name(field.name) for field in fields(cls)}
+        texts = {name: environment.get(key, "") for name, key in names.items()}
         return cls.from_texts(
-            {name: environment[key] for name, key in names.items() if environment.get(key)}
+            {name: text for name, text in texts.items() if text and not is_of_cluster(text)}
         )
 
     @property
@@ -184,6 +192,15 @@ class Settings:
 def environment_name(name: str) -> str:
     """Return the environment variable of a setting."""
     return f"LEDGERCORE_{name.upper()}"
+
+
+def is_of_cluster(text: str) -> bool:
+    """Return whether a variable holds the address of a service, as clusters and containers set it.
+
+    For a service called `ledgercore` they set LEDGERCORE_PORT=tcp://10.96.0.12:8000 in every
+    container; no setting has such a value.
+    """
+    return text.partition("://")[0] in ("tcp", "udp", "sctp") and "://" in text
 
 
 def _read_value(name: str, text: str) -> str | int:

@@ -14,6 +14,7 @@ from typing import Any
 from ledgercore import Histogram, Measures, Recorder, Statistics
 
 from .lifecycle import Lifecycle
+from .outlets import STDERR
 
 TRANSFER_ROUTES = ("/transfer", "/transfers")
 """The routes whose latency is that of the service: what all of it is for."""
@@ -35,6 +36,10 @@ class Totals:
     statistics: Statistics
     measures: Measures
     connections: int
+    connections_max: int
+    """How many there may be, by the settings and by the descriptors that there are."""
+    log_dropped: int
+    """How many lines of the log nobody took."""
     inflight: int
     inflight_limit: int | None
     started_s: float
@@ -83,7 +88,9 @@ def read_totals(lifecycle: Lifecycle) -> Totals:
         meters.read_latencies(),
         engine.statistics(),
         engine.measures(),
-        lifecycle.connection_count,
+        lifecycle.seats.count,
+        lifecycle.seats.limit,
+        STDERR.dropped,
         state["inflight"],
         state["inflight_limit"],
         lifecycle.started_s,

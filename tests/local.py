@@ -26,6 +26,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from service import lifecycle
 from service.app import create_app
 from service.ordinary import OrdinaryProtocol
+from service.outlets import STDERR
 from service.protocol import LedgerProtocol
 from service.settings import Settings
 from tests.support import DEADLINE_S
@@ -218,6 +219,8 @@ class LocalServer:
     ) -> None:
         self.loop.call_soon_threadsafe(self._is_over.set)
         self._thread.join(DEADLINE_S)
+        # What it has said belongs to this test.
+        STDERR.flush()
         self._listener.close()
         # Whoever runs an app in this process later would run what Sanic still knows of this one.
         self.app.state.server_info.clear()

@@ -1,13 +1,17 @@
 """The command line: flags, environment, exit codes and help."""
 
 import re
+import socket
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from service.command import main
 from service.settings import Settings, environment_name
-from tests.support import run_command
+from tests.support import Server, run_command
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,29 @@ def test_bad_value_in_the_environment() -> None:
     result = run_command("serve", LEDGERCORE_SEGMENTS="0")
     assert result.returncode == 2
     assert result.stderr == "Error: --segments: 0 is not between 1 and 256\n"
+
+
+def test_what_a_cluster_sets_is_ignored_with_a_word(tmp_path: Path) -> None:
+    address = "tcp://10.96.0.12:8000"
+    environment = {
+        "LEDGERCORE_HOST": address,
+        "LEDGERCORE_SERVICE_HOST": "10.96.0.12",
+        "LEDGERCORE_PORT_8000_TCP": address,
+    }
+    with Server(tmp_path / "ledger", environment=environment) as server:
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+        (line,) = server.complaints
+        assert line.startswith(f"LEDGERCORE_HOST={address} is what a cluster tells")
+        assert server.stop() == 0
+
+
+def test_a_port_that_a_cluster_sets_is_none() -> None:
+    """The default stands: so it says, where somebody has it already."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", Settings().port)))
+        result = run_command("serve", LEDGERCORE_PORT="tcp://10.96.0.12:8000")
+    assert result.stderr == f"Error: port {Settings().port} of 127.0.0.1 is in use\n"
 
 
 def test_headers_for_the_collector_that_make_no_sense() -> None:

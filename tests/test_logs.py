@@ -17,6 +17,7 @@ import pytest
 from service import logs
 from service.credentials import Scope
 from service.logs import PLACES_MAX, JsonLines, Sentences, make_log_config, tell_exception
+from service.outlets import STDERR
 from tests import support
 from tests.keyed import bearer, make_key, spell, spell_bulk, spell_transfer
 from tests.local import RawConnection
@@ -161,7 +162,7 @@ def test_a_terminal_gets_sentences() -> None:
 
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_the_configuration_is_one_that_logging_takes(
-    is_terminal: bool, capsys: pytest.CaptureFixture[str]
+    is_terminal: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = make_log_config(is_terminal)
     # Under names of the test's own, so that nothing else in this process logs in another way.
@@ -169,8 +170,12 @@ def test_the_configuration_is_one_that_logging_takes(
     logging.config.dictConfig(config)
     logging.getLogger("test.ledgercore").info("hello")
     logging.getLogger("test.sanic.error").info("not this")
-    (line,) = capsys.readouterr().err.splitlines()
+    assert STDERR.flush()
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("{") is not is_terminal
+    # What was dropped is told in the same form.
+    notice = STDERR.make_notice(3).decode()
+    assert notice.startswith("{") is not is_terminal and "3 lines of the log" in notice
 
 
 # -- who logs -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.settings import InvalidSetting, Settings, environment_name
+from service.settings import InvalidSetting, Settings, environment_name, is_of_cluster
 
 
 def test_defaults() -> None:
@@ -19,6 +19,17 @@ def test_environment() -> None:
         {"LEDGERCORE_PORT": "81", "LEDGERCORE_DATA": "/tmp/x", "LEDGERCORE_SEGMENTS": ""}
     )
     assert (settings.port, settings.data, settings.segments) == (81, "/tmp/x", 1)
+
+
+@pytest.mark.parametrize("address", ["tcp://10.96.0.12:8000", "udp://10.96.0.12:53"])
+def test_what_a_cluster_sets_for_a_service_of_this_name_is_ignored(address: str) -> None:
+    texts = {environment_name(name): address for name in Settings.__slots__}
+    more = {"LEDGERCORE_SERVICE_HOST": "10.96.0.12", "LEDGERCORE_PORT_8000_TCP": address}
+    assert Settings.from_environment(texts | more) == Settings()
+    assert is_of_cluster(address) and not is_of_cluster("8000")
+    # A collector of traces has an address as well.
+    otlp = {"LEDGERCORE_OTLP": "http://collector:4318"}
+    assert Settings.from_environment(otlp).otlp == "http://collector:4318"
 
 
 def test_every_setting_can_come_from_the_environment() -> None:

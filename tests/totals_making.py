@@ -64,6 +64,8 @@ def make_totals(
         "statistics": make_statistics(),
         "measures": make_measures(),
         "connections": 2,
+        "connections_max": 100,
+        "log_dropped": 0,
         "inflight": 1,
         "inflight_limit": None,
         "started_s": 1_000.0,

@@ -1,0 +1,49 @@
+"""What the system asks of the process: to stop, and to read its files again.
+
+This module owns the handlers of the signals, from the first line of the command to the last. They
+are Python's own, never a loop's: those would be there only while it runs. It never does what is
+asked; whoever can, listens. It imports nothing but the standard library, for the signals of a start
+come before all else is there.
+"""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Orders:
+    """The orders of one process so far. A listener is called in the main thread, at any moment."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self.reloads = 0
+        self.listener: Callable[[], None] = _ignore
+
+    def heed(self) -> None:
+        """Take the signals, from here on: SIGTERM and SIGINT to stop, SIGHUP to read again."""
+        for number in STOPS:
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
+
+    def finish(self) -> None:
+        """Take no more: the process ends by itself, and no signal may say that it was killed."""
+        for number in (*STOPS, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stops += 1
+        self.listener()
+
+    def _reload(self, number: int, frame: FrameType | None) -> None:
+        self.reloads += 1
+        self.listener()
+
+
+def _ignore() -> None:
+    """Stand in for a listener: what has come by then is found in the counts."""
+
+
+ORDERS = Orders()
+"""Those of this process."""

@@ -1,0 +1,48 @@
+"""Where the command begins, before anything that takes time to import.
+
+This module owns what has to stand from the first line on: the standard descriptors, the handlers of
+signals, and the outlets in the place of `sys.stdout` and `sys.stderr`, all of them for `serve`
+only; and how the process ends. It never reads an argument but the name of the command.
+"""
+
+import os
+import sys
+
+from .orders import ORDERS
+
+
+def main() -> None:
+    """Run the command, and exit as it says."""
+    if "serve" not in sys.argv[1:2]:
+        from .command import main as run_command
+
+        run_command(prog_name="ledgercore")
+        return
+    open_standard_descriptors()
+    ORDERS.heed()
+    from . import outlets
+
+    sys.stdout, sys.stderr = outlets.Stream(outlets.STDOUT), outlets.Stream(outlets.STDERR)
+    try:
+        from .command import main as run_command
+
+        run_command(prog_name="ledgercore")
+    except Exception:
+        # Told here, where it still reaches somebody.
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)
+    finally:
+        ORDERS.finish()
+        outlets.flush_all()
+
+
+def open_standard_descriptors() -> None:
+    """Open those of the first three that are closed, on nothing.
+
+    Else the next file or socket would get their numbers, and whatever is printed with them.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)

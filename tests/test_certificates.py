@@ -1,0 +1,44 @@
+"""Certificates: read anew each time, and never half."""
+
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from service.certificates import read_certificate
+from service.settings import InvalidSetting, Settings
+
+pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl")
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a certificate for this machine that signs itself, and tells its name."""
+    cert, key = folder / f"{name}.pem", folder / f"{name}-key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext",
+         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+def test_without_files_there_is_none() -> None:
+    assert read_certificate(Settings()) is None
+
+
+def test_each_reading_is_a_context_of_its_own(tmp_path: Path) -> None:
+    cert, key = make_certificate(tmp_path, "one")
+    settings = Settings(tls_cert=str(cert), tls_key=str(key))
+    first, second = read_certificate(settings), read_certificate(settings)
+    assert isinstance(first, ssl.SSLContext) and first is not second
+    other, _ = make_certificate(tmp_path, "two")
+    cert.write_bytes(other.read_bytes())  # Its key is still the old one.
+    with pytest.raises(InvalidSetting, match="tls_cert: cannot be used"):
+        read_certificate(settings)
+    cert.unlink()
+    with pytest.raises(InvalidSetting, match="tls_cert: cannot be used"):
+        read_certificate(settings)

@@ -1,0 +1,108 @@
+"""Probes where there are too many connections: they are answered, and nothing else is."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from service import probing
+from service.seats import SPARE_SEATS
+from tests.local import PROTOCOLS, LocalServer, RawConnection, local_serving
+from tests.waiting import wait_until
+
+LIMIT = 4
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+READY = b"HEAD /readyz?verbose=1 HTTP/1.1\r\nHost: x\r\nUser-Agent: kube-probe/1.30\r\n\r\n"
+TRANSFER = (
+    b"POST /transfer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"Idempotency-Key: k\r\nContent-Length: 42\r\n\r\n"
+    b'{"from":"acct-0","to":"acct-1","amount":1}'
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    data = tmp_path_factory.mktemp("probing")
+    options = {"durability": "memory", "connections_max": LIMIT, "demo_accounts": 2}
+    with local_serving(), LocalServer(data / "l", PROTOCOLS["native"], **options) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _full(server: LocalServer) -> Iterator[None]:
+    """Take all seats, and give them back."""
+    seats = server.lifecycle.seats
+    wait_until(lambda: seats.count == 0, "earlier connections to end")
+    with contextlib.ExitStack() as stack:
+        for _ in range(LIMIT):
+            stack.enter_context(server.connect())
+        wait_until(lambda: seats.count == LIMIT, "all connections to be there")
+        yield
+
+
+def ask(connection: RawConnection, *pieces: bytes) -> str:
+    """Return the status of the answer, or the problem that it is."""
+    connection.send(*pieces)
+    answer = connection.read_answer()
+    assert answer is not None
+    return answer.problem or str(answer.status)
+
+
+def test_probes_are_answered(server: LocalServer) -> None:
+    with server.connect() as probe:
+        assert ask(probe, HEALTH) == "200"
+        # As often as anybody asks.
+        assert ask(probe, HEALTH[:10], HEALTH[10:30], HEALTH[30:]) == "200"
+    with server.connect() as probe:
+        probe.send(READY)
+        assert probe.read_to_end().startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TRANSFER,
+        b"GET /accounts HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz/more HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+        HEALTH + TRANSFER,
+        HEALTH[:-2] + b"X: " + b"y" * 5000,
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\r\n",
+    ],
+    ids=["transfer", "read", "longer", "post", "behind-a-probe", "long", "tls"],
+)
+def test_nothing_else_is(server: LocalServer, data: bytes) -> None:
+    lsn = server.lifecycle.engine.statistics().lsn_applied
+    with server.connect() as connection:
+        assert ask(connection, data) == "connections-full"
+        assert connection.read_to_end() == b""
+    with server.connect() as connection:
+        assert ask(connection, HEALTH) == "200"
+        assert ask(connection, data) == "connections-full"
+    assert server.lifecycle.engine.statistics().lsn_applied == lsn
+
+
+def test_who_says_nothing_is_told_so_after_a_moment(server: LocalServer) -> None:
+    with server.connect() as connection:
+        answer = connection.read_answer()
+        assert answer is not None and answer.problem == "connections-full"
+        assert connection.read_to_end() == b""
+    # Who was answered, and says nothing more, is told nothing more.
+    with server.connect() as connection:
+        assert ask(connection, HEALTH) == "200"
+        assert connection.read_to_end() == b""
+
+
+def test_a_flood_of_silent_ones_does_not_shut_out_a_probe(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "SILENCE_S", 60.0)
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(server.connect()) for _ in range(3 * SPARE_SEATS)]
+        with server.connect() as probe:
+            assert ask(probe, HEALTH) == "200"
+        # The oldest had to go, and were told why.
+        answer = silent[0].read_answer()
+        assert answer is not None and answer.problem == "connections-full"
+        refused = server.lifecycle.meters.read_answers()["other", 503, "connections-full"]
+        assert refused >= 2 * SPARE_SEATS
