@@ -57,15 +57,18 @@ def test_connection_that_is_one_too_many_is_not_left_in_the_count(server: LocalS
 def test_an_idle_connection_is_closed_after_its_time(tmp_path: Path, request_bytes: bytes) -> None:
     """Not before, whichever way its last request went; and Sanic looks each half of the time."""
     options: dict[str, Any] = {"durability": "memory", "demo_accounts": 2, "keep_alive_s": 2}
-    with local_serving(), LocalServer(tmp_path / "l", PROTOCOLS["native"], **options) as server:
-        with server.connect() as connection:
-            began_s = time.monotonic()
-            for _ in range(3):
-                connection.send(request_bytes)
-                answer = connection.read_answer()
-                assert answer is not None and answer.status < 300
-                last_s = time.monotonic()
-                wait_until(lambda: time.monotonic() > last_s + 1, "a second to pass")  # noqa: B023
-            assert time.monotonic() - began_s > 2
-            assert connection.read_to_end() == b""
-            assert 2 <= time.monotonic() - last_s < 10
+    with (
+        local_serving(),
+        LocalServer(tmp_path / "l", PROTOCOLS["native"], **options) as server,
+        server.connect() as connection,
+    ):
+        began_s = time.monotonic()
+        for _ in range(3):
+            connection.send(request_bytes)
+            answer = connection.read_answer()
+            assert answer is not None and answer.status < 300
+            last_s = time.monotonic()
+            wait_until(lambda: time.monotonic() > last_s + 1, "a second to pass")  # noqa: B023
+        assert time.monotonic() - began_s > 2
+        assert connection.read_to_end() == b""
+        assert 2 <= time.monotonic() - last_s < 10
