@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         JournalDamaged,
         LedgerError,
         LimitConflict,
+        MemoryUnavailable,
         OutcomeUnknown,
         QueueFull,
     )
@@ -84,6 +85,7 @@ __all__ = [
     "LedgerError",
     "LimitConflict",
     "Measures",
+    "MemoryUnavailable",
     "Outcome",
     "OutcomeUnknown",
     "QueueFull",
@@ -147,17 +149,20 @@ def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOpti
     read again after the start, and then every `scrub_interval_s` (0: never), at
     `scrub_bytes_per_s`. `instruments` 0 measures nothing of itself.
 
-    Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged, ClockRefused.
+    Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged, FormatTooNew,
+    ClockRefused, MemoryUnavailable.
     """
     from .closing import close_at_exit
     from .engine import Engine
     from .errors import InvalidArgument
     from .forking import keep_here
+    from .memory import shortage_explained
     from .opening import Options, open_directory, open_in_memory
 
     checked = Options(**options)
-    if checked.durability == "memory":
-        return keep_here(close_at_exit(Engine(checked, open_in_memory(checked))))
-    if path is None:
-        raise InvalidArgument("path", "a durable ledger needs a directory")
-    return keep_here(close_at_exit(Engine(checked, open_directory(path, checked))))
+    with shortage_explained():
+        if checked.durability == "memory":
+            return keep_here(close_at_exit(Engine(checked, open_in_memory(checked))))
+        if path is None:
+            raise InvalidArgument("path", "a durable ledger needs a directory")
+        return keep_here(close_at_exit(Engine(checked, open_directory(path, checked))))

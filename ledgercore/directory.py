@@ -9,6 +9,7 @@
 It knows names and bytes, never what they mean for balances.
 """
 
+import errno
 import logging
 import mmap
 import os
@@ -25,6 +26,7 @@ from .errors import (
     FormatTooNew,
     InvalidArgument,
     JournalDamaged,
+    MemoryUnavailable,
 )
 from .frames import (
     KIND_JOURNAL,
@@ -41,6 +43,7 @@ from .frames import (
     read_segment_header,
 )
 from .locking import DirectoryLock
+from .memory import NO_MEMORY, describe_limit
 from .permissions import make_folder, open_private, tighten
 
 FILL_BYTES = 1 << 20
@@ -66,6 +69,8 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         name = error.filename or path
+        if error.errno == errno.ENOMEM:
+            raise MemoryUnavailable(f"{name}: {NO_MEMORY}: {describe_limit()}") from error
         raise DirectoryUnusable(f"{name}: {error.strerror or error}") from error
 
 

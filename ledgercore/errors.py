@@ -70,6 +70,10 @@ class OutcomeUnknown(LedgerError):
     """
 
 
+class MemoryUnavailable(LedgerError, MemoryError):
+    """There is not enough memory or address space for the tables, or for the threads."""
+
+
 class DirectoryLocked(LedgerError):
     """Another process holds the data directory."""
 

@@ -38,6 +38,11 @@ class Housekeeper:
         )
         self.thread = threading.Thread(target=self.run, daemon=True, name="housekeeper")
         self.thread.start()
+        try:
+            self.scrub.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def run(self) -> None:
         """Make a spare whenever one is wanted, until the journal stops.

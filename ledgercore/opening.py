@@ -13,6 +13,7 @@ from .frames import SEGMENT_HEADER_BYTES
 from .journal import SEGMENT_BYTES_MIN, FileJournal
 from .ledger import Ledger
 from .logged_time import decode_clock, read_boot_id, save_clock, start_clock
+from .memory import check_headroom
 from .recovery import Capacity, Recovered, Recovery, settle_tail
 from .replay import set_key_ttl, settle_keys
 
@@ -141,6 +142,7 @@ def open_in_memory(options: Options) -> Opened:
         hash_key=secrets.token_bytes(16),
         keys_reserved=options.keys_reserved,
     )
+    check_headroom()
     return Opened(ledger, None, None, None)
 
 
@@ -164,6 +166,7 @@ def open_held(directory: DataDirectory, options: Options) -> Opened:
         directory.create(segment_bytes=options.segment_bytes, key_ttl_ns=options.key_ttl_ns)
     directory.sync_everything()
     recovered = Recovery(directory, options.capacity).run()
+    check_headroom()
     # Only now: where a newer program wrote, or the journal is damaged, nothing is touched.
     directory.remove_leftovers()
     settle_keys(recovered.ledger)

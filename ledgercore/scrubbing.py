@@ -130,9 +130,13 @@ class Scrub:
         self._progress = 0.0
         self._last_pass_ns: int | None = None
         self._thread: threading.Thread | None = None
-        if interval_s > 0:
-            self._thread = threading.Thread(target=self.run, daemon=True, name="scrub")
-            self._thread.start()
+
+    def start(self) -> None:
+        """Start the thread, where there is to be one. Raises RuntimeError where none can start."""
+        if self.interval_s > 0:
+            thread = threading.Thread(target=self.run, daemon=True, name="scrub")
+            thread.start()
+            self._thread = thread
 
     @property
     def state(self) -> ScrubState:

@@ -11,9 +11,10 @@ from typing import Any
 
 from .accounts import account_count, photograph
 from .auditing import find_violations, sum_by_asset
-from .directory import DataDirectory
+from .directory import DataDirectory, explained, map_file
 from .errors import FormatTooNew, JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES, find_end, scan_frames
+from .memory import shortage_explained
 from .recovery import Capacity, Progress, Recovered, Recovery, load_snapshot, settle_tail
 from .replay import count_keys, live_keys
 from .snapshots import keep_snapshot
@@ -67,9 +68,10 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Ve
     directory.hold(create=False, writes=False)
     try:
         directory.refuse_newer()
-        capacity = offline_capacity(directory)
-        recovered = Recovery(directory, capacity, snapshots=[], progress=progress).run()
-        return describe(directory, recovered)
+        with shortage_explained():
+            capacity = offline_capacity(directory)
+            recovered = Recovery(directory, capacity, snapshots=[], progress=progress).run()
+            return describe(directory, recovered)
     finally:
         directory.release()
 
@@ -77,12 +79,19 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Ve
 def offline_capacity(directory: DataDirectory) -> Capacity:
     """Tables that hold any ledger of these files, since nobody says here how large it is.
 
-    Each account and each key is a record of the journal. The keys have room for as many again, for
-    they do not fall evenly over the table.
+    Each account and each key is a record of the journal, and one of a snapshot at most. The keys
+    have room for as many again, for they do not fall evenly over the table.
     """
-    paths = [*directory.segment_paths(), *directory.snapshot_paths()]
-    records = TABLE_ROWS_MIN + sum(path.stat().st_size for path in paths) // RECORD_BYTES
+    used = sum(count_used(directory, path) for path in directory.segment_paths())
+    held = max((path.stat().st_size for path in directory.snapshot_paths()), default=0)
+    records = TABLE_ROWS_MIN + max(used, held) // RECORD_BYTES
     return Capacity(min(records, 1 << 30), min(2 * records, 1 << 32), RING_RECORDS)
+
+
+def count_used(directory: DataDirectory, path: Path) -> int:
+    """How many bytes of a segment are not the zeros that it was filled with."""
+    with explained(directory.path):
+        return find_end(map_file(path), 0)
 
 
 def describe(directory: DataDirectory, recovered: Recovered) -> Verification:

@@ -1,13 +1,18 @@
 """Big tables: what is reserved costs nothing until it is used, and the key table fits its keys."""
 
 import os
+import subprocess
+import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ledgercore.memory import KEYS_A_STRIPE_MIN, plan_key_levels, reserve
+import ledgercore
+from ledgercore.memory import KEYS_A_STRIPE_MIN, plan_key_levels, reserve, shortage_explained
+from tests.histories import open_small
 
 STRIPES_LOG2_MAX, LEVELS_MAX = 10, 24
 GIB = 1 << 30
@@ -93,3 +98,86 @@ def test_keys_that_fall_at_random_overfill_no_stripe(keys_max: int) -> None:
     assert overfull < 0.05
     # Without the margin most would be: the simulation can tell.
     assert (throws.max(axis=1) > keys_max // stripes).mean() > 0.9
+
+
+# -- where address space is limited ----------------------------------------------------------------
+
+PROGRAM = """
+import resource, sys
+import ledgercore
+limit, path = int(sys.argv[1]) << 20, sys.argv[2]
+options = {"accounts_max": int(sys.argv[3]), "keys_max": int(sys.argv[3]), "snapshot_every": 0}
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    with ledgercore.open(path, **options) as ledger:
+        ledger.open_account("world", asset="USD/2", floor=None)
+        ledger.open_account("alice", asset="USD/2")
+        assert ledger.transfer("world", "alice", 5, key="k").id == 3
+        audit = ledger.audit(journal=True)
+        assert audit.ok and audit.journal_checked, audit
+    del ledger
+    print("moved", ledgercore.verify(path).lsn, ledgercore.repair(path).action)
+    assert ledgercore.compact(path)
+except ledgercore.MemoryUnavailable as error:
+    print(f"refused: {error}")
+"""
+
+
+def run_limited(limit_mib: int, path: Path, rows_max: int) -> str:
+    """Open, use and check a ledger within so much address space; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(limit_mib), str(path), str(rows_max)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("limit_mib", [4096, 2048, 1024])
+def test_tables_that_do_not_fit_are_one_sentence(directory: Path, limit_mib: int) -> None:
+    said = run_limited(limit_mib, directory, 1 << 24)
+    assert said.startswith("refused: a table of ") and said.count("\n") == 1
+    assert f"{limit_mib:,} MiB of address space in all (ulimit -v)" in said
+    assert "accounts_max or keys_max" in said
+    # It holds nothing, and breaks nothing.
+    assert run_limited(limit_mib, directory, 1 << 16) == "moved 3 nothing to repair\n"
+
+
+def test_a_ledger_that_fits_works_to_its_end_or_not_at_all(directory: Path) -> None:
+    """Also right at the edge, where the tables fit and little is left beside them."""
+    ends = set()
+    for number, limit_mib in enumerate(range(300, 1100, 100)):
+        said = run_limited(limit_mib, directory.with_name(f"ledger-{number}"), 1 << 20)
+        ends.add(said.partition(" ")[0])
+    assert ends == {"refused:", "moved"}
+
+
+@pytest.mark.parametrize("name", ["journal", "housekeeper", "scrub"])
+def test_a_thread_that_cannot_start_is_one_sentence(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    before = threading.active_count()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(ledgercore.MemoryUnavailable, match="a thread cannot be started"):
+            open_small(directory)
+    assert threading.active_count() == before
+    open_small(directory).close()
+
+
+def test_only_what_is_a_shortage_is_called_one() -> None:
+    for error in (OSError(5, "Input/output error"), RuntimeError("a bug")):
+        with pytest.raises(type(error)), shortage_explained():
+            raise error
+    for shortage in (OSError(12, "Cannot allocate memory"), MemoryError()):
+        with pytest.raises(ledgercore.MemoryUnavailable), shortage_explained():
+            raise shortage
