@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         MemoryUnavailable,
         OutcomeUnknown,
         QueueFull,
+        TransferRefused,
     )
     from .histogram import Histogram
     from .history import JournalEntry, read_journal
@@ -97,6 +98,7 @@ __all__ = [
     "Status",
     "Submission",
     "Transfer",
+    "TransferRefused",
     "Verification",
     "__version__",
     "compact",

@@ -1,7 +1,10 @@
 """What goes wrong beside the rules of the ledger: misuse, damage, and a world that does not hold.
 
-A declined transfer is not here: it is a `Status`. Each class stands for one way to act on it.
+A declined transfer is not here: it is a `Status`, and becomes an error only where a caller asks for
+one. Each class stands for one way to act on it.
 """
+
+from typing import Any
 
 
 class LedgerError(Exception):
@@ -72,6 +75,21 @@ class OutcomeUnknown(LedgerError):
 
 class MemoryUnavailable(LedgerError, MemoryError):
     """There is not enough memory or address space for the tables, or for the threads."""
+
+
+class TransferRefused(LedgerError):
+    """`Outcome.raise_if_refused` was called on one that is not applied: no money has moved.
+
+    `outcome` is that Outcome, which says why; its module, which raises this, is above this one.
+    """
+
+    def __init__(self, outcome: Any) -> None:
+        super().__init__(f"transfer {outcome.id}: {outcome.status.name}")
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[type["TransferRefused"], tuple[Any]]:
+        """Let it travel between processes: `args` alone would not make it again."""
+        return type(self), (self.outcome,)
 
 
 class DirectoryLocked(LedgerError):

@@ -13,7 +13,7 @@ from ledgercore._c cimport *
 from ledgercore.ledger cimport Ledger
 
 from .arguments import check_amount, check_id, check_memo, check_scope
-from .errors import QueueFull
+from .errors import QueueFull, TransferRefused
 from .status import Status
 
 cdef extern from "Python.h":
@@ -29,6 +29,7 @@ cdef enum:
 cdef list STATUSES = [None] * (max(Status) + 1)
 for status in Status:
     STATUSES[status] = status
+cdef object APPLIED = Status.APPLIED
 
 
 def status_names():
@@ -60,6 +61,20 @@ cdef class Outcome:
         self.status = status
         self.replayed = replayed
         self.time_ns = time_ns
+
+    @property
+    def is_applied(self):
+        return self.status is APPLIED
+
+    def raise_if_refused(self):
+        if self.status is not APPLIED:
+            raise TransferRefused(self)
+        return self
+
+    def __bool__(self):
+        raise TypeError(
+            "an Outcome is neither true nor false: ask is_applied, or call raise_if_refused()"
+        )
 
     cdef tuple fields(self):
         return self.id, self.status, self.replayed, self.time_ns

@@ -10,7 +10,9 @@ from ledgercore.client.types import (
     OutcomeUnknown,
     Problem,
     ProblemError,
+    TransferRefused,
     TransferResult,
+    TransferStatus,
 )
 
 PROBLEM = Problem(name="malformed", http_status=400, detail="No.", errors=({"pointer": "/to"},))
@@ -31,6 +33,30 @@ def test_result_is_applied_only_if_it_says_so(status: str) -> None:
     assert result.is_applied is (status == "applied")
     with pytest.raises(AttributeError):
         result.amount = 6  # type: ignore[misc]  # This is what fails.
+
+
+def make_result(status: TransferStatus, reason: str | None = None) -> TransferResult:
+    return TransferResult(
+        key="k-1", id=7, status=status, source="a", target="b", amount=5, created_at="",
+        reason=reason,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["applied", "refused", "not-stored"])
+def test_a_result_is_neither_true_nor_false(status: TransferStatus) -> None:
+    with pytest.raises(TypeError, match=r"is_applied.*raise_if_refused\(\)"):
+        bool(make_result(status))
+
+
+def test_a_refusal_can_be_raised() -> None:
+    applied = make_result("applied")
+    assert applied.raise_if_refused() is applied
+    for refused in (make_result("refused", "insufficient-funds"), make_result("not-stored", "x")):
+        with pytest.raises(TransferRefused, match=f"transfer 7: {refused.reason}") as caught:
+            refused.raise_if_refused()
+        error = pickle.loads(pickle.dumps(caught.value))
+        assert (error.result, error.key, str(error)) == (refused, "k-1", str(caught.value))
+        assert isinstance(error, LedgerClientError)
 
 
 @pytest.mark.parametrize("kind", [ProblemError, NotExecuted, OutcomeUnknown])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ProblemError,
         TransferIntent,
         TransferRecord,
+        TransferRefused,
         TransferResult,
     )
 
@@ -50,6 +51,7 @@ __all__ = [
     "RetryPolicy",
     "TransferIntent",
     "TransferRecord",
+    "TransferRefused",
     "TransferResult",
 ]
 

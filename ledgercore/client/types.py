@@ -3,7 +3,7 @@
 This module owns their shapes. It never sends anything, and never reads a body.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn, Self
 
 import msgspec
 
@@ -51,6 +51,18 @@ class TransferResult(msgspec.Struct, frozen=True, kw_only=True):
     def is_applied(self) -> bool:
         """Whether the money has moved."""
         return self.status == "applied"
+
+    def raise_if_refused(self) -> Self:
+        """Return the result of an applied transfer. Raises TransferRefused for any other."""
+        if not self.is_applied:
+            raise TransferRefused(self)
+        return self
+
+    def __bool__(self) -> NoReturn:
+        """Raise TypeError: a refused transfer would otherwise be as true as an applied one."""
+        raise TypeError(
+            "a TransferResult is neither true nor false: ask is_applied, or call raise_if_refused()"
+        )
 
 
 class TransferRecord(msgspec.Struct, frozen=True, kw_only=True, rename=_RENAMED):
@@ -153,6 +165,22 @@ class ProblemError(LedgerClientError):
     """
 
     problem: Problem
+
+
+class TransferRefused(LedgerClientError):
+    """`TransferResult.raise_if_refused` was called on one that is not applied: no money has moved.
+
+    `result` says why.
+    """
+
+    def __init__(self, result: TransferResult) -> None:
+        reason = result.detail or result.reason or result.status
+        super().__init__(f"transfer {result.id}: {reason}", (result.key,))
+        self.result = result
+
+    def __reduce__(self) -> tuple[type["TransferRefused"], tuple[TransferResult]]:
+        """Let it travel between processes: `args` alone would not make it again."""
+        return type(self), (self.result,)
 
 
 class NotExecuted(LedgerClientError):
