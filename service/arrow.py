@@ -7,7 +7,8 @@ nothing itself: pyarrow does, and where that is not installed the format is not 
 
 The columns of a request, in any order, in up to 4096 batches, not compressed:
 
-    key     string, large_string or a dictionary of either, or string_view: the idempotency key
+    key     string, large_string or string_view, or a dictionary of one of these, as Polars writes
+            Categorical and Enum: the idempotency key
     from    as `key`, or uint32: the number of an account, counted from 0 as GET /accounts lists
             them, which is the order of their opening and never changes
     to      as `from`
@@ -24,6 +25,7 @@ The columns of the answer, a row for each of the request's, in one batch:
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import numpy as np
 from sanic.response import HTTPResponse
 
 from ledgercore import Engine, Status, Submission
@@ -62,7 +64,7 @@ REASON_LENGTH_MAX = 200
 
 _HEADERS = [(b"content-type", MEDIA_TYPE.encode())]
 _CHECKS = {name: TRANSFER_CHECKS[KEY_FIELD if name == "key" else name] for name in COLUMN_NAMES}
-_TEXT = "string, large_string or a dictionary of either, or string_view"
+_TEXT = "string, large_string or string_view, or a dictionary of one of these"
 _TYPES = {
     "key": _TEXT,
     "from": f"{_TEXT}, or uint32",
@@ -155,22 +157,68 @@ def _open_stream(body: bytes) -> Any:
     table = pyarrow.ipc.open_stream(body, options=options).read_all()
     # The sizes of buffers alone, for add_columns checks each cell that it reads.
     table.validate()
-    return _flatten_views(table) if pyarrow.string_view() in table.schema.types else table
+    if any(map(_find_flat_type, table.schema.types)):
+        columns = [_flatten(column) for column in table.columns]
+        table = pyarrow.table(columns, names=table.column_names)
+    return table
 
 
-def _flatten_views(table: Any) -> Any:
-    """Return a table with its string_view columns, which Polars writes, as large_string."""
-    table.validate(full=True)
-    return table.cast(
-        pyarrow.schema(
-            [
-                field.with_type(pyarrow.large_string())
-                if field.type == pyarrow.string_view()
-                else field
-                for field in table.schema
-            ]
+# What Polars writes, a string_view or a dictionary of them, is read as offsets into one text. Views
+# may share their text, so a few bytes of a body could become any number: they are counted before.
+
+
+def _find_flat_type(kind: Any) -> Any:
+    """Return as what views are read; None for what holds none."""
+    if kind == pyarrow.string_view():
+        return pyarrow.large_string()
+    if pyarrow.types.is_dictionary(kind) and kind.value_type == pyarrow.string_view():
+        return pyarrow.dictionary(kind.index_type, pyarrow.large_string(), kind.ordered)
+    return None
+
+
+def _flatten(column: Any) -> Any:
+    """Return a column, with large_string for its string_view."""
+    kind = _find_flat_type(column.type)
+    if kind is None:
+        return column
+    if not pyarrow.types.is_dictionary(kind):
+        return pyarrow.chunked_array(_flatten_texts(column.chunks), kind)
+    # Batches share their dictionary, until another one replaces it.
+    dictionaries = {_find_place(chunk.dictionary): chunk.dictionary for chunk in column.chunks}
+    flat = dict(zip(dictionaries, _flatten_texts([*dictionaries.values()]), strict=True))
+    chunks = [
+        pyarrow.DictionaryArray.from_arrays(
+            chunk.indices, flat[_find_place(chunk.dictionary)], ordered=kind.ordered
         )
-    )
+        for chunk in column.chunks
+    ]
+    return pyarrow.chunked_array(chunks, kind)
+
+
+def _find_place(views: Any) -> tuple[int, int]:
+    """Return where views lie, and how many: the same for the same ones."""
+    return (views.buffers()[1].address, len(views)) if len(views) else (0, 0)
+
+
+def _flatten_texts(arrays: list[Any]) -> list[Any]:
+    """Return arrays of string_view as large_string, unless that takes more than a body may."""
+    if sum(map(_count_bytes, arrays)) > BODY_BYTES_MAX:
+        detail = f"The text of a column is longer than {BODY_BYTES_MAX} bytes."
+        raise Problem(PAYLOAD_TOO_LARGE, detail)
+    for array in arrays:
+        array.validate(full=True)
+    return [array.cast(pyarrow.large_string()) for array in arrays]
+
+
+def _count_bytes(views: Any) -> int:
+    """Return how long the text of an array of string_view would be, which nobody has checked."""
+    if len(views) == views.null_count:
+        return 0
+    # Each view has 16 bytes, and begins with its length.
+    lengths = np.frombuffer(views.buffers()[1], "<i4")[::4]
+    lengths = lengths[views.offset : views.offset + len(views)]
+    is_there = views.is_valid().to_numpy(zero_copy_only=False)
+    return int(np.maximum(lengths[is_there], 0).sum(dtype=np.int64))
 
 
 def _refuse_stream(reason: str) -> NoReturn:

@@ -1,10 +1,13 @@
 """POST /transfers as an Arrow stream: its order, its answers and its refusals, on a real server."""
 
+import io
 import json
+import struct
 from typing import Any
 
 import httpx
 import nanoarrow
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -21,7 +24,7 @@ def post(client: httpx.Client, table: pa.Table | bytes, **headers: str) -> httpx
     return client.post("/transfers", content=content, headers=HEADERS | headers)
 
 
-def ask(client: httpx.Client, table: pa.Table) -> list[tuple[int | None, str, bool]]:
+def ask(client: httpx.Client, table: pa.Table | bytes) -> list[tuple[int | None, str, bool]]:
     """Return id, status and replayed of each row."""
     answer = post(client, table)
     assert answer.status_code == 200, answer.text
@@ -127,6 +130,66 @@ def test_text_may_be_written_as_polars_writes_it(client: httpx.Client, name: str
     rows.append((f"{name}-3", "", "x", 1))
     body = check_problem(post(client, make_table(rows, pa.string_view())), 400, "malformed")
     assert body["errors"][0]["pointer"] == "/2/from"
+
+
+@pytest.mark.parametrize("compat_level", [pl.CompatLevel.oldest(), pl.CompatLevel.newest()])
+@pytest.mark.parametrize("kind", ["String", "Categorical", "Enum"])
+def test_polars_columns_are_taken(
+    client: httpx.Client, name: str, kind: str, compat_level: pl.CompatLevel
+) -> None:
+    rows = make_rows(name)
+    frame = pl.DataFrame(rows, ["key", "from", "to", "amount"], orient="row")
+    texts = pl.col("key", "from", "to")
+    if kind == "Categorical":
+        frame = frame.with_columns(texts.cast(pl.Categorical))
+    elif kind == "Enum":
+        words = sorted({word for row in rows for word in row[:3] if word})
+        frame = frame.with_columns(texts.cast(pl.Enum(words)))
+    stream = io.BytesIO()
+    frame.write_ipc_stream(stream, compat_level=compat_level)
+    answer = post(client, stream.getvalue())
+    assert answer.status_code == 200, answer.text
+    told = pl.read_ipc_stream(answer.content)
+    assert told["status"].to_list() == STATUSES
+    again = ask(client, make_table(rows))
+    assert [id for id, *_ in again] == told["id"].to_list()
+
+
+def test_batches_may_share_a_dictionary_of_views_or_replace_it(
+    client: httpx.Client, name: str
+) -> None:
+    rows = [
+        (f"{name}-{n}", f"{name}:bank", f"{name}:{'a' if n < 6 else 'b'}", 1) for n in range(12)
+    ]
+    text = pa.dictionary(pa.int32(), pa.string())
+    tables = [make_table(some, text) for some in (rows[:6], rows[6:])]
+    views = [
+        pa.field(field.name, pa.dictionary(pa.int32(), pa.string_view()))
+        if pa.types.is_dictionary(field.type)
+        else field
+        for field in tables[0].schema
+    ]
+    table = pa.concat_tables([table.cast(pa.schema(views)) for table in tables])
+    told = ask(client, write_table(table, 2))
+    assert [status for _, status, _ in told] == ["applied"] * 12
+    assert (balance(client, f"{name}:a"), balance(client, f"{name}:b")) == (6, 6)
+
+
+@pytest.mark.parametrize("is_dictionary", [False, True])
+def test_views_that_share_their_text_are_not_spread_out(
+    client: httpx.Client, name: str, is_dictionary: bool
+) -> None:
+    """A body of two MB would take 100 GB as large_string."""
+    count, text = 100_000, b"x" * 1_000_000
+    view = struct.pack("<i4sii", len(text), text[:4], 0, 0)
+    buffers = [None, pa.py_buffer(view * count), pa.py_buffer(text)]
+    views = pa.Array.from_buffers(pa.string_view(), count, buffers)
+    if is_dictionary:
+        views = pa.DictionaryArray.from_arrays(pa.array(range(count), pa.int32()), views)
+    table = make_table([(f"{name}-{n}", "a", "b", 1) for n in range(count)])
+    table = table.set_column(0, "key", views)
+    body = check_problem(post(client, table), 413, "payload-too-large")
+    assert "The text of a column" in body["detail"]
 
 
 def test_memos_are_kept(client: httpx.Client, name: str) -> None:
