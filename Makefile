@@ -20,7 +20,8 @@ endif
 ABOVE = service|bench|ledgercore\.client|httpx|sanic|\.simulator|tests\.(clients|local|openapi|serving|simulator)
 # What is shipped is no matter of the core; test_fuzz.py brings sanitizers of its own, and two in one
 # process do not get along.
-CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_distribution.py %/test_fuzz.py, $(shell \
+CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_distribution.py \
+	%/test_build.py %/test_fuzz.py, $(shell \
 	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))
 
 # Most tests wait, for servers and disks, so two at a time take little more than half the time. The
@@ -77,6 +78,9 @@ RUN_THERE = "$$OLDPWD"/$(RUN)
 debug: $(VENV)/tools ## Run the core tests with asserts on and every index checked
 	$(call variant,build/debug/tree,LEDGERCORE_DEBUG=1)
 	@$(call in_variant,build/debug/tree) $(RUN_THERE) -m pytest $(CORE) $(ARGS)
+
+pythons: $(VENV)/tools ## Run the core tests on each other CPython from 3.11 on that is here
+	@sh tests/run_pythons.sh tests/test_serving.py $(CORE) $(ARGS)
 
 sanitize: sanitize-address sanitize-thread ## Run the core tests under ASan, UBSan and TSan
 
@@ -137,4 +141,4 @@ $(VENV)/tools: pyproject.toml | $(VENV)/installed
 	@$(INSTALL) '.[arrow,otlp,profiles,test,bench,peers,lint]'
 	@touch $@
 
-.PHONY: help build run test bench lint debug sanitize sanitize-address sanitize-thread clean
+.PHONY: help build run test bench lint debug pythons sanitize sanitize-address sanitize-thread clean

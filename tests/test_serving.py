@@ -284,6 +284,15 @@ def send_until_refused(url: str, worker: int) -> list[str]:
     return answered
 
 
+def test_a_stop_says_what_it_does_and_no_more(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server:
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        assert server.stop() == 0
+        # Each line is one of the log: the interpreter, which is taken apart last, has said nothing.
+        events = [line["event"] for line in server.log]
+        assert (events[0], events[-1]) == ("started", "stopped")
+
+
 def test_idle_connections_do_not_delay_the_stop(tmp_path: Path) -> None:
     with Server(tmp_path / "ledger") as server, httpx.Client(base_url=server.url) as client:
         assert client.get("/healthz").status_code == 200

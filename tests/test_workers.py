@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import ledgercore
 from ledgercore import Engine, InvalidArgument, QueueFull, Status
+from ledgercore.opening import Options
 from tests.histories import balances_of, open_funded, open_small, wait_readable
 from tests.model import rederive
 from tests.test_threads import check_sound, together
@@ -73,7 +74,7 @@ def test_a_segment_that_is_not_there_cannot_be_stalled(ledger: Engine) -> None:
 
 def test_the_least_may_not_exceed_the_most() -> None:
     with pytest.raises(InvalidArgument) as caught:
-        ledgercore.Options(workers_min=3, workers_max=2)
+        Options(workers_min=3, workers_max=2)
     assert caught.value.field == "workers_min"
 
 
