@@ -54,7 +54,7 @@ bench: $(VENV)/tools ## Measure before and after, print the figures, write build
 	@$(RUN) -m pytest bench --benchmark-only --benchmark-autosave \
 		$(if $(wildcard .benchmarks/*/*.json),--benchmark-compare) \
 		--benchmark-histogram=build/bench/histogram $(ARGS)
-	@$(RUN) -m bench compare
+	@$(RUN) -m bench compare --gate
 
 lint: $(VENV)/tools ## Check style and types
 	@$(RUN) -m ruff check --output-format concise

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from .compare.gate import find_fault, find_limit, read_baseline
+from .compare.confirming import find_confirmed_fault, measure_ratio
+from .compare.gate import find_limit, read_baseline
 from .compare.results import REFERENCE, compare_cpu_rates
 from .compare.rounds import (
     check_sound,
@@ -37,7 +38,9 @@ def test_stage(name: str, meter: Meter, benchmark: BenchmarkFixture, scratch: Pa
     if name != REFERENCE:
         ratio = compare(name, before, after)
         meter.keep(ratio)
-        fault = find_fault(name, ratio.median, read_baseline())
+        fault = find_confirmed_fault(
+            name, ratio.median, read_baseline(), lambda name: measure_ratio(name, WORKLOAD)
+        )
         if fault is not None:
             pytest.fail(fault, pytrace=False)
 

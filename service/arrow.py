@@ -31,7 +31,7 @@ from sanic.response import HTTPResponse
 from ledgercore import Engine, Status, Submission
 
 from .answers import PreparedResponse
-from .bulk import ITEMS_MAX, LATE_KINDS
+from .bulk import BODY_BYTES_MAX, ITEMS_MAX, LATE_KINDS
 from .columns import (
     COLUMN_NAMES,
     ColumnFault,

@@ -2,7 +2,9 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from bench.compare import build, chart, command
+from bench.compare.confirming import find_confirmed_fault
 from bench.compare.gate import find_fault, find_limit, read_baseline, record_baseline
 from bench.compare.results import (
     Spread,
@@ -253,6 +256,38 @@ def measure_ratio(runner: Runner, reference: Runner, first: int) -> float:
         before.append(time_round(stage, reference, rows))
         after.append(time_round(stage, runner, rows))
     return statistics.median(compare_cpu_rates(after, before))
+
+
+def test_what_is_slower_once_is_measured_anew() -> None:
+    recorded = {"kernel": 2.0}
+    for later, is_slow in [([1.0, 1.0], True), ([1.7], False), ([1.0, 1.7], False)]:
+        measured = iter(later)
+        fault = find_confirmed_fault("kernel", 1.0, recorded, lambda name, m=measured: next(m))
+        assert (fault is not None) == is_slow
+        assert next(measured, None) is None
+    assert find_confirmed_fault("kernel", 1.7, recorded, lambda name: 0.0) is None
+    fault = find_confirmed_fault("batches", 1.7, recorded, lambda name: 1e9)
+    assert fault is not None and "no ratio is recorded" in fault
+
+
+@contextmanager
+def open_slow(workload: Workload, scratch: Path) -> Iterator[DictRunner]:
+    yield SlowRunner(workload)
+
+
+def test_the_command_fails_for_a_slow_stage_and_for_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "baseline.json").write_text('{"slow": 1.0, "same": 1.0}')
+    monkeypatch.setattr(command, "read_baseline", lambda: read_baseline(tmp_path / "baseline.json"))
+    monkeypatch.setitem(STAGES, "slow", replace(STAGES["dict"], name="slow", open=open_slow))
+    monkeypatch.setitem(STAGES, "same", replace(STAGES["dict"], name="same"))
+    for name, code in (("slow", 1), ("same", 0)):
+        flags = ["--gate", f"--stages={name}", "--transfers=5000", "--rounds=9", "--accounts=50"]
+        result = CliRunner().invoke(command.main, [*flags, f"--output={tmp_path}"])
+        assert result.exit_code == code, result.output
+        assert ("slow: 0.5" in result.stderr) == (name == "slow")
+        assert ("slower, and 20% is allowed" in result.stderr) == (name == "slow")
 
 
 def test_the_gate_falls_for_more_work() -> None:

@@ -14,7 +14,8 @@ from ..stages import STAGES, Stage
 from ..workloads import Workload
 from .build import describe_build
 from .chart import draw_comparison
-from .gate import find_fault, read_baseline, record_baseline
+from .confirming import find_confirmed_faults, measure_ratio
+from .gate import read_baseline, record_baseline
 from .results import REFERENCE, StageResult, summarize
 from .rounds import run_rounds, scale
 from .writing import Setting, keep, make_data, write_text
@@ -60,6 +61,11 @@ def pick_stages(
 )
 @click.option("--seed", default=1, show_default=True, help="Of the choice of transfers.")
 @click.option("--record", is_flag=True, help="Lower bench/baseline.json to what is measured.")
+@click.option(
+    "--gate",
+    is_flag=True,
+    help="Fail if a stage is slower than bench/baseline.json allows, also when measured anew.",
+)
 @click.option("--json", "is_json", is_flag=True, help="Print the data, and nothing else.")
 def main(
     output: Path,
@@ -69,6 +75,7 @@ def main(
     accounts: int,
     seed: int,
     record: bool,
+    gate: bool,
     is_json: bool,
 ) -> None:
     """Time the same transfers through every stage, interleaved, from a dict to the service.
@@ -77,7 +84,8 @@ def main(
     """
     # Before there is any load of our own.
     machine = describe_machine()
-    results = measure(stages, Workload(accounts, seed), rounds, transfers)
+    workload = Workload(accounts, seed)
+    results = measure(stages, workload, rounds, transfers)
     setting = Setting(machine, describe_build(), accounts, seed, rounds)
     keep(output, setting, results)
     charts = [output / "compare.png", output / "compare.svg"]
@@ -86,10 +94,12 @@ def main(
         record_baseline(results)
     if is_json:
         click.echo(json.dumps(make_data(setting, results), indent=2))
-        return
-    for line in [*write_text(setting, results), "", *tell_slower(results)]:
-        click.echo(line)
-    click.echo(f"{output}: compare.json, compare.md, compare.png, compare.svg")
+    else:
+        for line in [*write_text(setting, results), ""]:
+            click.echo(line)
+        click.echo(f"{output}: compare.json, compare.md, compare.png, compare.svg")
+    if gate:
+        check_slower(results, workload, transfers)
 
 
 def measure(
@@ -102,12 +112,17 @@ def measure(
     return summarize(stages, timed, notes)
 
 
-def tell_slower(results: list[StageResult]) -> list[str]:
-    """Return a line for each stage that would not pass the gate of `make bench`."""
-    baseline = read_baseline()
-    faults = [
-        find_fault(result.name, result.cpu_ratio.median, baseline)
+def check_slower(results: list[StageResult], workload: Workload, transfers: int | None) -> None:
+    """Tell which stages are slower than is allowed, and exit with 1 if there are any."""
+    ratios = {
+        result.name: result.cpu_ratio.median
         for result in results
         if result.name != REFERENCE and result.cpu_ratio is not None
-    ]
-    return [fault for fault in faults if fault is not None]
+    }
+    faults = find_confirmed_faults(
+        ratios, read_baseline(), lambda name: measure_ratio(name, workload, transfers)
+    )
+    for fault in faults:
+        click.echo(fault, err=True)
+    if faults:
+        sys.exit(1)
