@@ -35,11 +35,9 @@ cdef extern from "record.h" nogil:
         uint64_t key[2]
         uint32_t source, target
         uint64_t digest
-        int64_t amount
-        int64_t floor, ceiling
+        int64_t amount, floor, ceiling
         uint32_t slot, asset
-        int64_t balance
-        int64_t time_ns
+        int64_t balance, time_ns
         uint32_t text_offset
         uint16_t text_length
         uint8_t first_length, second_length

@@ -14,7 +14,8 @@ from typing import TypeAlias
 from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission
 
 from .admission import Admission, Client
-from .connection import Connection, Desk, deliver, give_back
+from .connection import Connection, Desk
+from .delivery import deliver, give_back
 from .disturber import Disturber
 from .lookups import Lookups
 from .problems import OUTCOME_UNKNOWN, OVERLOADED, Busy, Problem, make_busy_problem

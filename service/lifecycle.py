@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import Enum
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from sanic import Request, Sanic
@@ -37,7 +36,7 @@ from .integer_forms import IntegerForms
 from .limits import Limiter
 from .meters import Meters
 from .milestones import tell_draining, tell_recovered, tell_stopped, tell_stopping
-from .nonces import NonceMemory
+from .nonces import NonceMemory, open_nonces
 from .observer import Observer
 from .open_mode import open_ring
 from .problems import (
@@ -62,7 +61,6 @@ DRAIN_S = 10.0
 """How long a stopping server waits for the engine to answer what is under way."""
 START_INTERVAL_S = 0.05
 """How long between two looks whether the server serves yet."""
-NONCES_NAME = "nonces"
 THREADS = 4
 CALLS_MAX = 256
 """How many blocking calls may be under way; what goes beyond is refused at once."""
@@ -380,12 +378,6 @@ def open_ledger(settings: Settings, is_stopped: Callable[[], bool] = lambda: Fal
         engine.close()
         raise
     return engine
-
-
-def open_nonces(settings: Settings) -> NonceMemory:
-    """Open the nonces that were seen, in the directory of the ledger if there is one. Blocks."""
-    path = Path(settings.data, NONCES_NAME) if settings.is_durable else None
-    return NonceMemory(path)
 
 
 def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:

@@ -30,7 +30,9 @@ from pathlib import Path
 
 from .nonce_file import NonceFile
 from .nonce_records import BOOT_ID_PATH, DIGEST_BYTES, MARK_BYTES, NEVER, Seen
+from .settings import Settings
 
+FILE_NAME = "nonces"
 WINDOW_S = 300
 """How far the second of a signature may be from the present, to either side."""
 COUNT_MAX = 1_000_000
@@ -182,3 +184,9 @@ class NonceMemory:
 def _has_room(own: int, total: int, most: int) -> bool:
     """Whether somebody with so many of a total may have one more, where there may be `most`."""
     return own < SHARE * (most - total)
+
+
+def open_nonces(settings: Settings) -> NonceMemory:
+    """Open the nonces that were seen, in the directory of the ledger if there is one. Blocks."""
+    path = Path(settings.data, FILE_NAME) if settings.is_durable else None
+    return NonceMemory(path)
