@@ -169,8 +169,8 @@ def describe_audit(audit: Audit, forms: IntegerForms = NUMBERS) -> dict[str, Any
             name: value
             for name, value in (
                 ("journal_reason", audit.journal_reason),
-                ("journal_from_lsn", audit.journal_from_lsn),
-                ("journal_to_lsn", audit.journal_to_lsn),
+                ("journal_from_lsn", forms.write(audit.journal_from_lsn)),
+                ("journal_to_lsn", forms.write(audit.journal_to_lsn)),
             )
             if value is not None
         },
