@@ -1,7 +1,9 @@
 """Each call as it is sent, and each answer as it is read, or not believed."""
 
 import json
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -73,7 +75,15 @@ def test_server_reads_accounts() -> None:
 
 
 def test_addresses() -> None:
-    assert calls.get_key('a%b"\\?#').target == "/idempotency-keys/a%25b%22%5C%3F%23"
+    assert calls.get_key("order-1:x@y.z~_").target == "/idempotency-keys/order-1:x@y.z~_"
+    assert calls.get_key('a%b"\\?#').target == "/idempotency-keys?key=a%25b%22%5C%3F%23"
+    for key in ("..", ".", "a/b", "a+b", "/"):
+        assert calls.get_key(key).target == f"/idempotency-keys?key={quote(key, safe='')}"
+    for account_id in ("..", ".", "a/../b", "a//b", "a/", "/a", "./a"):
+        by_query = f"/accounts?id={quote(account_id, safe='')}"
+        assert calls.get_account(account_id).target == by_query
+        assert calls.patch_account(account_id, {}).target == by_query
+    assert calls.get_account("a/...").target == "/accounts/a%2F..."
     assert calls.get_transfer(7).target == "/transfers/7"
     assert calls.get_audit(True).target == "/audit"
     assert calls.get_audit(False).target == "/audit?journal=false"
@@ -81,6 +91,32 @@ def test_addresses() -> None:
     assert calls.get_accounts("a=&").target == "/accounts?limit=1000&cursor=a%3D%26"
     reads = [calls.get_key("k"), calls.get_transfer(7), calls.get_audit(True)]
     assert not any(call.is_change or call.body for call in reads)
+
+
+LARGE = 2**53 + 1
+
+
+@pytest.mark.parametrize("told", [int, str])
+def test_whole_numbers_are_read_in_both_forms(told: Callable[[int], Any]) -> None:
+    intent = TransferIntent("a", "b", LARGE, key="k")
+    applied = {**APPLIED, "from": "a", "to": "b", "id": told(7), "amount": told(LARGE)}
+    result = calls.post_transfer(intent).read(make_answer(201, applied))
+    assert (result.id, result.amount) == (7, LARGE)
+    (item,) = calls.post_transfers([intent]).read(
+        make_answer(200, [{"id": told(7), "status": "applied", "created_at": ""}])
+    )
+    assert item.id == 7
+    account = {"id": "12", "asset": "USD/2", "balance": told(-LARGE), "floor": None}
+    account |= {"ceiling": told(LARGE), "frozen": False}
+    read = calls.get_account("12").read(make_answer(200, account))
+    assert (read.id, read.balance, read.floor, read.ceiling) == ("12", -LARGE, None, LARGE)
+    record = {**applied, "memo": "null"}
+    past = calls.get_transfer(7).read(make_answer(200, record))
+    assert past is not None and (past.amount, past.memo) == (LARGE, "null")
+    audit = {"ok": True, "lsn": told(9), "accounts": 2, "sums": {"USD/2": told(0)}}
+    audit |= {"violations": [], "journal_checked": False}
+    report = calls.get_audit(False).read(make_answer(200, audit))
+    assert (report.lsn, report.sums) == (9, {"USD/2": 0})
 
 
 # -- transfers ------------------------------------------------------------------------------------

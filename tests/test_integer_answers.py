@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ledgercore.client import LedgerClient, TransferIntent
 from tests.openapi import find_faults
 from tests.support import Server, check_problem, run_command
 
@@ -107,6 +108,19 @@ def test_every_answer_has_strings(client: httpx.Client) -> None:
     assert find_faults(audit, "components", "schemas", "Audit") == []
     for value, schema in ((body, "Transfer"), (transfer, "PastTransfer")):
         assert find_faults(value, "components", "schemas", schema) == []
+
+
+def test_the_client_library_reads_both(url: str) -> None:
+    with LedgerClient(url) as client:
+        result = client.transfer("world", "a", LARGE, key="client")
+        assert (result.amount, result.is_applied) == (LARGE, True)
+        found = client.find_transfer(result.id)
+        assert found is not None and found.amount == LARGE
+        assert client.find_key("client").transfer == found
+        assert {account.id for account in client.accounts()} == {"world", "a"}
+        (again,) = client.transfers([TransferIntent("world", "a", LARGE, key="client")])
+        assert (again.id, again.replayed) == (result.id, True)
+        assert client.audit().sums == {"USD/2": 0}
 
 
 def test_a_repeat_has_the_bytes_of_the_first_across_restarts(tmp_path: Path) -> None:

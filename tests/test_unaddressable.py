@@ -15,6 +15,7 @@ import pytest
 
 import ledgercore
 from ledgercore import accounts
+from ledgercore.client import LedgerClient
 from tests.keyed import spell
 from tests.local import RawConnection, serve_both_ways
 from tests.support import Server, check_problem, post_transfer
@@ -164,6 +165,18 @@ def test_a_transfer_to_nobody_of_such_a_name(way: str, tmp_path: Path) -> None:
                 data = spell("POST", "/transfer", JSON_LINE, body=json.dumps(body).encode())
                 answer = servers[way].ask(data)
                 assert (answer.status, answer.problem) == (404, reason)
+
+
+def test_the_client_library_asks_by_query(url: str) -> None:
+    with LedgerClient(url) as client:
+        for account_id in OLD:
+            assert client.account(account_id).id == account_id
+            assert client.change_account(account_id, frozen=False).id == account_id
+        for key in KEYS:
+            for own in (f"{key}*", f"*{key}"):
+                client.transfer("world", "..", 1, key=own)
+                assert client.find_key(own).state == "applied"
+        assert client.find_key("..").state == "applied"
 
 
 def test_recovery_goes_on(data: Path, tmp_path: Path) -> None:
