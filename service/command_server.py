@@ -61,7 +61,7 @@ def _explain(status: int, told: Any) -> str:
     problem = told if isinstance(told, dict) else {}
     detail = problem.get("detail", "the answer is none of a ledgercore server")
     faults = [
-        f"{fault.get('pointer', '').lstrip('/') or 'all'}: {fault.get('detail')}"
+        f"{fault.get('pointer', '').lstrip('/') or 'all'}: {str(fault.get('detail')).rstrip('.')}"
         for fault in problem.get("errors", [])
     ]
     return f"{status}: {'; '.join(faults) or detail}"
