@@ -1,14 +1,14 @@
 """Whole numbers in requests: as JSON numbers, or as strings of their digits.
 
-Amounts and limits have 64 bits, and the numbers of JavaScript are exact to 2**53 only. So what a
-client writes as a string is the same number, and the same payload. Only the one canonical form is
-taken: no plus sign, no zeros before it, no space, no fraction.
+Amounts, limits and quotas have 64 bits, and the numbers of JavaScript are exact to 2**53 only. So
+what a client writes as a string is the same number, and the same payload. Only the one canonical
+form is taken: no plus sign, no zeros before it, no space, no fraction.
 """
 
 import re
 from typing import Any
 
-MEMBERS = ("amount", "floor", "ceiling")
+MEMBERS = ("amount", "floor", "ceiling", "client_quota", "quota")
 """The members that may come in both forms."""
 
 _match_canonical = re.compile(r"0|-?[1-9][0-9]{0,19}").fullmatch

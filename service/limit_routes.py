@@ -32,6 +32,8 @@ from .credentials import (
     list_keys,
     revoke_key,
 )
+from .integer_forms import IntegerForms
+from .integers import MEMBERS, read_integer, read_integers
 from .lifecycle import Lifecycle, lifecycle_of
 from .problems import KEY_NOT_FOUND, KEYS_UNUSABLE, Problem
 from .requests import (
@@ -84,7 +86,7 @@ def _tell(request: AnyRequest, event: str, sentence: str, **fields: Any) -> None
 @guard(Scope.ADMIN)
 async def get_limits(request: AnyRequest) -> HTTPResponse:
     """Tell the limits in force."""
-    return answer_json(describe_limits(lifecycle_of(request)))
+    return answer_json(tell_limits(lifecycle_of(request)))
 
 
 @limit_routes.patch("/limits")
@@ -97,13 +99,19 @@ async def patch_limits(request: AnyRequest) -> HTTPResponse:
         refuse(errors)
     lifecycle = lifecycle_of(request)
     before = describe_limits(lifecycle)
-    change_limits(lifecycle, changes)
+    change_limits(lifecycle, read_integers(changes))
     after = describe_limits(lifecycle)
     for name in (name for name in LIMITS if after[name] != before[name]):
         values = {"before": before[name], "after": after[name]}
         sentence = f"limit {name}: {before[name]} -> {after[name]}"
         _tell(request, "limit-changed", sentence, limit=name, **values)
-    return answer_json(after)
+    return answer_json(tell_limits(lifecycle))
+
+
+def tell_limits(lifecycle: Lifecycle) -> dict[str, Any]:
+    """Return the limits in force as they are told: money in the form of the server's answers."""
+    limits = describe_limits(lifecycle)
+    return limits | {"client_quota": lifecycle.forms.write(int(limits["client_quota"]))}
 
 
 def describe_limits(lifecycle: Lifecycle) -> dict[str, int | float]:
@@ -135,9 +143,10 @@ def change_limits(lifecycle: Lifecycle, changes: Mapping[str, int]) -> None:
 
 def _check_limit(name: str, value: object) -> Fault | None:
     lowest, highest = RANGES[name]
-    if type(value) is not int:
+    number = read_integer(value) if name in MEMBERS else value
+    if type(number) is not int:
         return "integer-expected", "A limit is a whole number."
-    if not lowest <= value <= highest:
+    if not lowest <= number <= highest:
         return "out-of-range", f"It is between {lowest} and {highest}."
     return None
 
@@ -200,7 +209,7 @@ async def get_keys(request: AnyRequest) -> HTTPResponse:
     """List the API keys, the oldest first, without what would help to use one."""
     lifecycle = lifecycle_of(request)
     keys = await lifecycle.call(_list_keys, lifecycle)
-    return answer_json({"keys": [describe_credential(key) for key in keys]})
+    return answer_json({"keys": [describe_credential(key, lifecycle.forms) for key in keys]})
 
 
 @limit_routes.post("/keys")
@@ -212,7 +221,7 @@ async def post_key(request: AnyRequest) -> HTTPResponse:
     if errors := check_members(wanted, _KEY_CHECKS, frozenset(("name", "scope"))):
         refuse(errors)
     lifecycle = lifecycle_of(request)
-    new = await lifecycle.call(_create_key, lifecycle, wanted)
+    new = await lifecycle.call(_create_key, lifecycle, read_integers(wanted))
     admission_of(request).reload()
     credential = new.credential
     _tell(
@@ -223,7 +232,7 @@ async def post_key(request: AnyRequest) -> HTTPResponse:
         owner=credential.client,
         scope=credential.scope.label,
     )
-    body = describe_credential(credential) | {"token": new.token}
+    body = describe_credential(credential, lifecycle.forms) | {"token": new.token}
     if new.secret is not None:
         body["secret"] = new.secret
     headers = {"location": f"/admin/keys/{credential.id}", "cache-control": "no-store"}
@@ -241,7 +250,7 @@ async def delete_key(request: AnyRequest, key_id: str) -> HTTPResponse:
     return HTTPResponse(status=204)
 
 
-def describe_credential(credential: Credential) -> dict[str, Any]:
+def describe_credential(credential: Credential, forms: IntegerForms) -> dict[str, Any]:
     """Return what is told of a key: neither its token's hash nor its secret."""
     return {
         "id": credential.id,
@@ -250,7 +259,7 @@ def describe_credential(credential: Credential) -> dict[str, Any]:
         "signed": credential.is_signed,
         "rate": credential.rate,
         "burst": credential.burst,
-        "quota": credential.quota,
+        "quota": forms.write(credential.quota),
         "created_at": credential.created_at,
     }
 
@@ -308,6 +317,10 @@ def _check_scope(value: object) -> Fault | None:
     return None if value in labels else ("scope", f"A scope is one of {', '.join(labels)}.")
 
 
+def _check_quota(value: object) -> Fault | None:
+    return _check_number(read_integer(value))
+
+
 def _check_number(value: object) -> Fault | None:
     is_number = value is None or type(value) is int
     return None if is_number else ("integer-expected", "It is a whole number, or null.")
@@ -319,5 +332,5 @@ _KEY_CHECKS: Checks = {
     "signed": check_flag,
     "rate": _check_number,
     "burst": _check_number,
-    "quota": _check_number,
+    "quota": _check_quota,
 }

@@ -19,7 +19,7 @@ from .authorization import AnyRequest, guard, readable
 from .credentials import Scope
 from .exposition import OPENMETRICS, encode_metrics
 from .lifecycle import Lifecycle, lifecycle_of
-from .limit_routes import describe_limits
+from .limit_routes import tell_limits
 from .reply import JSON_TYPE
 from .totals import Totals, read_totals
 
@@ -67,7 +67,7 @@ def _answer_text(request: AnyRequest, accept: str) -> HTTPResponse:
 
 
 def _describe_present(lifecycle: Lifecycle) -> dict[str, Any]:
-    return lifecycle.batcher.regulator.describe() | {"limits": describe_limits(lifecycle)}
+    return lifecycle.batcher.regulator.describe() | {"limits": tell_limits(lifecycle)}
 
 
 def describe_totals(totals: Totals) -> dict[str, Any]:
