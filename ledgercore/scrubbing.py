@@ -9,6 +9,7 @@ was done when they were first read. It changes nothing. What it finds is told in
 does not rest on what has rotted.
 """
 
+import errno
 import logging
 import mmap
 import os
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .directory import DataDirectory, explained, segment_name, too_new
-from .errors import DirectoryUnusable, FormatTooNew, JournalDamaged
+from .errors import DirectoryUnusable, FormatTooNew, JournalDamaged, MemoryUnavailable
 from .frames import SEGMENT_HEADER_BYTES, Scan, SegmentHeader, scan_frames
 from .journal import FileJournal
 from .recovery import Named
@@ -31,6 +32,9 @@ WINDOW_BYTES = 4 << 20
 PAGE_BYTES = 4096
 SNAPSHOTS_READ = 2
 NICE = 10
+UNREAD = "unread"
+ROTTEN = {errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.EILSEQ, errno.ENODATA}
+"""What a disk or a file system answers where it cannot give back what was written."""
 
 logger = logging.getLogger("ledgercore")
 
@@ -204,6 +208,8 @@ class Scrub:
 
     def note(self, path: Path, fault: str | None) -> None:
         """Remember what is wrong with a file, and tell it where that is news."""
+        if fault is UNREAD:
+            return
         if fault is not None and self._damage.get(path) != fault:
             logger.error(
                 "sealed data is damaged: %s. Restore this file from a copy; what is answered from"
@@ -257,11 +263,19 @@ class Scrub:
 
 
 def find_fault(check: Callable[..., None], *arguments: object) -> str | None:
-    """Return what is wrong with a file, None where it is sound."""
+    """Return what is wrong with a file, None where it is sound, UNREAD where that is not known."""
     try:
         check(*arguments)
-    except (JournalDamaged, FormatTooNew, DirectoryUnusable) as error:
+    except (JournalDamaged, FormatTooNew) as error:
         return str(error)
+    except (DirectoryUnusable, MemoryUnavailable) as error:
+        # A disk that fails to read is damage; a lack of descriptors or memory, or of rights, is
+        # none, and says nothing of the file.
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in ROTTEN:
+            return str(error)
+        logger.warning("not read again: %s", error, extra={"event": "unread"})
+        return UNREAD
     return None
 
 

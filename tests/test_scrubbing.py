@@ -189,6 +189,25 @@ def test_a_disk_that_cannot_be_read_is_damage_and_kills_nothing(
         assert ledger.transfer("world", "alice", 1, key="on").id > 0
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EACCES, errno.ENOMEM])
+def test_what_could_not_be_read_is_not_called_damaged(
+    covered: Path, monkeypatch: pytest.MonkeyPatch, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = journal_files(covered)[0]
+    real = os.open
+
+    def open_file(name: Any, flags: int, *mode: int, **options: Any) -> int:
+        if threading.current_thread().name == "scrub" and str(name) == str(path):
+            raise OSError(number, os.strerror(number), str(path))
+        return real(name, flags, *mode, **options)
+
+    monkeypatch.setattr(os, "open", open_file)
+    with scrubbed(covered) as (ledger, state):
+        assert state.damage == () and ledger.audit().ok
+    (line,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert line.startswith(f"not read again: {path}: ")
+
+
 def test_the_pace_is_held_and_closing_does_not_wait_for_it(covered: Path) -> None:
     began = time.monotonic()
     with open_small(covered, scrub_bytes_per_s=1 << 20) as ledger:
