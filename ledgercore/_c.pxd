@@ -319,10 +319,7 @@ cdef extern from "frame.h" nogil:
         uint32_t previous_crc, body_crc, text_length, crc
 
     ctypedef enum lc_frame_check_result "enum lc_frame_check":
-        LC_FRAME_GOOD
-        LC_FRAME_END
-        LC_FRAME_BAD
-        LC_FRAME_NEWER
+        LC_FRAME_GOOD, LC_FRAME_END, LC_FRAME_BAD, LC_FRAME_NEWER
 
     lc_record* lc_frame_records(const lc_frame* frame)
     char* lc_frame_text(const lc_frame* frame)
@@ -386,9 +383,7 @@ cdef extern from "seal.h" nogil:
     const int LC_SEAL_BYTES
 
     ctypedef enum lc_seal_check_result "enum lc_seal_check":
-        LC_SEAL_GOOD
-        LC_SEAL_BAD
-        LC_SEAL_NEWER
+        LC_SEAL_GOOD, LC_SEAL_BAD, LC_SEAL_NEWER
 
     ctypedef struct lc_seal:
         uint64_t sequence, synced_lsn, segment

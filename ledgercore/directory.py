@@ -138,12 +138,16 @@ class DataDirectory:
                 self.require()
             self.lock.take(writes=writes)
         if writes:
-            self.tighten()
+            try:
+                self.tighten()
+            except BaseException:
+                self.release()
+                raise
 
     def tighten(self) -> None:
         """Take from others what they may do with the files here, and say so."""
         with explained(self.path):
-            own = [self.path, self.lock.file, *self.path.glob(f"{self.seal.name}*")]
+            own = [self.path, self.lock.file, self.clock, *self.path.glob(f"{self.seal.name}*")]
             for folder in (self.journal, self.snapshots):
                 own += [folder, *folder.glob("*")]
             count, left = tighten(own)
@@ -155,11 +159,13 @@ class DataDirectory:
                 count,
                 extra={"event": "tightened", "files": count},
             )
-        for path in left:
+        if left:
             logger.warning(
-                "%s: others than the owner may open this, and it cannot be changed here",
-                path,
-                extra={"event": "open-to-others"},
+                "%s: others than the owner may open this, and %d more like it; that cannot be"
+                " changed here",
+                left[0],
+                len(left) - 1,
+                extra={"event": "open-to-others", "files": len(left)},
             )
 
     def require(self) -> None:

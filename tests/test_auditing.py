@@ -4,7 +4,6 @@ A sound ledger passes whatever goes on meanwhile; memory that something else wro
 """
 
 import ctypes
-import resource
 import sys
 import threading
 from collections.abc import Iterator
@@ -130,13 +129,14 @@ def test_a_helper_that_does_not_come_back_is_no_violation(
     assert not ledger.audit(journal=True).ok
 
 
-def test_a_helper_without_memory_is_no_violation(ledger: ledgercore.Engine) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (100 << 20, hard))
-    try:
-        audit = ledger.audit(journal=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+def test_a_helper_without_memory_is_no_violation(
+    ledger: ledgercore.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nulimit -v 100000\nexec {sys.executable} "$@"\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    audit = ledger.audit(journal=True)
     assert audit.ok and not audit.journal_checked and audit.journal_reason
 
 

@@ -123,6 +123,12 @@ except ledgercore.MemoryUnavailable as error:
 """
 
 
+needs_plain_build = pytest.mark.skipif(
+    "san.so" in os.environ.get("LD_PRELOAD", ""),
+    reason="a sanitizer reserves terabytes of address space for itself",
+)
+
+
 def run_limited(limit_mib: int, path: Path, rows_max: int) -> str:
     """Open, use and check a ledger within so much address space; returns what it printed."""
     done = subprocess.run(
@@ -135,6 +141,7 @@ def run_limited(limit_mib: int, path: Path, rows_max: int) -> str:
     return done.stdout
 
 
+@needs_plain_build
 @pytest.mark.parametrize("limit_mib", [4096, 2048, 1024])
 def test_tables_that_do_not_fit_are_one_sentence(directory: Path, limit_mib: int) -> None:
     said = run_limited(limit_mib, directory, 1 << 24)
@@ -145,6 +152,7 @@ def test_tables_that_do_not_fit_are_one_sentence(directory: Path, limit_mib: int
     assert run_limited(limit_mib, directory, 1 << 16) == "moved 3 nothing to repair\n"
 
 
+@needs_plain_build
 def test_a_ledger_that_fits_works_to_its_end_or_not_at_all(directory: Path) -> None:
     """Also right at the edge, where the tables fit and little is left beside them."""
     ends = set()
