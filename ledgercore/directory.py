@@ -47,6 +47,7 @@ from .memory import NO_MEMORY, describe_limit
 from .permissions import make_folder, open_private, tighten
 
 FILL_BYTES = 1 << 20
+MADV_POPULATE_READ = 22  # linux/mman.h, from 5.14 on; the mmap module does not name it.
 SPARE_NAME = "spare.tmp"
 SEGMENT_DIGITS = 10
 LSN_DIGITS = 20
@@ -94,14 +95,35 @@ def write_file(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
-def map_file(path: Path) -> memoryview:
-    """Return a file's bytes. The mapping lives as long as the view."""
+def map_file(path: Path, *, is_read_through: bool = False) -> memoryview:
+    """Return a file's bytes. The mapping lives as long as the view.
+
+    Where all of it is about to be read, it is brought to memory first: what the disk cannot give
+    back is an OSError then, and not a signal that ends the process.
+    """
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             return memoryview(b"")
         mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         mapping.madvise(mmap.MADV_SEQUENTIAL)
+        if is_read_through:
+            read_through(file.fileno(), mapping)
         return memoryview(mapping)
+
+
+def read_through(descriptor: int, mapping: mmap.mmap) -> None:
+    """Bring all of a file to memory. Raises OSError, which names the offset."""
+    with suppress(OSError):
+        mapping.madvise(MADV_POPULATE_READ)
+        return
+    # What failed, or an older kernel: calls tell where, and why.
+    buffer = bytearray(FILL_BYTES)
+    offset = 0
+    try:
+        while count := os.preadv(descriptor, [buffer], offset):
+            offset += count
+    except OSError as error:
+        raise OSError(error.errno, f"offset {offset}: {error.strerror}") from error
 
 
 class DataDirectory:

@@ -44,7 +44,7 @@ def start_helper(name: str, *arguments: object) -> "subprocess.Popen[str]":
 
 def find_packages() -> tuple[str, str]:
     """The folders of numpy and of this package, as this process has loaded them."""
-    numpy = sys.modules["numpy"].__file__
+    numpy = importlib.import_module("numpy").__file__
     return str(Path(numpy or "").parent), str(Path(__file__).resolve().parent)
 
 

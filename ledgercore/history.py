@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .directory import DataDirectory, map_file, too_new
+from .directory import DataDirectory, explained, too_new
 from .errors import JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES, SegmentHeader, read_frame, scan_frames
 from .status import Status
@@ -67,8 +67,12 @@ KINDS = {KIND_TRANSFER: "transfer", KIND_OPENED: "account-opened", KIND_CHANGED:
 FLAG_FROZEN = 1
 FLOOR_NONE, CEILING_NONE = -(2**63), 2**63 - 1
 
-# A mark lets a later search start in the middle of a segment; this far apart at least.
+# A mark lets a later search start in the middle of a segment; half as far apart at least.
 MARK_BYTES = 4 << 20
+WINDOW_BYTES = 256 << 10
+"""What is read at once, unless a frame is longer; none is as long as MARK_BYTES."""
+LENGTH_AT = slice(28, 32)
+"""Where a frame's header has its length (src/frame.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,34 +152,39 @@ class SegmentReader:
 
     def find(self, lsn: int) -> tuple[bytes, bytes] | None:
         """Return (record, text of its frame) of an LSN, or None if the segment ends before it."""
-        # Mapped for this one search: a mapping holds a descriptor, and segments are many.
-        data = map_file(self.path)
+        # Read by calls, which fail where a mapping would end the process with a signal; and opened
+        # for this one search, for segments are many.
+        with explained(self.path), open(self.path, "rb", buffering=0) as file:
+            return self.search(file.fileno(), lsn)
+
+    def search(self, descriptor: int, lsn: int) -> tuple[bytes, bytes] | None:
         mark = self.marks[bisect_right(self.marks, lsn, key=lambda mark: mark.next_lsn) - 1]
+        size = WINDOW_BYTES
         while True:
             # The walk ends at the frame that holds the LSN, or at the edge of this window.
-            window = data[: mark.offset + MARK_BYTES]
+            window = os.pread(descriptor, size, mark.offset)
             scan = scan_frames(
-                window,
-                self.header.salt,
-                mark.offset,
-                mark.previous_crc,
-                mark.next_lsn,
-                stop_lsn=lsn,
+                window, self.header.salt, 0, mark.previous_crc, mark.next_lsn, stop_lsn=lsn
             )
+            place = f"{self.path}: offset {mark.offset + scan.offset}"
             if scan.end == "stopped":
                 break
             if scan.end == "newer":
-                raise too_new(f"{self.path}: offset {scan.offset}")
-            if scan.offset == mark.offset and scan.end == "bad":
-                raise JournalDamaged(
-                    f"segment {self.header.number}: offset {mark.offset}: no frame"
-                )
-            if scan.offset == mark.offset:
+                raise too_new(place)
+            if scan.offset == 0 and scan.end == "bad":
+                # The frame may be longer than what was read of it; its header says how long.
+                length = int.from_bytes(window[LENGTH_AT], "little")
+                if size < length < MARK_BYTES:
+                    size = length
+                    continue
+                raise JournalDamaged(f"{place}, LSN {scan.next_lsn}: there is no frame")
+            if scan.offset == 0:
                 return None
-            mark = Mark(scan.next_lsn, scan.offset, scan.previous_crc)
-            if mark.next_lsn > self.marks[-1].next_lsn:
+            mark = Mark(scan.next_lsn, mark.offset + scan.offset, scan.previous_crc)
+            if mark.offset > self.marks[-1].offset + MARK_BYTES // 2:
                 self.marks.append(mark)
-        records, text, _ = read_frame(data, scan.offset)
+            size = WINDOW_BYTES
+        records, text, _ = read_frame(window, scan.offset)
         start = (lsn - scan.next_lsn) * RECORD_BYTES
         return records[start : start + RECORD_BYTES], text
 

@@ -205,7 +205,7 @@ class Recovery:
             if not set_key_ttl(replay.ledger, header.key_ttl_ns):
                 raise InvalidArgument("key_ttl_s", "was changed to more than 256 different values")
             with explained(path):
-                data = map_file(path)
+                data = map_file(path, is_read_through=True)
             scan = self.scan_segment(path, header, data, replay, sealed, snapshot)
             done += len(data)
             if self.progress is not None:
@@ -345,7 +345,7 @@ def load_snapshot(path: Path, ledger_id: bytes, replay: Replay | None) -> str | 
     """
     data = memoryview(b"")
     with explained(path), suppress(FileNotFoundError):
-        data = map_file(path)
+        data = map_file(path, is_read_through=True)
     header = read_segment_header(data) if len(data) else None
     if len(data) and is_newer_segment(data):
         raise too_new(f"{path}: offset 0")

@@ -1,5 +1,7 @@
 """The past in the journal's files: any record by its LSN, and all of them in order."""
 
+import errno
+import os
 import sys
 import threading
 from itertools import pairwise
@@ -131,6 +133,23 @@ def test_many_threads_may_ask_a_fresh_reader(long: tuple[Path, int]) -> None:
             assert not ask_at_once(directory, [lsns, lsns[::-1], lsns[2:], lsns[3:]])
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_a_disk_that_cannot_be_read_fails_one_question(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapping would end the process there, and with it a ledger whose new work is safe."""
+    with open_small(directory) as ledger:
+        open_funded(ledger, ["alice"], 5)
+
+        def pread(descriptor: int, size: int, offset: int) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pread", pread)
+            with pytest.raises(ledgercore.DirectoryUnusable, match="Input/output error"):
+                ledger.find_transfer(3)
+        assert ledger.find_transfer(3) is not None
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """From files to a ledger: where recovery stops, what it lets go, and what it does not believe."""
 
+import errno
+import os
 import struct
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import pytest
 
 import ledgercore
 from ledgercore import Status
+from ledgercore import directory as directories
 from ledgercore.accounts import account_count, balances
 from ledgercore.directory import DataDirectory
 from ledgercore.recovery import Capacity, Recovery
@@ -120,6 +123,27 @@ def test_a_torn_tail_is_let_go_and_cleared(story: Story, directory: Path, rubbis
     (path,) = journal_files(directory)
     assert path.read_bytes() == data
     assert recover(directory).torn_bytes == 0
+
+
+def test_a_disk_that_cannot_be_read_is_named_and_no_signal(
+    story: Story, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(directory, story.files)
+    (path,) = journal_files(directory)
+    bad, real = path.stat().st_ino, os.preadv
+
+    def preadv(descriptor: int, buffers: list[bytearray], offset: int) -> int:
+        if os.fstat(descriptor).st_ino == bad and offset >= 2 << 20:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    # As on a kernel that cannot say it in one call, or does and fails.
+    monkeypatch.setattr(directories, "MADV_POPULATE_READ", -1)
+    for work in (open_small, ledgercore.verify, ledgercore.compact):
+        with pytest.raises(ledgercore.DirectoryUnusable) as caught:
+            work(directory)
+        assert str(caught.value) == f"{path}: offset {2 << 20}: Input/output error"
 
 
 def test_a_snapshot_ahead_of_its_journal_is_refused(story: Story, directory: Path) -> None:
