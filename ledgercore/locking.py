@@ -19,6 +19,8 @@ NO_WRITING = {errno.EROFS, errno.EACCES, errno.EPERM}
 NO_LOCKING = {errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 """What file systems answer that lock files only (NFS), or nothing at all."""
 PID_BYTES_MAX = 32
+PLACE = 5
+"""Which word of a line of /proc/locks says what is locked; the one before it says by whom."""
 
 
 class DirectoryLock:
@@ -89,7 +91,17 @@ class DirectoryLock:
         return None
 
     def _read_holder(self) -> str:
+        """The process that holds it: by the file, or, where that was removed, by the kernel."""
         with suppress(OSError):
             holder = self.file.read_bytes()[:PID_BYTES_MAX].decode(errors="replace").strip()
-            return holder or "unknown"
+            if holder:
+                return holder
+        with suppress(OSError):
+            facts = self.path.stat()
+            device = f"{os.major(facts.st_dev):02x}:{os.minor(facts.st_dev):02x}"
+            for line in Path("/proc/locks").read_text().splitlines():
+                # "1: FLOCK  ADVISORY  WRITE 708 fe:00:1234 0 EOF"
+                fields = line.split()
+                if len(fields) > PLACE and fields[PLACE] == f"{device}:{facts.st_ino}":
+                    return fields[PLACE - 1]
         return "unknown"

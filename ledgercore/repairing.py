@@ -103,7 +103,7 @@ def refuse_costly_cut(
             raise JournalDamaged(
                 f"{damage}. Nothing is cut: {snapshot.name} still holds what came of this file, so"
                 f" restore it from a copy. To cut the journal all the same, and so lose LSN"
-                f" {lsn_kept + 1} to {last}, ask for a cut below the snapshot"
+                f" {lsn_kept + 1} to {last}, ask for it (--cut-below-snapshot)"
             )
 
 

@@ -123,7 +123,8 @@ def find_false_snapshots(directory: DataDirectory, recovered: Recovered) -> dict
         try:
             same = digest_ledger(recovery.run()) == expected
         except JournalDamaged as error:
-            found[snapshot] = f"{snapshot}: {error}"
+            told = str(error)
+            found[snapshot] = told if told.startswith(str(snapshot)) else f"{snapshot}: {told}"
             continue
         if recovery.notes:
             found[snapshot] = recovery.notes[0]

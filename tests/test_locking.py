@@ -114,6 +114,10 @@ def test_who_holds_it_is_told(home: Path) -> None:
     ):
         open_small(home)
     assert is_free(home)
+    with held_elsewhere(home) as pid:
+        (home / "lock").unlink()
+        with pytest.raises(ledgercore.DirectoryLocked, match=rf"\(pid {pid}\)"):
+            open_small(home)
 
 
 def test_letting_go_is_said_and_not_left_to_a_child(home: Path) -> None:
