@@ -1,9 +1,12 @@
 """The distribution's name, which is not the package's: that one is somebody else's on PyPI."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import entry_points, metadata
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +82,27 @@ def test_the_name_and_the_version_are_told_once() -> None:
     commands = entry_points(group="console_scripts", name="ledgercore")
     (command,) = (entry for entry in commands if entry.dist and entry.dist.name == NAME)
     assert callable(command.load())
+
+
+USES_IT = """
+import ledgercore
+from ledgercore.client import LedgerClient
+
+with ledgercore.open("data") as ledger, LedgerClient("http://127.0.0.1:8000") as client:
+    reveal_type(ledger.transfer("a", "b", 1, key="k"))
+    reveal_type(client.transfer("a", "b", 1))
+ledgercore.nothing
+"""
+
+
+def test_a_type_checker_finds_what_is_installed_editable(tmp_path: Path) -> None:
+    # This environment has it so; a hook of the interpreter in its stead is what no checker follows.
+    (tmp_path / "uses_it.py").write_text(USES_IT)
+    check = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path, "uses_it.py"]
+    told = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert 'Revealed type is "ledgercore.submission.Outcome"' in told
+    assert 'Revealed type is "ledgercore.client.types.TransferResult"' in told
+    assert "Found 1 error" in told and 'Module has no attribute "nothing"' in told
 
 
 def test_what_an_error_tells_to_install_is_what_the_extras_name() -> None:
