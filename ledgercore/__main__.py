@@ -1,14 +1,23 @@
-"""The processes that an engine starts beside itself. Not for people: theirs is the command.
+"""Lets `python -m ledgercore` do what the command `ledgercore` does; owns nothing else.
 
-python -m ledgercore snapshot DIR ACCOUNTS_MAX KEYS_MAX
-python -m ledgercore witness DIR LSN ACCOUNTS_MAX KEYS_MAX
+The command is of a layer above, of which nothing here knows. So it is found as pip has found it: by
+what the distribution says of itself.
 """
 
 import sys
+from importlib.metadata import entry_points
 
-from . import snapshots, witness
+DISTRIBUTION = "ledgercore-engine"
 
-HELPERS = {"snapshot": snapshots.main, "witness": witness.main}
+
+def main() -> None:
+    """Run the command, and exit as it says."""
+    for command in entry_points(group="console_scripts", name="ledgercore"):
+        if command.dist is not None and command.dist.name == DISTRIBUTION:
+            command.load()()
+            return
+    sys.exit(f"ledgercore: the command is not here, for {DISTRIBUTION} is not installed")
+
 
 if __name__ == "__main__":
-    sys.exit(HELPERS[sys.argv[1]](sys.argv[2:]))
+    main()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ledgercore import __version__
 
@@ -27,7 +28,14 @@ from .milestones import tell_ignored
 from .open_mode import check_access
 from .orders import ORDERS
 from .server import Server
-from .settings import InvalidSetting, Settings, environment_name, is_of_cluster
+from .settings import (
+    RANGES,
+    InvalidSetting,
+    Settings,
+    environment_name,
+    flag_name,
+    is_of_cluster,
+)
 from .span_encoding import MissingPackage, SpanEncoder
 from .welcome import announce
 
@@ -43,7 +51,10 @@ class SettingRefused(click.ClickException):
     exit_code = 2
 
     def __init__(self, name: str, message: str) -> None:
-        super().__init__(f"--{name.replace('_', '-')}: {message}")
+        source = click.get_current_context().get_parameter_source(name)
+        is_variable = source is ParameterSource.ENVIRONMENT
+        spelled = environment_name(name) if is_variable else flag_name(name)
+        super().__init__(f"{spelled}: {message}")
 
 
 class _SettingOption(click.Option):
@@ -66,21 +77,22 @@ def main() -> None:
 def _setting(name: str, help_text: str, metavar: str | None = None) -> Callable[[Body], Body]:
     """Return the option of one setting. Its value is checked by Settings, in one place."""
     return click.option(
-        f"--{name.replace('_', '-')}",
+        flag_name(name),
         cls=_SettingOption,
         envvar=environment_name(name),
         default=str(getattr(Settings(), name)),
         show_default=True,
         show_envvar=True,
         help=help_text,
-        metavar=metavar,
+        # Its text is read by Settings, so click knows of no number.
+        metavar=metavar or ("INTEGER" if name in RANGES else None),
     )
 
 
 def _switch(name: str, help_text: str) -> Callable[[Body], Body]:
     """Return the option of a setting that is on where it is named, and otherwise off."""
     return click.option(
-        f"--{name.replace('_', '-')}",
+        flag_name(name),
         envvar=environment_name(name),
         is_flag=True,
         show_envvar=True,
@@ -94,7 +106,7 @@ main.add_command(admin)
 
 
 @main.command()
-@_setting("host", "Address to listen on.")
+@_setting("host", "Address to listen on.", metavar="ADDRESS")
 @_setting("port", "Port to listen on; 0 takes a free one.")
 @_setting("data", "Directory of the ledger, made if it is not there.", metavar="DIR")
 @_setting("demo_accounts", "Accounts acct-0 ... to open and fund in an empty directory.")
@@ -104,7 +116,9 @@ main.add_command(admin)
 @_setting("workers_max", "Worker threads that each queue gets when there is much to do.")
 @_setting("queue_size", "Transfers that may wait in each queue; more are refused.")
 @_setting("batch_max", "Transfers that one batch may hold.")
-@_setting("durability", "sync: an answer means on the disk. memory: no journal.")
+@_setting(
+    "durability", "sync: an answer means on the disk. memory: no journal.", metavar="sync|memory"
+)
 @_setting("accounts_max", "Accounts there may be.")
 @_setting(
     "keys_max",
@@ -146,7 +160,11 @@ main.add_command(admin)
 @_setting("drain_s", "Seconds of /readyz 503 before a stop, while requests are still taken.")
 @_setting("tls_cert", "Certificate chain to serve TLS with, PEM.", metavar="FILE")
 @_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
-@_setting("integers", "number: as JSON numbers in answers. string: for clients that end at 2^53.")
+@_setting(
+    "integers",
+    "number: as JSON numbers in answers. string: for clients that end at 2^53.",
+    metavar="number|string",
+)
 @_setting("slow_request_ms", "Milliseconds from which a request is logged as slow; 0: never.")
 @_setting("log_interval_s", "Seconds between two lines about queues and workers; 0: none.")
 @_setting("otlp", "Collector of traces, by OTLP over HTTP.", metavar="URL")

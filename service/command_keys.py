@@ -69,7 +69,7 @@ def _find_file(data: str, keys_file: str | None) -> Path:
     try:
         return Path(Settings(data=data).data, FILE_NAME)
     except InvalidSetting as error:
-        raise click.UsageError(f"--{error.name}: {error.message}") from None
+        raise click.UsageError(str(error)) from None
 
 
 @contextmanager

@@ -47,10 +47,13 @@ RANGES: dict[str, tuple[int, int]] = {
 
 
 class InvalidSetting(ValueError):
-    """A setting is outside its range. The message is one line that names it."""
+    """A setting is outside its range. The message is one line that names it.
 
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(f"{name}: {message}")
+    It names the flag, unless the setting was `spelled` in another way.
+    """
+
+    def __init__(self, name: str, message: str, spelled: str = "") -> None:
+        super().__init__(f"{spelled or flag_name(name)}: {message}")
         self.name = name
         self.message = message
 
@@ -128,24 +131,25 @@ class Settings:
         """Check what no value can be blamed for alone."""
         if self.batch_max > self.queue_size:
             raise InvalidSetting(
-                "batch_max", f"{self.batch_max} does not fit in queue_size {self.queue_size}"
+                "batch_max", f"{self.batch_max} does not fit in --queue-size {self.queue_size}"
             )
         if self.workers_min > self.workers_max:
             raise InvalidSetting(
-                "workers_min", f"{self.workers_min} is more than workers_max {self.workers_max}"
+                "workers_min", f"{self.workers_min} is more than --workers-max {self.workers_max}"
             )
         if self.keys_reserved > self.keys_max:
             raise InvalidSetting(
-                "keys_reserved", f"{self.keys_reserved} is more than keys_max {self.keys_max}"
+                "keys_reserved", f"{self.keys_reserved} is more than --keys-max {self.keys_max}"
             )
         if self.inflight_min > self.inflight_max:
             raise InvalidSetting(
-                "inflight_min", f"{self.inflight_min} is more than inflight_max {self.inflight_max}"
+                "inflight_min",
+                f"{self.inflight_min} is more than --inflight-max {self.inflight_max}",
             )
         if self.demo_accounts >= self.accounts_max:
             raise InvalidSetting(
                 "demo_accounts",
-                f"{self.demo_accounts} and world do not fit in accounts_max {self.accounts_max}",
+                f"{self.demo_accounts} and world do not fit in --accounts-max {self.accounts_max}",
             )
         if self.demo_accounts * self.demo_funds > INT64_MAX:
             raise InvalidSetting(
@@ -153,11 +157,11 @@ class Settings:
                 f"{self.demo_funds} for {self.demo_accounts} accounts is more than world can owe",
             )
         if bool(self.tls_cert) != bool(self.tls_key):
-            raise InvalidSetting("tls_cert", "tls_cert and tls_key go together")
+            raise InvalidSetting("tls_cert", "--tls-cert and --tls-key go together")
         if self.require_keys and self.allow_open:
-            raise InvalidSetting("allow_open", "is refused together with require_keys")
+            raise InvalidSetting("allow_open", "is refused together with --require-keys")
         if self.chaos and not self.allow_chaos:
-            raise InvalidSetting("chaos", "is refused without allow_chaos")
+            raise InvalidSetting("chaos", "is refused without --allow-chaos")
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> "Settings":
@@ -174,9 +178,11 @@ class Settings:
         environment = os.environ if environment is None else environment
         names = {field.name: environment_name(field.name) for field in fields(cls)}
         texts = {name: environment.get(key, "") for name, key in names.items()}
-        return cls.from_texts(
-            {name: text for name, text in texts.items() if text and not is_of_cluster(text)}
-        )
+        given = {name: text for name, text in texts.items() if text and not is_of_cluster(text)}
+        try:
+            return cls.from_texts(given)
+        except InvalidSetting as error:
+            raise InvalidSetting(error.name, error.message, names[error.name]) from None
 
     @property
     def keys_path(self) -> Path:
@@ -187,6 +193,11 @@ class Settings:
     def is_durable(self) -> bool:
         """Whether an answer means that the transfer is on the disk."""
         return self.durability == "sync"
+
+
+def flag_name(name: str) -> str:
+    """Return the flag of a setting."""
+    return f"--{name.replace('_', '-')}"
 
 
 def environment_name(name: str) -> str:

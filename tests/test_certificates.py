@@ -37,8 +37,15 @@ def test_each_reading_is_a_context_of_its_own(tmp_path: Path) -> None:
     assert isinstance(first, ssl.SSLContext) and first is not second
     other, _ = make_certificate(tmp_path, "two")
     cert.write_bytes(other.read_bytes())  # Its key is still the old one.
-    with pytest.raises(InvalidSetting, match="tls_cert: cannot be used"):
+    with pytest.raises(InvalidSetting, match=f"--tls-cert: {cert} with {key} cannot be used"):
         read_certificate(settings)
-    cert.unlink()
-    with pytest.raises(InvalidSetting, match="tls_cert: cannot be used"):
+
+
+@pytest.mark.parametrize("missing", ["cert", "key"])
+def test_the_file_that_is_missing_is_named(tmp_path: Path, missing: str) -> None:
+    paths = dict(zip(("cert", "key"), make_certificate(tmp_path, "one"), strict=True))
+    paths[missing].unlink()
+    settings = Settings(tls_cert=str(paths["cert"]), tls_key=str(paths["key"]))
+    with pytest.raises(InvalidSetting) as caught:
         read_certificate(settings)
+    assert str(caught.value) == f"--tls-{missing}: {paths[missing]}: No such file or directory"

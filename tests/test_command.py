@@ -1,7 +1,10 @@
 """The command line: flags, environment, exit codes and help."""
 
+import importlib
 import re
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.command import main
-from service.settings import Settings, environment_name
+from service.settings import RANGES, Settings, environment_name, flag_name
 from tests.support import Server, run_command
 
 
@@ -50,14 +53,14 @@ def test_bad_value_stops_the_start(flag: str, value: str) -> None:
     result = CliRunner().invoke(main, ["serve", flag, value])
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"Error: {flag}: ")
+    assert line.startswith(f"Error: {flag}: ") and "_" not in line
     assert result.stdout == ""
 
 
 def test_bad_value_in_the_environment() -> None:
     result = run_command("serve", LEDGERCORE_SEGMENTS="0")
     assert result.returncode == 2
-    assert result.stderr == "Error: --segments: 0 is not between 1 and 256\n"
+    assert result.stderr == "Error: LEDGERCORE_SEGMENTS: 0 is not between 1 and 256\n"
 
 
 def test_what_a_cluster_sets_is_ignored_with_a_word(tmp_path: Path) -> None:
@@ -103,6 +106,36 @@ def test_help_names_every_setting_and_its_variable() -> None:
     for name in Settings.__slots__:
         assert f"--{name.replace('_', '-')}" in words
         assert environment_name(name) in words
+
+
+def test_help_shows_which_settings_are_numbers() -> None:
+    text = CliRunner().invoke(main, ["serve", "--help"]).stdout
+    for option in main.commands["serve"].params:
+        if option.name in RANGES and not getattr(option, "is_flag", False):
+            assert re.search(rf"^  {flag_name(option.name)} (INTEGER|CENTS)\b", text, re.MULTILINE)
+    assert " TEXT" not in text
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
+def test_the_package_is_the_command(arguments: list[str], tmp_path: Path) -> None:
+    told = [
+        subprocess.run(
+            [sys.executable, "-m", package, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for package in ("ledgercore", "service")
+    ]
+    assert told[0] == told[1] != ""
+
+
+def test_the_package_says_where_there_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("ledgercore.__main__")
+    monkeypatch.setattr(module, "DISTRIBUTION", "another")
+    with pytest.raises(SystemExit, match="another is not installed"):
+        module.main()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.settings import InvalidSetting, Settings, environment_name, is_of_cluster
+from service.settings import InvalidSetting, Settings, environment_name, flag_name, is_of_cluster
 
 
 def test_defaults() -> None:
@@ -96,7 +96,7 @@ def test_bad_value_is_named_in_one_line(name: str, text: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         Settings.from_environment({environment_name(name): text})
     assert caught.value.name == name
-    assert str(caught.value).startswith(f"{name}: ")
+    assert str(caught.value).startswith(f"{environment_name(name)}: ")
     assert "\n" not in str(caught.value)
 
 
@@ -117,3 +117,6 @@ def test_values_that_do_not_go_together(name: str, values: dict[str, Any]) -> No
     with pytest.raises(InvalidSetting) as caught:
         Settings(**values)
     assert caught.value.name == name
+    assert str(caught.value).startswith(f"{flag_name(name)}: ")
+    # Every name in it is one that can be typed.
+    assert "_" not in str(caught.value)
