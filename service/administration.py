@@ -9,6 +9,7 @@ groups, modules of their own, differ: `keys` has another file and another lock, 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,6 +21,7 @@ from ledgercore import Account, Engine, Inspection, LedgerError, Verification
 from .command_chaos import chaos
 from .command_keys import keys
 from .command_limits import limits
+from .command_printing import json_option, print_json, print_json_array
 from .command_server import join_members
 from .command_workers import workers
 
@@ -79,18 +81,23 @@ for _group in (keys, limits, workers, chaos):
 
 @admin.command()
 @directory_argument
+@json_option
 @report_errors
-def verify(directory: str) -> None:
+def verify(directory: str, is_json: bool) -> None:
     """Replay everything in DIR and check every invariant.
 
     Prints what was counted and how fast. Exits with 1, and says why, when something is wrong.
     """
     with _show_progress("verifying") as progress:
         verification = ledgercore.verify(directory, progress)
-    _print_verification(verification)
+    if is_json:
+        print_json({"ok": not verification.violations} | asdict(verification))
+    else:
+        _print_verification(verification)
     if verification.violations:
         raise click.ClickException("\n".join(verification.violations))
-    click.echo("ok")
+    if not is_json:
+        click.echo("ok")
 
 
 @contextmanager
@@ -126,10 +133,14 @@ def _print_verification(verification: Verification) -> None:
 
 @admin.command()
 @directory_argument
+@json_option
 @report_errors
-def inspect(directory: str) -> None:
+def inspect(directory: str, is_json: bool) -> None:
     """Show the segments, frames, seal and snapshots of DIR. Changes nothing."""
     inspection = _inspect_ledger(directory)
+    if is_json:
+        print_json(inspection)
+        return
     click.echo(f"ledger {inspection.ledger_id}")
     if inspection.seal is None:
         click.echo("seal: none")
@@ -160,8 +171,9 @@ def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     is_flag=True,
     help="Cut also where a snapshot still holds what came of the damaged file.",
 )
+@json_option
 @report_errors
-def repair(directory: str, yes: bool, cut_below_snapshot: bool) -> None:
+def repair(directory: str, yes: bool, cut_below_snapshot: bool, is_json: bool) -> None:
     """Cut a damaged journal in DIR back to its last sound frame.
 
     Transfers that were answered may be lost by this, so restore a copy where there is one. The
@@ -169,8 +181,11 @@ def repair(directory: str, yes: bool, cut_below_snapshot: bool) -> None:
     file, a cut would lose all that came later, and is made only with --cut-below-snapshot.
     """
     if not yes:
-        click.confirm(f"Cut the journal of {directory} where it is damaged?", abort=True)
+        click.confirm(f"Cut the journal of {directory} where it is damaged?", abort=True, err=True)
     result = ledgercore.repair(directory, cut_below_snapshot=cut_below_snapshot)
+    if is_json:
+        print_json(result)
+        return
     click.echo(result.action)
     if result.kept_as is not None:
         click.echo(f"{result.file}: the damaged file is kept as {result.kept_as}")
@@ -180,10 +195,14 @@ def repair(directory: str, yes: bool, cut_below_snapshot: bool) -> None:
 
 @admin.command()
 @directory_argument
+@json_option
 @report_errors
-def compact(directory: str) -> None:
+def compact(directory: str, is_json: bool) -> None:
     """Make a snapshot of DIR from its sealed segments, so that the next start reads less."""
     snapshot = ledgercore.compact(directory)
+    if is_json:
+        print_json({"snapshot": None if snapshot is None else str(snapshot)})
+        return
     click.echo("nothing to compact" if snapshot is None else f"snapshot {snapshot}")
 
 
@@ -201,7 +220,17 @@ def _open_existing(directory: str) -> Engine:
     return ledgercore.open(directory)
 
 
-def _print_account(account: Account) -> None:
+def _list_accounts(engine: Engine) -> Iterator[Account]:
+    start = 0
+    while page := engine.accounts(start, PAGE):
+        yield from page
+        start += len(page)
+
+
+def _print_account(account: Account, is_json: bool) -> None:
+    if is_json:
+        print_json(account)
+        return
     floor = "none" if account.floor is None else account.floor
     ceiling = "none" if account.ceiling is None else account.ceiling
     frozen = "  frozen" if account.frozen else ""
@@ -213,25 +242,27 @@ def _print_account(account: Account) -> None:
 
 @accounts.command("list")
 @directory_argument
+@json_option
 @report_errors
-def list_accounts(directory: str) -> None:
+def list_accounts(directory: str, is_json: bool) -> None:
     """List all accounts of DIR in the order in which they were opened."""
     with _open_existing(directory) as engine:
-        start = 0
-        while page := engine.accounts(start, PAGE):
-            for account in page:
-                _print_account(account)
-            start += len(page)
+        if is_json:
+            print_json_array(_list_accounts(engine))
+            return
+        for account in _list_accounts(engine):
+            _print_account(account, is_json)
 
 
 @accounts.command("show")
 @directory_argument
 @account_argument
+@json_option
 @report_errors
-def show_account(directory: str, account_id: str) -> None:
+def show_account(directory: str, account_id: str, is_json: bool) -> None:
     """Show one account of DIR."""
     with _open_existing(directory) as engine:
-        _print_account(engine.account(account_id))
+        _print_account(engine.account(account_id), is_json)
 
 
 @accounts.command("open")
@@ -241,6 +272,7 @@ def show_account(directory: str, account_id: str) -> None:
 @click.option("--floor", type=Limit(), default=0, show_default=True, help="Lowest balance.")
 @click.option("--ceiling", type=Limit(), default="none", show_default=True, help="Highest balance.")
 @click.option("--frozen", is_flag=True, help="Open it frozen.")
+@json_option
 @report_errors
 def open_account(
     directory: str,
@@ -249,14 +281,14 @@ def open_account(
     floor: int | None,
     ceiling: int | None,
     frozen: bool,
+    is_json: bool,
 ) -> None:
     """Open an account in DIR, which is made if it is not there."""
     with ledgercore.open(directory) as engine:
-        _print_account(
-            engine.open_account(
-                account_id, asset=asset, floor=floor, ceiling=ceiling, frozen=frozen
-            )
+        opened = engine.open_account(
+            account_id, asset=asset, floor=floor, ceiling=ceiling, frozen=frozen
         )
+        _print_account(opened, is_json)
 
 
 @accounts.command("change")
@@ -265,10 +297,16 @@ def open_account(
 @click.option("--floor", type=Limit(), help="New lowest balance.")
 @click.option("--ceiling", type=Limit(), help="New highest balance.")
 @click.option("--frozen/--not-frozen", default=None, help="Freeze it, or let it move again.")
+@json_option
 @click.pass_context
 @report_errors
 def change_account(
-    context: click.Context, /, directory: str, account_id: str, **settings: int | bool | None
+    context: click.Context,
+    /,
+    directory: str,
+    account_id: str,
+    is_json: bool,
+    **settings: int | bool | None,
 ) -> None:
     """Change the settings of an account in DIR that are given; the others stay."""
     given = {
@@ -279,4 +317,5 @@ def change_account(
     if not given:
         raise click.UsageError("nothing to change is given")
     with _open_existing(directory) as engine:
-        _print_account(engine.change_account(account_id, **given))  # type: ignore[arg-type]
+        changed = engine.change_account(account_id, **given)  # type: ignore[arg-type]
+        _print_account(changed, is_json)

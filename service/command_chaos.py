@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from .chaos import InvalidPlan, Plan, load_plan
+from .command_printing import print_json
 from .command_server import ask_server, join_members, print_rows, server_options
 
 PATH = "/admin/chaos"
@@ -24,21 +25,22 @@ def chaos() -> None:
 
 @chaos.command()
 @server_options
-def show(url: str, key_env: str) -> None:
+def show(url: str, key_env: str, is_json: bool) -> None:
     """Print the faults of the plan in force, and how often each has struck."""
-    _print_chaos(ask_server(url, key_env, "GET", PATH))
+    _print_chaos(ask_server(url, key_env, "GET", PATH), is_json)
 
 
 @chaos.command("set")
 @click.argument("plan", metavar="FILE|off")
 @server_options
-def change(plan: str, url: str, key_env: str) -> None:
+def change(plan: str, url: str, key_env: str, is_json: bool) -> None:
     """Let go wrong what the plan in FILE says, and nothing else; `off` ends all of it.
 
     A file of that name is ./off.
     """
     wanted = Plan() if plan == OFF else _read_file(plan)
-    _print_chaos(ask_server(url, key_env, "PUT", PATH, msgspec.to_builtins(wanted)))
+    told = ask_server(url, key_env, "PUT", PATH, msgspec.to_builtins(wanted))
+    _print_chaos(told, is_json)
 
 
 def _read_file(name: str) -> Plan:
@@ -48,8 +50,11 @@ def _read_file(name: str) -> Plan:
         raise click.ClickException(str(error)) from None
 
 
-def _print_chaos(told: dict[str, Any]) -> None:
+def _print_chaos(told: dict[str, Any], is_json: bool) -> None:
     """Print one line for the seed and for each fault; `off` where there is none."""
+    if is_json:
+        print_json(told)
+        return
     plan: dict[str, Any] = told.get("plan", {})
     struck: dict[str, int] = told.get("struck", {})
     faults = {

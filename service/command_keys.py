@@ -13,6 +13,8 @@ import click
 from click.core import ParameterSource
 
 from .api_keys import Credential, Scope
+from .command_printing import json_option, print_json
+from .command_server import print_rows
 from .key_file import (
     FILE_NAME,
     KeyFileError,
@@ -32,7 +34,7 @@ Body = TypeVar("Body", bound=Callable[..., None])
 
 
 def _file_options(command: Body) -> Body:
-    """Give a command the options that say which file it is about."""
+    """Give a command the options that say which file it is about, and `--json`."""
     data = click.option(
         "--data",
         envvar=environment_name("data"),
@@ -49,7 +51,7 @@ def _file_options(command: Body) -> Body:
         metavar="FILE",
         help="The file of the keys, where it is elsewhere.",
     )
-    return data(keys_file(command))
+    return data(keys_file(json_option(command)))
 
 
 def _find_file(data: str, keys_file: str | None) -> Path:
@@ -97,12 +99,18 @@ def keys() -> None:
     help="What the key allows; each scope includes those before it.",
 )
 @click.option("--signed", is_flag=True, help="Every request has to be signed, with a secret.")
-@click.option("--rate", type=float, metavar="N", help="Requests a second; 0 is no limit.")
-@click.option("--burst", type=int, metavar="N", help="Requests that may come at once.")
-@click.option("--quota", type=int, metavar="N", help="Minor units a window; 0 is no limit.")
+@click.option("--rate", type=float, help="Requests a second; 0 is no limit.")
+@click.option("--burst", type=int, help="Requests that may come at once.")
+@click.option("--quota", type=int, help="Minor units a window; 0 is no limit.")
 @_file_options
 def create(
-    name: str, scope: str, signed: bool, data: str, keys_file: str | None, **limits: Any
+    name: str,
+    scope: str,
+    signed: bool,
+    data: str,
+    keys_file: str | None,
+    is_json: bool,
+    **limits: Any,
 ) -> None:
     """Make a key for the client NAME, and print its token, which nothing can show again.
 
@@ -112,12 +120,15 @@ def create(
     path = _find_file(data, keys_file)
     with _report_errors():
         new = create_key(path, name, Scope[scope.upper()], is_signed=signed, **limits)
-    click.echo(f"id      {new.credential.id}")
-    click.echo(f"name    {new.credential.client}")
-    click.echo(f"scope   {new.credential.scope.label}")
-    click.echo(f"token   {new.token}")
+    told = {
+        "id": new.credential.id,
+        "name": new.credential.client,
+        "scope": new.credential.scope.label,
+        "token": new.token,
+    }
     if new.secret is not None:
-        click.echo(f"secret  {new.secret}")
+        told["secret"] = new.secret
+    (print_json if is_json else print_rows)(told)
     click.echo(f"Keep the token: it is shown this once, and {path} has only its hash.", err=True)
     if new.secret is not None:
         click.echo(
@@ -129,7 +140,7 @@ def create(
 
 @keys.command("list")
 @_file_options
-def list_all(data: str, keys_file: str | None) -> None:
+def list_all(data: str, keys_file: str | None, is_json: bool) -> None:
     """List all keys, the oldest first. Neither token nor secret is shown."""
     path = _find_file(data, keys_file)
     with _report_errors():
@@ -142,8 +153,29 @@ def list_all(data: str, keys_file: str | None) -> None:
         click.echo(f"{path}: there is no such file, so nobody is asked for a key", err=True)
     elif not credentials:
         click.echo(f"{path}: there is no key, so every request is refused", err=True)
+    if is_json or credentials:
+        _print_keys(credentials, is_json)
+
+
+def _print_keys(credentials: Sequence[Credential], is_json: bool) -> None:
+    if is_json:
+        print_json([_make_members(key) for key in credentials])
     else:
         _print_table([COLUMNS, *map(_make_row, credentials)])
+
+
+def _make_members(key: Credential) -> dict[str, Any]:
+    """Return a key as JSON has it. A limit of null is the server's."""
+    return {
+        "id": key.id,
+        "name": key.client,
+        "scope": key.scope.label,
+        "signed": key.is_signed,
+        "rate": key.rate,
+        "burst": key.burst,
+        "quota": key.quota,
+        "created_at": key.created_at,
+    }
 
 
 def _make_row(key: Credential) -> tuple[str, ...]:
@@ -163,7 +195,7 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 @keys.command()
 @click.argument("name_or_id", metavar="NAME|ID")
 @_file_options
-def revoke(name_or_id: str, data: str, keys_file: str | None) -> None:
+def revoke(name_or_id: str, data: str, keys_file: str | None, is_json: bool) -> None:
     """Revoke the key with this ID, or all keys of the client NAME.
 
     When the last key goes, the server refuses every request, and after a restart too. For an open
@@ -173,8 +205,11 @@ def revoke(name_or_id: str, data: str, keys_file: str | None) -> None:
     with _report_errors():
         revoked = revoke_key(path, name_or_id)
         is_last = not list_keys(path)
-    for key_id in revoked:
-        click.echo(f"revoked {key_id}")
+    if is_json:
+        print_json({"revoked": revoked})
+    else:
+        for key_id in revoked:
+            click.echo(f"revoked {key_id}")
     if is_last:
         click.echo(f"{path}: no key is left, so every request is refused", err=True)
 
@@ -182,7 +217,7 @@ def revoke(name_or_id: str, data: str, keys_file: str | None) -> None:
 @keys.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_file_options
-def accept(yes: bool, data: str, keys_file: str | None) -> None:
+def accept(yes: bool, data: str, keys_file: str | None, is_json: bool) -> None:
     """Show the keys of a file that was changed by hand, and take it as it is.
 
     The file has a checksum, so that a damaged one lets nobody in. An editor leaves the old one
@@ -193,8 +228,8 @@ def accept(yes: bool, data: str, keys_file: str | None) -> None:
         file = read_file(path, is_trusted=True)
         if file is None:
             raise KeyFileError(f"{path}: there is no such file")
-        _print_table([COLUMNS, *map(_make_row, file.credentials)])
+        _print_keys(file.credentials, is_json)
         if not yes:
-            click.confirm(f"Take these keys as those of {path}?", abort=True)
+            click.confirm(f"Take these keys as those of {path}?", abort=True, err=True)
         accept_file(path, file.state)
     click.echo(f"{path}: accepted", err=True)

@@ -3,8 +3,11 @@
 This module owns their flags and what they print. It knows no limit's range; the server does.
 """
 
+from typing import Any
+
 import click
 
+from .command_printing import print_json
 from .command_server import ask_server, pick_given, print_rows, server_options
 
 PATH = "/admin/limits"
@@ -30,18 +33,22 @@ def limits() -> None:
 
 @limits.command()
 @server_options
-def show(url: str, key_env: str) -> None:
+def show(url: str, key_env: str, is_json: bool) -> None:
     """Print the limits in force."""
-    print_rows(ask_server(url, key_env, "GET", PATH))
+    _print_limits(ask_server(url, key_env, "GET", PATH), is_json)
 
 
 @limits.command("set")
 @server_options
-def change(url: str, key_env: str, **values: int | None) -> None:
+def change(url: str, key_env: str, is_json: bool, **values: int | None) -> None:
     """Change the limits that are given, and print all of them."""
     wanted = pick_given(values, "limit")
-    print_rows(ask_server(url, key_env, "PATCH", PATH, wanted))
+    _print_limits(ask_server(url, key_env, "PATCH", PATH, wanted), is_json)
+
+
+def _print_limits(told: dict[str, Any], is_json: bool) -> None:
+    (print_json if is_json else print_rows)(told)
 
 
 for _name, _help in reversed(LIMITS.items()):
-    click.option(f"--{_name}", type=int, metavar="N", help=_help)(change)
+    click.option(f"--{_name}", type=int, help=_help)(change)

@@ -13,12 +13,17 @@ import httpx
 
 from ledgercore.client.loopback import make_options
 
+from .command_printing import json_option
+
 TIMEOUT_S = 10.0
 KEY_VARIABLE = "LEDGERCORE_CLIENT_KEY"
 
 
 def server_options(command: Any) -> Any:
-    """Give a command the options that say which server, and by which key it is asked."""
+    """Give a command the options that say which server, and by which key it is asked; and `--json`.
+
+    What it prints as JSON is what the server says.
+    """
     url = click.option(
         "--url", default="http://127.0.0.1:8000", show_default=True, help="Address of the server."
     )
@@ -30,7 +35,7 @@ def server_options(command: Any) -> Any:
         # On the command line everybody on the machine could read it.
         help="Variable of the environment that holds the API key, which has the scope admin.",
     )
-    return url(key_env(command))
+    return url(key_env(json_option(command)))
 
 
 def ask_server(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .command_printing import print_json
 from .command_server import ask_server, join_members, pick_given, print_rows, server_options
 
 PATH = "/admin/workers"
@@ -19,22 +20,25 @@ def workers() -> None:
 
 @workers.command()
 @server_options
-def show(url: str, key_env: str) -> None:
+def show(url: str, key_env: str, is_json: bool) -> None:
     """Print the bounds in force, and what each segment has and has to do."""
-    _print_workers(ask_server(url, key_env, "GET", PATH))
+    _print_workers(ask_server(url, key_env, "GET", PATH), is_json)
 
 
 @workers.command("set")
 @server_options
-@click.option("--workers-min", type=int, metavar="N", help="Workers a segment has at least.")
-@click.option("--workers-max", type=int, metavar="N", help="Workers a segment has at most.")
-def change(url: str, key_env: str, **values: int | None) -> None:
+@click.option("--workers-min", type=int, help="Workers a segment has at least.")
+@click.option("--workers-max", type=int, help="Workers a segment has at most.")
+def change(url: str, key_env: str, is_json: bool, **values: int | None) -> None:
     """Change the bounds that are given until the server stops, and print what holds then."""
     wanted = pick_given(values, "bound")
-    _print_workers(ask_server(url, key_env, "PATCH", PATH, wanted))
+    _print_workers(ask_server(url, key_env, "PATCH", PATH, wanted), is_json)
 
 
-def _print_workers(told: dict[str, Any]) -> None:
+def _print_workers(told: dict[str, Any], is_json: bool) -> None:
+    if is_json:
+        print_json(told)
+        return
     segments = told.pop("segments", [])
     rows = {f"segment {number}": join_members(load) for number, load in enumerate(segments)}
     print_rows(told | rows)
