@@ -113,7 +113,6 @@ cdef extern from "trace_context.h" nogil:
 
 cdef extern from "clock.h" nogil:
     int64_t lc_monotonic_ns()
-    int64_t lc_wall_s()
 
 
 cdef extern from "logged_time.h" nogil:
@@ -163,7 +162,6 @@ cdef extern from "meters.h" nogil:
 cdef extern from "format.h" nogil:
     char* lc_write_number(char* at, uint64_t number)
     char* lc_write_time(char* at, int64_t time_ns)
-    char* lc_write_http_date(char* at, int64_t time_s)
 
 
 cdef extern from "siphash.h" nogil:

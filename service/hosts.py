@@ -46,8 +46,8 @@ def _is_this_machine(name: str) -> bool:
 
 
 def read_names(text: str) -> list[str]:
-    """Return the names in a list with commas. Raises ValueError, which names the wrong one."""
-    names = [name.strip().lower().removesuffix(".") for name in text.split(",") if name.strip()]
+    """Return the names in a list, with commas or spaces. Raises ValueError for a wrong one."""
+    names = [name.lower().removesuffix(".") for name in text.replace(",", " ").split()]
     for name in names:
         if not _match_name(name):
             raise ValueError(f"{name!r} is no name of a host; it has neither a scheme nor a port")

@@ -20,6 +20,12 @@ from ledgercore import Status
 
 from .problems import CONTENT_TYPE, NOT_STORED, STATUS_KINDS, encode_problem, make_headers
 
+cdef extern from "clock.h" nogil:
+    int64_t lc_wall_s()
+
+cdef extern from "format.h" nogil:
+    char* lc_write_http_date(char* at, int64_t time_s)
+
 cdef enum:
     STATUSES_MAX = 256
     TEXT_BYTES_MAX = 256  # Of each of the texts below.

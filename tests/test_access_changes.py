@@ -218,6 +218,10 @@ def test_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
                 assert answer.status_code == 201
             assert client.get("/accounts/acct-1").json()["balance"] == 100_000_050
             assert client.get("/metrics").json()["lsn_applied"] >= 50
+            # A page of this server is one that came over TLS, and no other.
+            for scheme, status in (("https", 201), ("http", 403)):
+                page = {"idempotency-key": scheme, "origin": server.url.replace("https", scheme)}
+                assert client.post("/transfer", json=body, headers=page).status_code == status
         with httpx.Client(base_url=server.url, verify=context) as client:
             assert client.get("/accounts/acct-1").status_code == 401
         # Who speaks no TLS is told nothing, and the server goes on.
