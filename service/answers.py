@@ -63,19 +63,19 @@ class PreparedResponse(HTTPResponse):
     costs more than to read the request. These headers are ours, and hold nothing to clean.
     """
 
-    __slots__ = ("_prepared", "outcome")
+    __slots__ = ("outcome", "prepared")
 
     def __init__(
         self, body: bytes, http_status: int, prepared: list[tuple[bytes, bytes]], outcome: str = OK
     ) -> None:
         super().__init__(body, http_status)
-        self._prepared = prepared
+        self.prepared = prepared
         self.outcome = outcome
 
     @property
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
         """All headers: our own, and those that Sanic has added by now."""
-        yield from self._prepared
+        yield from self.prepared
         for name, value in self.headers.items():
             yield name.encode(), str(value).encode()
 

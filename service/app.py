@@ -17,6 +17,7 @@ from sanic.exceptions import SanicException
 from .addresses import check_parameters
 from .admin_routes import admin_routes
 from .authorization import is_guarded
+from .base_path import install_base_path
 from .docs_routes import docs_routes
 from .handlers import install_handlers
 from .heads import StrictRequest, check_encoding
@@ -119,6 +120,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     lifecycle = Lifecycle(settings)
     install_watch(app)
     _install_lifecycle(app, lifecycle)
+    install_base_path(app, settings.base_path)
     app.register_middleware(lifecycle.observer.finish, "response")
     return app
 

@@ -39,6 +39,7 @@ cdef class Connection:
         object patience, disturber  # clocks of its own, and chaos where somebody wants it
         object probe  # what looks at each request first, where there are too many connections
         bytes held
+        str base_path  # what a proxy has taken off, and answers are to have
         bint is_lost, is_paused, is_closing, is_ended, was_active, is_write_paused
         bint is_with_sanic  # Sanic was given bytes, and was not yet seen to be through with them.
 

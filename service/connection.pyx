@@ -19,6 +19,7 @@ from service.limits cimport ADMITTED, QUOTA_EXCEEDED
 from service.reply cimport complete_reply, make_reply
 
 from .authorization import is_local
+from .base_path import put_on_reply
 from .handlers import LAST, encode_error
 from .meters import TRANSFER
 from .ordinary import OrdinaryProtocol
@@ -60,6 +61,7 @@ cdef class Connection:
         self.meters = lifecycle.meters
         self.patience = Patience(protocol)
         self.token = self.host = b""
+        self.base_path = lifecycle.settings.base_path
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -325,6 +327,8 @@ cdef class Connection:
         """Take the answer that is due next; the last of them writes all."""
         self.due -= 1
         self.answered += 1
+        if self.base_path:
+            reply = put_on_reply(self.base_path, reply)
         if self.due > 0 or self.answers is not None:
             if self.answers is None:
                 self.answers = []

@@ -5,6 +5,7 @@ never makes or changes one.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from sanic.response import HTTPResponse
 
 from .authorization import AnyRequest
+from .base_path import base_path_of, put_on_document
 from .problems import NOT_FOUND, Problem
 
 POLICY = "; ".join(
@@ -56,11 +58,23 @@ class Document(NamedTuple):
 def load_document(path: str) -> Document:
     """Read a file of this package, by its path in it."""
     body = files(__package__).joinpath(path).read_bytes()
-    return Document(body, _TYPES[path.rpartition(".")[2]], f'"{sha256(body).hexdigest()[:32]}"')
+    return _make_document(body, _TYPES[path.rpartition(".")[2]])
+
+
+def _make_document(body: bytes, content_type: str) -> Document:
+    return Document(body, content_type, f'"{sha256(body).hexdigest()[:32]}"')
+
+
+@lru_cache
+def _place(document: Document, base: str) -> Document:
+    """Return a file as it is below the path of a server."""
+    return _make_document(put_on_document(base, document.body), document.content_type)
 
 
 def answer_document(request: AnyRequest, document: Document) -> HTTPResponse:
     """Return a file; or that it is still the one that the client has (RFC 9110, 13.1.2)."""
+    if base := base_path_of(request.app):
+        document = _place(document, base)
     headers = {"etag": document.tag} | _HEADERS
     known = [
         tag.strip().removeprefix("W/")

@@ -17,6 +17,7 @@ from sanic import Request
 from sanic.compat import Header
 from sanic.exceptions import BadRequest, BadURL
 
+from .base_path import base_path_of, take_off
 from .problems import CONTENT_ENCODED, LENGTH_REQUIRED, Problem
 
 WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
@@ -107,7 +108,9 @@ class StrictRequest(Request[Any, Any]):
         self.started_ns = time.monotonic_ns()
         if head:
             check_head(head, method, version, headers)
-            make(url_bytes, headers, version, method, transport, app, head, stream_id)
+            path = take_off(base_path_of(app), url_bytes)
+            make(path, headers, version, method, transport, app, head, stream_id)
+            self.raw_url = url_bytes  # As it was asked, and signed.
             return
         # Sanic makes one without a head to answer what it could not read, and would fail once more
         # at a target that is none.

@@ -390,7 +390,8 @@ def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:
         settings.client_quota,
         settings.quota_window_s,
     )
-    keys, signatures = open_ring(settings), SignatureCheck(nonces)
+    keys = open_ring(settings)
+    signatures = SignatureCheck(nonces, base_path=settings.base_path)
     return Admission(keys, signatures, limiter, settings.request_deadline_ms)
 
 

@@ -52,6 +52,12 @@ def _check_open(settings: Settings) -> None:
         )
     if settings.require_keys:
         raise InvalidSetting("require_keys", f"{path}: there is no such file; {create} makes it")
+    if settings.base_path:
+        raise InvalidSetting(
+            "base_path",
+            f"behind a proxy everybody seems to be on this machine, and {path} is not there;"
+            f" {create} makes it",
+        )
     if path.is_symlink():
         raise KeyFileError(f"{path}: it is a link to what is not there")
     if not settings.allow_open and has_mark(Path(settings.data)):

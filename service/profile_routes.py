@@ -19,6 +19,7 @@ from sanic.response import HTTPResponse
 from . import heap, proc, sampling, thread_dump, thread_sampler
 from .addresses import make_parameter_error, read_parameters, takes
 from .authorization import AnyRequest, guard, readable
+from .base_path import base_path_of, put_on_document
 from .credentials import Scope
 from .lifecycle import lifecycle_of
 from .pprof import CONTENT_TYPE as PPROF_TYPE
@@ -117,19 +118,20 @@ def _answer_text(text: str | bytes) -> HTTPResponse:
 @guard(Scope.ADMIN)
 async def get_index(request: AnyRequest) -> HTTPResponse:
     """Show what can be asked for here, and what it costs."""
-    return _answer_index()
+    return _answer_index(request)
 
 
 @_get("")
 @guard(Scope.ADMIN)
 async def get_index_by_hand(request: AnyRequest) -> HTTPResponse:
     """Show the same to who leaves the last slash out, as people do."""
-    return _answer_index()
+    return _answer_index(request)
 
 
-def _answer_index() -> HTTPResponse:
+def _answer_index(request: AnyRequest) -> HTTPResponse:
     headers = _HEADERS | {"content-security-policy": PAGE_POLICY}
-    return HTTPResponse(PAGE, 200, headers, "text/html; charset=utf-8")
+    page = put_on_document(base_path_of(request.app), PAGE.encode())
+    return HTTPResponse(page, 200, headers, "text/html; charset=utf-8")
 
 
 @_get("/cmdline")

@@ -5,6 +5,7 @@ environment. It never opens, creates or reads anything else.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +18,9 @@ from .key_file import FILE_NAME
 INT64_MAX = 2**63 - 1
 DURABILITIES = ("sync", "memory")
 INTEGER_FORMS = ("number", "string")
+
+# Of what no two programs on the way spell differently, and without an end that might be taken off.
+_match_base_path = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+").fullmatch
 
 RANGES: dict[str, tuple[int, int]] = {
     "port": (0, 65_535),
@@ -84,6 +88,7 @@ class Settings:
     instruments: int = 1
     accept_clock: int = 0
     keys_file: str = ""
+    base_path: str = ""
     require_keys: int = 0
     allow_open: int = 0
     client_rate: int = 0
@@ -125,6 +130,8 @@ class Settings:
             raise InvalidSetting("durability", f"{self.durability!r} is not sync or memory")
         if self.integers not in INTEGER_FORMS:
             raise InvalidSetting("integers", f"{self.integers!r} is not number or string")
+        if self.base_path and not _match_base_path(self.base_path):
+            raise InvalidSetting("base_path", f"{self.base_path!r} is no path such as /ledger")
         self._check_together()
 
     def _check_together(self) -> None:

@@ -26,6 +26,7 @@ from typing import NoReturn
 
 from ledgercore.client.signing import HEADER, Signature, matches, parse
 
+from .base_path import has_base
 from .nonces import WINDOW_S, NonceMemory, NoncesFull
 from .problems import NONCES_FULL, NONCES_UNAVAILABLE, NOT_STORED, UNAUTHORIZED, Problem
 
@@ -46,8 +47,11 @@ class SignatureCheck:
         *,
         window_s: int = WINDOW_S,
         clock: Callable[[], float] = time.time,
+        base_path: str = "",
     ) -> None:
+        """Check what is asked below `base_path`, of which a proxy may have taken that path off."""
         self._nonces = nonces
+        self._base_path = base_path
         self._window_s = window_s
         self._clock = clock
 
@@ -68,10 +72,20 @@ class SignatureCheck:
         signature = _read(header)
         self._check_time(signature.timestamp)
         _check_border(method, target, body)
-        if not matches(signature, credential_secret, method, target, body):
+        targets = self._find_targets(target)
+        if not any(matches(signature, credential_secret, method, t, body) for t in targets):
             _refuse("The signature is not that of this request with this key's secret.")
         # Last, so that nobody without the secret can use up a nonce, or the memory.
         self._check_nonce(client, signature)
+
+    def _find_targets(self, target: str) -> tuple[str, ...]:
+        """Return what a client may have asked where this has arrived.
+
+        Both lead to the same, so that a signature of the one is none of anything else.
+        """
+        if self._base_path == "" or has_base(self._base_path, target.encode("latin-1")):
+            return (target,)
+        return self._base_path + target, target
 
     def _check_time(self, timestamp: int) -> None:
         lead_s = timestamp - self._clock()

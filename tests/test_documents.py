@@ -43,7 +43,8 @@ def test_a_page_may_load_what_is_here_and_nothing_else() -> None:
 
 
 def answer(*tags: str) -> Any:
-    request: Any = SimpleNamespace(headers=Header([("if-none-match", tag) for tag in tags]))
+    headers = Header([("if-none-match", tag) for tag in tags])
+    request: Any = SimpleNamespace(headers=headers, app=SimpleNamespace(ctx=SimpleNamespace()))
     return answer_document(request, PAGE)
 
 

@@ -5,8 +5,8 @@
 
 const PROBLEMS = "application/problem+json";
 const LINE_MAX = 60;
-let api;
-let isKeyed = false;
+const ROOT = new URL("..", document.currentScript.src).href.replace(/\/$/, "");
+let api, isKeyed = false;
 
 // -- small things --------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ function spellCurl(operation, example) {
   const media = Object.keys(operation.answer.content || {});
   if (media.includes("text/event-stream")) words.push("--no-buffer");
   if (query.get("format") === "pprof") words.push(`-o ${path.split("/").pop()}.pb.gz`);
-  words.push(quote(location.origin + path + (query.size ? `?${query}` : "")));
+  words.push(quote(ROOT + path + (query.size ? `?${query}` : "")));
   const line = `curl ${words.join(" ")}`;
   return line.length > LINE_MAX ? `curl ${words.join(" \\\n  ")}` : line;
 }
@@ -382,7 +382,7 @@ function wire() {
 async function begin() {
   const page = document.getElementById("page");
   try {
-    const text = await (await fetch("/openapi.json")).text();
+    const text = await (await fetch(`${ROOT}/openapi.json`)).text();
     // Numbers that this language would round are kept as what they are written with.
     api = JSON.parse(text.replace(/([:[,]\s*)(-?\d{16,})(?=\s*[,}\]])/g, '$1"$2"'));
     show(readOperations());

@@ -3,6 +3,8 @@
 import * as format from "./live-format.js";
 import { readDetail } from "./live-stream.js";
 
+const AUDIT = new URL("../audit?journal=false", import.meta.url);
+
 export class Audit {
   #button = document.getElementById("audit-now");
   #verdict = document.getElementById("audit-verdict");
@@ -28,7 +30,7 @@ export class Audit {
     this.#button.disabled = true;
     this.#trouble = "";
     try {
-      const answer = await fetch("/audit?journal=false", { headers: this.#headers() });
+      const answer = await fetch(AUDIT, { headers: this.#headers() });
       if (!answer.ok) this.#trouble = await readDetail(answer);
     } catch {
       this.#trouble = "The server does not answer.";

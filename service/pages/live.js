@@ -194,7 +194,7 @@ function tellState(kind, text) {
   document.body.classList.toggle("stale", kind !== "live" && history.latest !== null);
 }
 
-const stream = new Stream("/metrics/stream", {
+const stream = new Stream(new URL("../metrics/stream", import.meta.url), {
   key: () => sessionStorage.getItem(KEY),
   event: (name, value) => {
     events[name]?.(value);
