@@ -51,7 +51,7 @@ from .problems import (
 )
 from .scaler import Scaler
 from .seats import Seats
-from .settings import InvalidSetting, Settings
+from .settings import Settings
 from .signatures import SignatureCheck
 from .spans import MissingPackage, UnusableCollector, load_exporter
 
@@ -64,16 +64,6 @@ START_INTERVAL_S = 0.05
 THREADS = 4
 CALLS_MAX = 256
 """How many blocking calls may be under way; what goes beyond is refused at once."""
-
-EXPECTED = (
-    LedgerError,
-    KeyFileError,
-    InvalidSetting,
-    InvalidPlan,
-    UnusableCollector,
-    MissingPackage,
-)
-"""What may stop a start without being a bug. Each says in one line what is wrong."""
 
 App = Sanic[Any, Any]
 
@@ -333,7 +323,7 @@ class Lifecycle:
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
             if self.settings.otlp:
                 self.observer.export(load_exporter(self.settings.otlp))
-        except EXPECTED as error:
+        except (LedgerError, KeyFileError, InvalidPlan, UnusableCollector, MissingPackage) as error:
             self.fail(str(error))
         except Exception as error:
             self.fail("the ledger cannot be opened", error)
@@ -381,7 +371,7 @@ def open_ledger(settings: Settings, is_stopped: Callable[[], bool] = lambda: Fal
 
 
 def make_admission(settings: Settings, nonces: NonceMemory) -> Admission:
-    """Return the admission that the settings describe. Raises as `open_ring`."""
+    """Return the admission that the settings describe. Raises KeyFileError."""
     limiter = Limiter(
         settings.client_rate,
         settings.client_burst,

@@ -31,7 +31,7 @@ def check_access(settings: Settings) -> KeyRing:
 def open_ring(settings: Settings) -> KeyRing:
     """Do as `check_access`, for who holds the ledger: it remembers that it has keys.
 
-    A file of keys from before there were checksums gets one.
+    A file of keys from before there were checksums gets one. Raises KeyFileError for all.
     """
     path = settings.keys_path
     if not add_checksum(path):
@@ -40,7 +40,10 @@ def open_ring(settings: Settings) -> KeyRing:
         )
     ring = KeyRing(path, on_closed=partial(leave_mark, Path(settings.data)))
     if ring.is_empty:
-        _check_open(settings)
+        try:
+            _check_open(settings)
+        except InvalidSetting as error:
+            raise KeyFileError(str(error)) from None
     return ring
 
 

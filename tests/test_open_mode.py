@@ -32,8 +32,8 @@ def make_settings(data: Path, **others: Any) -> Settings:
 
 def check_refused(settings: Settings, kind: type[Exception], *words: str) -> None:
     """Check that neither a command starts a server with these settings, nor anything else does."""
-    for check in (check_access, open_ring):
-        with pytest.raises(kind) as caught:
+    for check, expected in ((check_access, kind), (open_ring, KeyFileError)):
+        with pytest.raises(expected) as caught:
             check(settings)
         (line,) = str(caught.value).splitlines()
         for word in words:
