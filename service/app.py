@@ -16,7 +16,7 @@ from sanic.exceptions import SanicException
 
 from .addresses import check_parameters
 from .admin_routes import admin_routes
-from .authorization import is_guarded
+from .authorization import check_direct, is_guarded
 from .base_path import install_base_path
 from .docs_routes import docs_routes
 from .handlers import install_handlers
@@ -25,7 +25,7 @@ from .lifecycle import Lifecycle
 from .limit_routes import limit_routes
 from .logs import make_log_config
 from .metrics_routes import metrics_routes
-from .origins import check_origin
+from .origins import PROBES, check_origin
 from .page_routes import page_routes
 from .problems import Problem
 from .profile_routes import profile_routes
@@ -64,6 +64,7 @@ class LedgerApp(Sanic[Config, SimpleNamespace]):
         """Answer a request whose head is there, unless that alone is reason to refuse it."""
         try:
             check_origin(request)
+            self._check_way(request)
             check_encoding(request.headers)
             if request.query_string:
                 self._check_query(request)
@@ -71,6 +72,12 @@ class LedgerApp(Sanic[Config, SimpleNamespace]):
             await self.handle_exception(request, problem)
         else:
             await super().handle_request(request)
+
+    def _check_way(self, request: Request[Any, Any]) -> None:
+        """Refuse what has come through a proxy, where nobody is asked who they are."""
+        lifecycle: Lifecycle = self.ctx.lifecycle
+        if lifecycle.is_ready and lifecycle.admission.is_open and request.path not in PROBES:
+            check_direct(request)
 
     def _check_query(self, request: Request[Any, Any]) -> None:
         """Refuse a query that the address does not take, unless its guard does that."""

@@ -91,8 +91,6 @@ def guard(
         @wraps(handler)
         async def run(request: AnyRequest, **values: Any) -> HTTPResponse | None:
             admission = admission_of(request)
-            if admission.is_open:
-                check_direct(request)
             client = admission.identify(read_token(request), scope, is_local(request.transport))
             request.ctx.client = client
             if client.is_signed and not is_streamed:

@@ -132,8 +132,6 @@ def test_timeouts_that_are_none(texts: list[str]) -> None:
 class ScriptedAdmission:
     """An admission that says what it is told to, and remembers what it was asked in which order."""
 
-    is_open = False
-
     def __init__(self, *, is_signed: bool = False, refuses: str = "") -> None:
         limit = Limiter().find_client("")
         self.client: Any = Client("", None, limit)
@@ -162,7 +160,13 @@ def guarded(admission: ScriptedAdmission, *headers: tuple[str, str]) -> Any:
     app = SimpleNamespace(ctx=SimpleNamespace(lifecycle=SimpleNamespace(admission=admission)))
     transport = SimpleNamespace(get_extra_info=lambda name: ("127.0.0.1", 4711))
     return request_of(
-        *headers, app=app, method="POST", raw_url=b"/x?y=z", body=b"{}", transport=transport
+        *headers,
+        app=app,
+        method="POST",
+        raw_url=b"/x?y=z",
+        query_string="",
+        body=b"{}",
+        transport=transport,
     )
 
 

@@ -148,6 +148,12 @@ def test_what_comes_through_a_proxy_is_refused_without_keys(
                 ("GET", "/audit"),
                 ("POST", "/admin/keys"),
                 ("GET", "/debug/pprof/"),
+                # These hold nothing, and would ask for what is refused.
+                ("GET", "/"),
+                ("GET", "/live/live.js"),
+                ("GET", "/docs"),
+                ("GET", "/openapi.json"),
+                ("GET", "/none"),
             )
         ),
     ):
@@ -155,7 +161,8 @@ def test_what_comes_through_a_proxy_is_refused_without_keys(
         assert answer.status == 401, request
         assert answer.headers["www-authenticate"].startswith("bearer ")
     assert server.lifecycle.engine.find_key(key, "").state == "unseen"
-    assert server.ask(spell("GET", "/healthz", line)).status == 200
+    for probe in ("/healthz", "/readyz"):
+        assert server.ask(spell("GET", probe, line)).status == 200
     # The same without it.
     assert server.ask(spell_transfer(key)).status == 201
 

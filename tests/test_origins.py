@@ -190,11 +190,9 @@ def test_with_keys_and_allowed_names_only_those_are_answered_to(tmp_path: Path, 
 @pytest.mark.parametrize("way", ["native", "ordinary"])
 def test_the_first_key_opens_the_names(tmp_path: Path, way: str) -> None:
     """Once there are keys they are what counts, on connections that are open already, too."""
-    path = tmp_path / FILE_NAME
-    options = {"demo_accounts": 2, "keys_file": str(path)}
     with (
         local_serving(),
-        LocalServer(tmp_path / "ledger", PROTOCOLS[way], **options) as server,
+        LocalServer(tmp_path, PROTOCOLS[way], demo_accounts=2) as server,
         server.connect() as connection,
     ):
         data = spell_transfer("k").replace(b"Host: localhost", b"Host: ledger.example")
