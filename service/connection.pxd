@@ -36,7 +36,7 @@ cdef class Connection:
         int64_t charged_ns  # when the first of the rows was admitted
         list answers
         dict traces  # the traceparent of each row that told one, by its place in the flight
-        object patience, disturber  # clocks of its own, and chaos where somebody wants it
+        object patience, unread, disturber  # clocks of its own, and chaos where somebody wants it
         object probe  # what looks at each request first, where there are too many connections
         bytes held
         str base_path  # what a proxy has taken off, and answers are to have

@@ -60,6 +60,7 @@ cdef class Connection:
         self.lifecycle = lifecycle
         self.meters = lifecycle.meters
         self.patience = Patience(protocol)
+        self.unread = lifecycle.unread
         self.token = self.host = b""
         self.base_path = lifecycle.settings.base_path
 
@@ -355,6 +356,8 @@ cdef class Connection:
         if self.is_lost or self.transport.is_closing():
             return 0
         self.transport.write(reply)
+        if self.is_write_paused:
+            self.unread.note(self.transport)
         if self.is_closing:
             self.transport.close()
         elif (self.held is not None or self.is_paused) and not self.is_write_paused:

@@ -22,6 +22,7 @@ import ledgercore
 from ledgercore import OPTION_RANGES, Audit, Engine, LedgerError
 
 from .admission import Admission
+from .allocation import return_large_blocks
 from .batcher import Batcher, make_batcher
 from .bulk import BodyBudget
 from .chaos import InvalidPlan
@@ -54,6 +55,7 @@ from .seats import Seats
 from .settings import Settings
 from .signatures import SignatureCheck
 from .spans import MissingPackage, UnusableCollector, load_exporter
+from .unread import Unread
 
 GRACE_S = 0.5
 """How long the port waits for the ledger, so that a small one is ready when the port opens."""
@@ -123,7 +125,8 @@ class Lifecycle:
         self._threads = ThreadPoolExecutor(THREADS, "ledgercore-blocking")
         self._calls: set[asyncio.Future[Any]] = set()
         self._calls_drain = DrainMeter()
-        self.bodies = BodyBudget()
+        self.unread = Unread()
+        self.bodies = BodyBudget(unread=self.unread)
         self.forms = IntegerForms()
         """How whole numbers are written in answers."""
         self._audits: dict[bool, asyncio.Task[Audit]] = {}
@@ -217,6 +220,7 @@ class Lifecycle:
 
     async def start(self, app: App) -> None:
         """Begin to open the engine, and give it a moment to be ready."""
+        return_large_blocks()
         try:
             self.seats.fit()
         except TooFewDescriptors as error:

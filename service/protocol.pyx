@@ -44,6 +44,7 @@ class LedgerProtocol(OrdinaryProtocol):
         if native.probe is not None:
             native.probe.end()
         native.patience.end()
+        native.unread.end(self.transport)
         if native.timer is not None:
             native.timer.cancel()
         OrdinaryProtocol.connection_lost(self, exc)
@@ -60,6 +61,7 @@ class LedgerProtocol(OrdinaryProtocol):
         cdef Connection native = self.native
         native.is_write_paused = True
         native.patience.begin_reading()
+        native.unread.note(self.transport)
         OrdinaryProtocol.pause_writing(self)
 
     def resume_writing(self):
@@ -67,6 +69,7 @@ class LedgerProtocol(OrdinaryProtocol):
         cdef Connection native = self.native
         native.is_write_paused = False
         native.patience.end_reading()
+        native.unread.end(self.transport)
         OrdinaryProtocol.resume_writing(self)
         if native.flight is None and not native.is_lost:
             native.release()

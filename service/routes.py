@@ -101,8 +101,8 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
     answer = arrow.answer_transfers if is_arrow else bulk.answer_transfers
     bulk.check_headers(request.headers.getall("idempotency-key", []))
     admission.room.check()  # Before the work of reading it, and again after it.
-    with lifecycle.bodies.reading() as take:
-        body = await bulk.read_body(request, take)
+    with lifecycle.bodies.holding() as holding:
+        body = await bulk.read_body(request, holding)
         check_signature(request, body)
         try:
             check_parameters(request.query_string)
@@ -112,6 +112,8 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
             admission.take(client, 1)  # As for one: nonsense counts.
             raise
         del body
+        holding.give_back()
+        holding.take(len(submission) * bulk.ROW_BYTES)
         admission.room.check()
         late = await bulk.apply(batcher, admission, client, submission, deadline_ns)
     return answer(submission, lifecycle.forms, late)

@@ -9,7 +9,9 @@ import pytest
 from service import bulk
 from service.problems import Problem
 from service.requests import ERRORS_MAX
+from service.unread import Unread
 from tests.support import balance, check_problem, fund, post_transfer
+from tests.test_unread import ScriptedTransport
 
 pytest_plugins = ["tests.serving"]
 
@@ -89,13 +91,39 @@ def test_one_item_is_bounded() -> None:
 
 def test_the_budget_is_given_back() -> None:
     budget = bulk.BodyBudget(10)
-    with budget.reading() as take:
-        take(6)
-        with budget.reading() as take_more, pytest.raises(Problem, match="queue-full"):
-            take_more(5)
-        take(4)
-    with budget.reading() as take:
-        take(10)
+    with budget.holding() as holding:
+        holding.take(6)
+        with budget.holding() as more, pytest.raises(Problem, match="queue-full"):
+            more.take(5)
+        holding.take(4)
+        holding.give_back()
+        holding.take(3)
+        # To look whether there is room takes none.
+        holding.check(7)
+        holding.check(7)
+    with budget.holding() as holding:
+        holding.take(6)
+        # What may take more than there is takes all of it, where nobody else has any.
+        holding.take_at_most(100)
+        with budget.holding() as more, pytest.raises(Problem, match="queue-full"):
+            more.take(1)
+    with budget.holding() as holding, budget.holding() as more:
+        more.take(1)
+        with pytest.raises(Problem, match="queue-full"):
+            holding.take_at_most(100)
+
+
+def test_what_nobody_reads_is_of_the_same_budget() -> None:
+    unread = Unread()
+    budget = bulk.BodyBudget(10, unread=unread)
+    stuck = ScriptedTransport(4)
+    unread.note(stuck)
+    with budget.holding() as holding:
+        with pytest.raises(Problem, match="queue-full"):
+            holding.take(7)
+        holding.take(6)
+        unread.end(stuck)
+        holding.take(4)
 
 
 def test_what_is_beyond_the_budget_is_told_when_to_come_by_how_fast_bodies_pass() -> None:
@@ -104,10 +132,10 @@ def test_what_is_beyond_the_budget_is_told_when_to_come_by_how_fast_bodies_pass(
 
     def wait_of(taken: int) -> dict[str, str] | None:
         """Return what a body too many is told while others hold so many bytes."""
-        with budget.reading() as take, budget.reading() as take_more:
-            take(taken)
+        with budget.holding() as holding, budget.holding() as more:
+            holding.take(taken)
             with pytest.raises(Problem) as caught:
-                take_more(1001 - taken)
+                more.take(1001 - taken)
         return caught.value.headers
 
     assert wait_of(900) == {"retry-after": "1"}
