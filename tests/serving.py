@@ -17,7 +17,7 @@ count_name = count(1)
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # With no worker to add there is nothing to tell, however long a test's requests are.
-    flags = ("--segments=2", "--workers-max=1")
+    flags = ("--segments=2", "--workers-max=1", "--slow-request-ms=60000")
     with Server(tmp_path_factory.mktemp("routes") / "ledger", *flags) as server:
         yield server.url
         assert server.stop() == 0
