@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 from .directory import DataDirectory
+from .headroom import check_helper_fits
 from .helpers import describe_end, start_helper
 from .journal import FileJournal
 from .opening import Options
@@ -62,7 +63,7 @@ class Housekeeper:
             if self.snapshot_is_due():
                 self.start_snapshot()
         except Exception as error:
-            tell_failure(str(error))
+            tell_failure(getattr(error, "strerror", None) or str(error))
 
     def snapshot_is_due(self) -> bool:
         """Whether `snapshot_every` segments were filled since the newest snapshot was made."""
@@ -82,6 +83,7 @@ class Housekeeper:
     def start_snapshot(self) -> None:
         """Make a snapshot in another process; what it has to say goes to our stderr."""
         self.report_snapshot()
+        check_helper_fits()
         options = self.options
         self.snapshotter = start_helper(
             "snapshot", self.directory.path, options.accounts_max, options.keys_max

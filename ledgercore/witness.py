@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .accounts import photograph
 from .directory import DataDirectory
 from .errors import JournalDamaged, LedgerError
+from .headroom import check_helper_fits
 from .helpers import describe_end, start_helper
 from .recovery import Capacity, Recovery
 
@@ -49,6 +50,7 @@ class WitnessReport:
 def ask_witness(directory: DataDirectory, lsn: int, capacity: Capacity) -> WitnessReport:
     """Ask another process what the journal's state is at `lsn`."""
     try:
+        check_helper_fits()
         process = start_helper(
             "witness", directory.path, lsn, capacity.accounts_max, capacity.keys_max
         )

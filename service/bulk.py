@@ -191,7 +191,9 @@ async def read_body(request: Request[Any, Any], holding: Holding) -> bytes:
     except Problem:
         holding.give_back()
         body.clear()
-        await skip_rest(stream)
+        # Who waits to be asked for the body is not asked.
+        if not stream.expecting_continue:
+            await skip_rest(stream)
         raise
     return bytes(body)
 

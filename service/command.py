@@ -128,7 +128,10 @@ main.add_command(admin)
 @_setting("keys_reserved", "Keys whose memory is taken at the start; more is taken as needed.")
 @_setting("key_ttl_s", "Seconds that a key is remembered at least.")
 @_setting("segment_bytes", "Size of a journal file.")
-@_setting("snapshot_every", "Journal files between two snapshots; 0 makes none.")
+@_setting(
+    "snapshot_every",
+    "Journal files between two snapshots, each by a process with tables of its own; 0 is none.",
+)
 @_setting("scrub_interval_s", "Seconds between two readings of all that is sealed; 0: never.")
 @_setting("scrub_bytes_per_s", "Bytes a second that such a reading takes at most.")
 @_setting("instruments", "1: count and time what the server does. 0: see what that costs.")
