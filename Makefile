@@ -114,7 +114,7 @@ $(VENV)/environment: pyproject.toml
 		|| $(call stop,$(PYTHON) is older than 3.11; try make PYTHON=python3.12)
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
 		|| $(call stop,$(PYTHON) has no venv module; on Debian install python3-venv)
-	@echo "making $(VENV)"
+	@echo "making $(VENV): with all that follows it takes two to four minutes, this once"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --upgrade setuptools cython
 	@touch $@

@@ -53,7 +53,7 @@ class Acceptor:
         for listener in self._listeners:
             self._loop.add_reader(listener, self._accept, listener)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Accept nothing more, and end what has not come to speak yet."""
         self._stop_accepting()
         for listener in self._listeners:
@@ -61,6 +61,8 @@ class Acceptor:
         if self.context is not None:
             for task in self._connecting:
                 task.cancel()
+        if self._connecting:
+            await asyncio.wait(self._connecting)
 
     def _stop_accepting(self) -> None:
         if self._pausing is not None:

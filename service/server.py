@@ -96,7 +96,7 @@ class Server:
         self._heed()
         await self._wait()
         await server.before_stop()  # type: ignore[no-untyped-call]
-        self._acceptor.close()
+        await self._acceptor.close()
         signal.stopped = True
         await self._end_connections(server)
         self._app.set_serving(False)

@@ -1,8 +1,8 @@
 """Where the command begins, before anything that takes time to import.
 
-This module owns what has to stand from the first line on: the standard descriptors, the handlers of
-signals, and the outlets in the place of `sys.stdout` and `sys.stderr`, all of them for `serve`
-only; and how the process ends. It never reads an argument but the name of the command.
+This module owns what has to stand from the first line on: the standard descriptors, and for `serve`
+the handlers of signals and the outlets in the place of `sys.stdout` and `sys.stderr`; and how the
+process ends. It never reads an argument but the name of the command.
 """
 
 import os
@@ -13,12 +13,12 @@ from .orders import ORDERS
 
 def main() -> None:
     """Run the command, and exit as it says."""
+    open_standard_descriptors()
     if "serve" not in sys.argv[1:2]:
         from .command import main as run_command
 
         run_command(prog_name="ledgercore")
         return
-    open_standard_descriptors()
     ORDERS.heed()
     from . import outlets
 

@@ -28,11 +28,12 @@ def serve_raw(
     stderr: File = subprocess.DEVNULL,
     prefix: Sequence[str] = (),
     prepare: Callable[[], None] | None = None,
+    command: Sequence[str] = SERVE,
     **variables: str,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a server with these descriptors, in a session of its own, and end what is left."""
     process = subprocess.Popen(
-        [*prefix, *SERVE, f"--data={data}", *flags],
+        [*prefix, *command, f"--data={data}", *flags],
         cwd=ROOT,
         env=make_environment(**variables),
         stdout=stdout,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from service import lifecycle as lifecycle_module
 from service import probing
 from service.seats import SPARE_SEATS
 from tests.local import PROTOCOLS, LocalServer, RawConnection, local_serving
@@ -91,6 +92,30 @@ def test_who_says_nothing_is_told_so_after_a_moment(server: LocalServer) -> None
     with server.connect() as connection:
         assert ask(connection, HEALTH) == "200"
         assert connection.read_to_end() == b""
+
+
+def test_probes_are_answered_at_every_other_limit(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In flight, of blocking calls, and of the rate: what is busy is alive."""
+    lifecycle = server.lifecycle
+    lifecycle.seats.limit += 1  # One more that may ask for anything.
+    try:
+        with server.connect() as connection:
+            monkeypatch.setattr(lifecycle_module, "CALLS_MAX", 0)
+            lifecycle.admission.room.limit = 0
+            lifecycle.admission.limiter.configure(global_rate=0.001, global_burst=1)
+            assert ask(connection, TRANSFER) == "overloaded"
+            refused = [
+                ask(connection, b"GET /transfers/1 HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(2)
+            ]
+            assert refused == ["queue-full", "quota-exceeded"]
+            assert [ask(connection, HEALTH) for _ in range(10)] == ["200"] * 10
+            assert ask(connection, READY.replace(b"HEAD", b"GET")) == "200"
+    finally:
+        lifecycle.seats.limit -= 1
+        lifecycle.admission.room.limit = (1 << 63) - 1
+        lifecycle.admission.limiter.configure(global_rate=0, global_burst=0)
 
 
 def test_a_flood_of_silent_ones_does_not_shut_out_a_probe(
