@@ -94,7 +94,7 @@ cdef class Doors(Pipeline):
         with nogil:
             for row in range(data.count):
                 if is_new or data.outcomes[row].status == LC_DEADLINE_PASSED:
-                    Pipeline.look_up(self, data, row)
+                    self.look_up_row(data, row)
                     if data.outcomes[row].status != LC_DEADLINE_PASSED:
                         lc_meters_count(self.meters, &data.outcomes[row], 1)
             data.done = data.count

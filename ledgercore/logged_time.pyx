@@ -38,6 +38,7 @@ LEAD_NS_MAX = 86_400 * 1_000_000_000
 """A ledger whose logged time is further ahead of the wall clock than this is not opened."""
 
 _MAGIC = b"LCCLOCK1"
+_FAMILY = _MAGIC[:7]
 _FORMAT = struct.Struct("<8s16sqqq12x")
 _BYTES = _FORMAT.size + 4
 _NO_BOOT = bytes(16)
@@ -67,6 +68,11 @@ def decode_clock(bytes data):
     if magic != _MAGIC or zlib.crc32(data[:_FORMAT.size]) != crc:
         return None
     return boot_id, boot_ns, logged_ns, slow_ns
+
+
+def is_newer_clock(bytes data):
+    """Return whether the bytes of the file are of a newer format than this one."""
+    return data.startswith(_FAMILY) and data[7:8] > _MAGIC[7:8]
 
 
 def choose_start(known, bytes boot_id, int64_t boot_ns, int64_t wall_ns, int64_t newest_ns,

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from .arguments import check_range
-from .directory import DataDirectory, explained
+from .directory import DataDirectory, explained, too_new
 from .errors import DirectoryUnusable, InvalidArgument, JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES
 from .journal import SEGMENT_BYTES_MIN, FileJournal
 from .ledger import Ledger
-from .logged_time import decode_clock, read_boot_id, save_clock, start_clock
+from .logged_time import decode_clock, is_newer_clock, read_boot_id, save_clock, start_clock
 from .memory import check_headroom
 from .recovery import Capacity, Recovered, Recovery, settle_tail
 from .replay import set_key_ttl, settle_keys
@@ -159,7 +159,9 @@ def open_directory(path: str | os.PathLike[str], options: Options) -> Opened:
 
 def open_held(directory: DataDirectory, options: Options) -> Opened:
     """Open a directory whose lock is held."""
-    seal = directory.read_seal()
+    seal, clock = directory.read_seal(), directory.read_clock()
+    if is_newer_clock(clock):
+        raise too_new(str(directory.clock))
     if not directory.segment_paths():
         if (seal is not None and seal.segment > 0) or directory.snapshot_paths():
             raise JournalDamaged(f"{directory.journal}: the journal is gone: no segment is there")
@@ -170,8 +172,8 @@ def open_held(directory: DataDirectory, options: Options) -> Opened:
     # Only now: where a newer program wrote, or the journal is damaged, nothing is touched.
     directory.remove_leftovers()
     settle_keys(recovered.ledger)
-    known = decode_clock(directory.read_clock())
-    directory.write_clock(start_clock(recovered.ledger, known, bool(options.accept_clock)))
+    saved = start_clock(recovered.ledger, decode_clock(clock), bool(options.accept_clock))
+    directory.write_clock(saved)
     prepare_tail(directory, recovered, options)
     with explained(directory.path):
         journal = FileJournal(

@@ -51,7 +51,7 @@ cdef class Pipeline:
     cdef void apply_part(
         self, submission_t* submission, uint32_t first, uint32_t count
     ) noexcept nogil
-    cdef void look_up(self, submission_t* submission, uint32_t row) noexcept nogil
+    cdef void look_up_row(self, submission_t* submission, uint32_t row) noexcept nogil
     cdef int apply_whole(self, submission_t* submission) noexcept nogil
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil
     cdef void tell(self) noexcept nogil

@@ -216,11 +216,11 @@ cdef class Pipeline:
                     next - first, &submission.rest_lsn
                 )
             while next < end and is_late(submission, next, now_ns):
-                self.look_up(submission, next)
+                self.look_up_row(submission, next)
                 next += 1
             first = next
 
-    cdef void look_up(self, submission_t* submission, uint32_t row) noexcept nogil:
+    cdef void look_up_row(self, submission_t* submission, uint32_t row) noexcept nogil:
         """Answer a row from its key, where that is known; it stays late where it is not."""
         cdef lc_record* record = &submission.records[row]
         cdef lc_outcome* outcome = &submission.outcomes[row]

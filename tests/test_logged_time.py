@@ -20,7 +20,7 @@ from ledgercore.logged_time import (
     read_logged_ns,
     start_clock,
 )
-from tests.histories import open_funded, open_small
+from tests.histories import listing, open_funded, open_small
 from tests.stepped_clock import SCENARIOS
 from tests.support import ROOT
 
@@ -117,6 +117,18 @@ def test_a_lost_or_damaged_file_costs_the_anchor_and_nothing_else(directory: Pat
             assert ledger.transfer("world", "alice", 1, key="first").replayed
             assert ledger.transfer("world", "alice", 1, key=repr(data)).time_ns > first.time_ns
         assert decode_clock((directory / "clock").read_bytes()) is not None
+
+
+def test_a_clock_of_a_newer_program_is_left_as_it_is(directory: Path) -> None:
+    with open_small(directory) as ledger:
+        open_funded(ledger, ["alice"], 0)
+    newer = b"LCCLOCK2" + (directory / "clock").read_bytes()[8:]
+    (directory / "clock").write_bytes(newer)
+    before = listing(directory / "journal"), listing(directory / "snapshots")
+    with pytest.raises(ledgercore.FormatTooNew, match="clock: this was written by a newer"):
+        open_small(directory)
+    assert (listing(directory / "journal"), listing(directory / "snapshots")) == before
+    assert (directory / "clock").read_bytes() == newer
 
 
 def test_a_boot_has_an_id(tmp_path: Path) -> None:
