@@ -24,6 +24,11 @@ CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_distribution.py \
 	%/test_build.py %/test_fuzz.py, $(shell \
 	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))
 
+# What waits for disks, processes and threads, or tries thousands of cases, is left to `make test`.
+LONG = auditing damage_kinds directory faults hardening keys memory model pipeline recovery replay \
+	scrubbing snapshots threads verification witness workers
+QUICK = tests/test_tidy.py $(filter-out $(LONG:%=tests/test_%.py),$(CORE))
+
 # Most tests wait, for servers and disks, so two at a time take little more than half the time. The
 # files are given out whole, since a module's tests share a server.
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
@@ -44,9 +49,13 @@ build: $(VENV)/installed ## Make the environment and compile, nothing else
 run: build ## Serve 1000 funded accounts on port 8000, kept in data/
 	@$(VENV)/bin/ledgercore serve --demo-accounts 1000 --demo-funds 100000 --data data $(ARGS)
 
-test: $(VENV)/tools ## Set up all that the tests need, and run them (ARGS="-k name": some of them)
-	@sh tests/setup_debian.sh
+# As root on Debian it installs packages there, and says which, unless APT=no is said.
+test: $(VENV)/tools ## Set up what the tests need, Debian packages too, and run them (ARGS="-k name")
+	@APT=$(APT) sh tests/setup_debian.sh
 	@$(RUN) -m pytest $(PARALLEL) $(ARGS)
+
+check: lint ## Check style, types and the quick tests of the engine, in under a minute
+	@$(RUN) -m pytest --quiet -m "not slow" $(PARALLEL) $(QUICK) $(ARGS)
 
 # Earlier runs are in .benchmarks; each is compared with the one before it. The gate compares within a
 # run (bench/baseline.json), since two runs on a shared machine can differ by any factor.
@@ -141,4 +150,4 @@ $(VENV)/tools: pyproject.toml | $(VENV)/installed
 	@$(INSTALL) '.[arrow,otlp,profiles,test,bench,peers,lint]'
 	@touch $@
 
-.PHONY: help build run test bench lint debug pythons sanitize sanitize-address sanitize-thread clean
+.PHONY: help build run test check bench lint debug pythons sanitize sanitize-address sanitize-thread clean

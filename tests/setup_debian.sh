@@ -1,6 +1,7 @@
 #!/bin/sh
-# Install the Debian packages that some tests need, where this machine lets us; where it does not,
-# say which tests will be skipped. Never a reason to stop: every other test still runs.
+# Install the Debian packages that some tests need, where this machine lets us, and say so before;
+# where it does not, or APT=no says not to, say which tests will be skipped. Never a reason to stop:
+# every other test still runs. It asks nothing.
 
 # The packages whose command is not here.
 missing() {
@@ -33,8 +34,10 @@ install() {
     [ -z "$policy" ] || rm "$policy"
 }
 
-if [ -n "$(missing)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "installing" $(missing)
+if [ "${APT:-yes}" != no ] && [ -n "$(missing)" ] && [ "$(id -u)" = 0 ] \
+    && command -v apt-get >/dev/null
+then
+    echo "installing these packages of Debian with apt-get (make test APT=no: none):" $(missing)
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq update >/dev/null 2>&1
     install $(missing) >/dev/null 2>&1

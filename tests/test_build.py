@@ -75,7 +75,9 @@ def test_each_extension_depends_on_what_is_shared(monkeypatch: pytest.MonkeyPatc
     assert {file for pattern in patterns for file in glob(pattern)} == shared
 
 
-@pytest.mark.parametrize("target", ["run", "test", "bench", "lint", "debug", "sanitize", "build"])
+@pytest.mark.parametrize(
+    "target", ["run", "test", "check", "bench", "lint", "debug", "pythons", "sanitize", "build"]
+)
 def test_no_command_spells_the_path_of_the_checkout(built: Path, target: str) -> None:
     # A shell would take it apart at its spaces; `$PWD` in quotes is taken as it is.
     commands = preview(built, "-W", "setup.py", "-W", "pyproject.toml", target)
