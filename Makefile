@@ -15,9 +15,9 @@ ifeq ($(origin CC),default)
 CC = $(eval CC := $$(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC"))'))$(CC)
 endif
 
-# A core test needs the engine alone: it imports nothing of the layers above, no client, and no helper
-# that does.
-ABOVE = service|bench|ledgercore\.client|httpx|sanic|\.simulator|tests\.(clients|local|openapi|serving|simulator)
+# A core test needs the engine alone: it imports nothing of the layers above, no client, no other
+# library that stores tables, and no helper that does.
+ABOVE = service|bench|ledgercore\.client|httpx|pandas|polars|sanic|\.simulator|tests\.(clients|local|openapi|serving|simulator)
 # What is shipped is no matter of the core; test_fuzz.py brings sanitizers of its own, and two in one
 # process do not get along.
 CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_distribution.py \
