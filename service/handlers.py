@@ -20,9 +20,12 @@ from ledgercore import (
     AccountExists,
     AccountNotFound,
     CapacityExceeded,
+    DirectoryUnusable,
     EngineClosed,
     EngineFailed,
+    FormatTooNew,
     InvalidArgument,
+    JournalDamaged,
     LedgerError,
     LimitConflict,
     OutcomeUnknown,
@@ -54,6 +57,12 @@ LEDGER_KINDS: dict[type[LedgerError], tuple[Kind, str]] = {
         "The journal failed under this request, which may or may not be stored.",
     ),
     EngineFailed: (problems.JOURNAL_FAILED, f"The journal has failed. {NOT_STORED}."),
+    # Of what a running ledger is asked, only the past is read from files. It is not a bug; but who
+    # runs the server has to act, and the client need not know where its files are.
+    **dict.fromkeys(
+        (JournalDamaged, DirectoryUnusable, FormatTooNew),
+        (problems.DATA_DAMAGED, "What was stored of this cannot be read. The log tells the place."),
+    ),
 }
 """What each error of the ledger is over HTTP."""
 
@@ -100,6 +109,8 @@ def _answer_ledger_error(request: AnyRequest, error: LedgerError) -> HTTPRespons
         errors = [make_error(error.field, "invalid", error.message)]
         return answer_problem(Problem(problems.MALFORMED, str(error), errors))
     problem = _find_problem(error)
+    if problem is not None and problem.kind is problems.DATA_DAMAGED:
+        logger.error("a request has met what cannot be read: %s", error, extra={"event": "unread"})
     return answer_problem(problem) if problem else _answer_bug(request, error)
 
 

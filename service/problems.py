@@ -80,6 +80,7 @@ ABOVE_QUOTA = Kind(422, "above-quota", "The amount is above the client's whole q
 HEAD_TOO_LARGE = Kind(431, "header-fields-too-large", "The head of the request is too large")
 QUOTA_EXCEEDED = Kind(429, "quota-exceeded", "The client has asked for too much")
 INTERNAL_ERROR = Kind(500, "internal-error", "The server has a fault")
+DATA_DAMAGED = Kind(500, "data-damaged", "Stored data cannot be read")
 PROFILER_MISSING = Kind(501, "profiler-missing", "What takes this profile is not installed")
 OUTCOME_UNKNOWN = Kind(500, "outcome-unknown", "It is not known what became of the request")
 CAPACITY_EXCEEDED = Kind(507, "capacity-exceeded", "The ledger has no room for another account")

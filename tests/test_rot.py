@@ -9,7 +9,7 @@ import httpx
 import ledgercore
 from tests.histories import journal_files
 from tests.making import make_long
-from tests.support import Server, post_transfer, run_command, wait_until
+from tests.support import Server, check_problem, post_transfer, run_command, wait_until
 
 
 def read_scrub(client: httpx.Client) -> dict[str, Any]:
@@ -37,6 +37,13 @@ def test_rot_below_a_snapshot_is_told_by_all_who_are_asked(tmp_path: Path) -> No
         scraped = client.get("/metrics/prometheus").text
         assert "\nledgercore_damaged_files 1.0\n" in scraped
         assert [line["file"] for line in server.log if line["event"] == "damaged"] == [str(path)]
+        # Whoever asks for the past in it is told what it is, and the log has the file.
+        lsn = int(fault.partition("LSN ")[2].partition(":")[0])
+        answer = client.get(f"/transfers/{lsn}")
+        check_problem(answer, 500, "data-damaged")
+        assert str(path) not in answer.text
+        assert any(str(path) in line["message"] for line in server.log if line["event"] == "unread")
+        assert client.get(f"/transfers/{lsn - 1}").status_code == 200
         # Its promise for new work is intact, so it keeps it.
         assert client.get("/readyz").status_code == 200
         assert post_transfer(client, "on", "world", "alice", 1).status_code == 201
