@@ -19,6 +19,7 @@ from sanic.exceptions import BadRequest, BadURL
 
 from .base_path import base_path_of, take_off
 from .problems import CONTENT_ENCODED, LENGTH_REQUIRED, Problem
+from .requests import BODY_BYTES_MAX
 
 WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 """Whose requests say how long their bodies are. Where one does not, what follows it might be its
@@ -118,3 +119,16 @@ class StrictRequest(Request[Any, Any]):
             make(url_bytes, headers, version, method, transport, app)
         except BadURL:
             make(b"*", headers, version, method, transport, app)
+
+    async def receive_body(self) -> None:
+        """Receive the body; of one that is too long, keep only what tells that it is.
+
+        Otherwise each connection could hold all that the server reads of a body.
+        """
+        if self.body:
+            return
+        kept = bytearray()
+        stream: Any = self.stream
+        async for part in stream:
+            kept += part[: BODY_BYTES_MAX + 1 - len(kept)]
+        self.body = bytes(kept)

@@ -213,7 +213,7 @@ def test_asking_again_moves_nothing(client: httpx.Client, name: str) -> None:
 
 def test_one_malformed_item_refuses_all(client: httpx.Client, name: str) -> None:
     items = [item(f"{name}-{n}", f"{name}:bank", f"{name}:a") for n in range(10)]
-    items[7]["amount"] = "1"
+    items[7]["amount"] = 1.5
     body = check_problem(post(client, items), 400, "malformed")
     assert [error["pointer"] for error in body["errors"]] == ["/7/amount"]
     assert balance(client, f"{name}:a") == 0

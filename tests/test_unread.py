@@ -1,4 +1,4 @@
-"""What is sent and not read: how much of it there may be, and by the memory of a server, is."""
+"""What is sent and not read, and what is read: how much of it a server has in its memory."""
 
 import json
 import socket
@@ -168,6 +168,24 @@ def test_answers_that_nobody_reads_are_bounded(server: Server) -> None:
         # from neither by the allocator.
         assert read_memory(server) - before < UNREAD_BYTES_MAX + BYTES_UNDER_WAY_MAX
         assert server.process.poll() is None
+
+
+def test_a_body_that_is_too_long_is_not_kept(server: Server) -> None:
+    """Of three hundred clients that send 2 MB each where 16 KiB are the most, all but a byte."""
+    body = b'{"from":"' + b"x" * 1_999_980 + b'"}'
+    request = spell("POST", "/transfer", JSON, "Idempotency-Key: k", "X-Other: a", body=body)
+    before = read_memory(server)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(server)) for _ in range(300)]
+        for connection in connections:
+            connection.send(request[:-1])
+        for connection in connections:
+            connection.send(request[-1:])
+            (answer,) = connection.read_answers(1)
+            assert answer.status == 400
+            assert json.loads(answer.body)["errors"][0]["code"] == "too-large"
+    # Half a MiB each at the most, which is what one turn of the loop may read from a socket.
+    assert read_memory(server) - before < len(connections) * MIB // 2
 
 
 def test_bodies_beyond_the_bound_are_answered_and_not_reset(server: Server) -> None:
