@@ -177,13 +177,16 @@ async def read_body(request: Request[Any, Any], holding: Holding) -> bytes:
     """
     stream = request.stream
     assert isinstance(stream, Http)
+    too_long = Problem(PAYLOAD_TOO_LARGE, f"The body is longer than {BODY_BYTES_MAX} bytes.")
+    if (stream.request_bytes or 0) > BODY_BYTES_MAX:
+        raise too_long  # As its head says already.
     body = bytearray()
     try:
         # What is announced is not taken yet: who announces much and sends little would hold it.
         holding.check(_COPIES * int(request.headers.get("content-length", 0)))
         while part := await stream.read():
             if len(body) + len(part) > BODY_BYTES_MAX:
-                raise Problem(PAYLOAD_TOO_LARGE, f"The body is longer than {BODY_BYTES_MAX} bytes.")
+                raise too_long
             holding.take(_COPIES * len(part))
             body += part
         if not body.isascii():

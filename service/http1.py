@@ -211,6 +211,8 @@ class StrictHttp(Http):
         headers["date"] = format_date()
         if self.expecting_continue and self.response.status >= 400:
             self._ask_for_nothing()
+        elif self.request_body and (self.request_bytes or 0) > self.protocol.request_max_size:
+            self.keep_alive = False  # So much of what is left is not read to its end.
         is_whole = end_stream or bool(getattr(self.response, "body", None))
         if is_whole or "content-length" in headers or self.request.version != "1.0":
             await Http.http1_response_header(self, data, end_stream)

@@ -243,6 +243,8 @@ async def post_key(request: AnyRequest) -> HTTPResponse:
 @guard(Scope.ADMIN)
 async def delete_key(request: AnyRequest, key_id: str) -> HTTPResponse:
     """Revoke an API key. It opens nothing any more once this is answered."""
+    if request.body:  # It says nothing, but it may have no other type than all bodies.
+        check_content_type(request.headers.getall("content-type", ()))
     lifecycle = lifecycle_of(request)
     await lifecycle.call(_revoke_key, lifecycle, key_id)
     admission_of(request).reload()

@@ -158,11 +158,13 @@ def test_a_slash_at_the_end_is_another_address(servers: dict[str, LocalServer], 
     server, lsn = servers[way], servers[way].lsn
     for slashes in ("/", "//"):
         for method, path, answer in ask_everywhere(server, slashes):
-            name = {"accounts/<account_id:path>": "account-not-found"}.get(path, "not-found")
-            if (method, path) == ("GET", "accounts"):
-                name = "account-not-found"  # No account has an empty id, and none here that of "/".
+            # Behind that of accounts stands an id: none is empty, and none here is a slash.
+            is_id = path.startswith("accounts") and method in ("GET", "PATCH")
+            name = "account-not-found" if is_id else "not-found"
             is_there = path == "debug/pprof" and slashes == "/"
-            if path != "idempotency-keys/<key:path>" and not is_there:
+            if path.startswith("idempotency-keys"):
+                assert answer.status in (200, 400)  # A key may be a slash, and end in some.
+            elif not is_there:
                 assert answer.problem == name, (method, path)
     assert server.get("/idempotency-keys/k/")["key"] == "k/"
     assert server.lsn == lsn

@@ -147,6 +147,24 @@ def test_a_preflight_does_not_succeed(servers: dict[str, LocalServer], target: s
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+@pytest.mark.parametrize(("method", "path"), CHANGES, ids=str)
+@pytest.mark.parametrize("kind", ["", "text/plain", "multipart/form-data; boundary=x"])
+def test_a_body_says_its_type_at_every_address(
+    servers: dict[str, LocalServer], method: str, path: str, kind: str
+) -> None:
+    _, target, body = ROUTES[method, path]
+    content = json.dumps({} if body is None else body).encode()
+    data = spell(method, target, f"Content-Type: {kind}", body=content)
+    data = data if kind else data.replace(b"Content-Type: \r\n", b"")
+    if b"Content-Length" not in data:
+        data = data.replace(b"\r\n\r\n", b"\r\nContent-Length: %d\r\n\r\n" % len(content))
+    for server in servers.values():
+        lsn = server.lsn
+        answer = server.ask(data)
+        assert (answer.status, answer.problem) == (415, "unsupported-media-type")
+        assert server.lsn == lsn
+
+
 # -- with keys -------------------------------------------------------------------------------------
 
 
@@ -192,13 +210,13 @@ def test_the_first_key_opens_the_names(tmp_path: Path, way: str) -> None:
     """Once there are keys they are what counts, on connections that are open already, too."""
     with (
         local_serving(),
-        LocalServer(tmp_path, PROTOCOLS[way], demo_accounts=2) as server,
+        LocalServer(tmp_path / "ledger", PROTOCOLS[way], demo_accounts=2) as server,
         server.connect() as connection,
     ):
         data = spell_transfer("k").replace(b"Host: localhost", b"Host: ledger.example")
         connection.send(data)
         assert connection.read_answers(1)[0].status == 421
-        token = make_key(tmp_path, "shop", Scope.TRANSFER).token
+        token = make_key(tmp_path / "ledger", "shop", Scope.TRANSFER).token
         server.run(_reload(server))
         connection.send(data.replace(b"\r\n\r\n", f"\r\n{bearer(token)}\r\n\r\n".encode()))
         assert connection.read_answers(1)[0].status == 201

@@ -46,7 +46,8 @@ def test_connection_that_is_one_too_many_is_not_left_in_the_count(server: LocalS
     kept = [server.connect() for _ in range(3)]
     wait_until(lambda: lifecycle.seats.count == 3, "all connections to be there")
     with server.connect() as refused:
-        assert refused.read_to_end().startswith(b"HTTP/1.1 503 ")
+        answer = refused.read_to_end()
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\ndate: " in answer
     assert lifecycle.meters.read_answers()["other", 503, "connections-full"] == 1
     wait_until(lambda: lifecycle.seats.count == 3, "the refused connection to end")
     for connection in kept:
