@@ -12,10 +12,10 @@ from tests.local import PROTOCOLS, LocalServer, RawConnection, local_serving
 from tests.waiting import wait_until
 
 LIMIT = 4
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-READY = b"HEAD /readyz?verbose=1 HTTP/1.1\r\nHost: x\r\nUser-Agent: kube-probe/1.30\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+READY = b"HEAD /readyz HTTP/1.1\r\nHost: localhost\r\nUser-Agent: kube-probe/1.30\r\n\r\n"
 TRANSFER = (
-    b"POST /transfer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"POST /transfer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Idempotency-Key: k\r\nContent-Length: 42\r\n\r\n"
     b'{"from":"acct-0","to":"acct-1","amount":1}'
 )
@@ -63,9 +63,9 @@ def test_probes_are_answered(server: LocalServer) -> None:
     "data",
     [
         TRANSFER,
-        b"GET /accounts HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /healthz/more HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+        b"GET /accounts HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz/more HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
         HEALTH + TRANSFER,
         HEALTH[:-2] + b"X: " + b"y" * 5000,
         b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\r\n",
@@ -107,7 +107,7 @@ def test_probes_are_answered_at_every_other_limit(
             lifecycle.admission.limiter.configure(global_rate=0.001, global_burst=1)
             assert ask(connection, TRANSFER) == "overloaded"
             refused = [
-                ask(connection, b"GET /transfers/1 HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(2)
+                ask(connection, b"GET /transfers/1 HTTP/1.1\r\nHost: localhost\r\n\r\n") for _ in range(2)
             ]
             assert refused == ["queue-full", "quota-exceeded"]
             assert [ask(connection, HEALTH) for _ in range(10)] == ["200"] * 10
