@@ -33,7 +33,7 @@ def request_of(*headers: tuple[str, str], **members: Any) -> Any:
 # -- what comes through a proxy --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*FORWARDING, "X-Forwarded-Port", "fORWARDED"])
+@pytest.mark.parametrize("name", [*sorted(FORWARDING), "X-Forwarded-Port", "fORWARDED"])
 def test_a_proxy_is_noticed(name: str) -> None:
     with pytest.raises(Problem, match=name):
         check_direct(request_of(("Host", "x"), (name, "a")))
