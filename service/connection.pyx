@@ -24,8 +24,7 @@ from .handlers import LAST, encode_error
 from .meters import TRANSFER
 from .ordinary import OrdinaryProtocol
 from .patience import Patience, is_through
-from .problems import OVERLOADED
-from .problems import QUOTA_EXCEEDED as LIMITED
+from .problems import OVERLOADED, QUOTA_EXCEEDED as LIMITED
 
 cdef enum:
     # What becomes of a plain request.
@@ -37,8 +36,6 @@ cdef enum:
 
 PARTIAL_S = 1.0
 """How long the rest of a request may take before Sanic's own clocks take over."""
-
-
 cdef tuple LOOK_UP = ()
 
 
