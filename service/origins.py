@@ -12,7 +12,7 @@ from typing import Any
 
 from sanic import Request
 
-from .problems import FOREIGN_ORIGIN, MISDIRECTED, Problem
+from .problems import FOREIGN_ORIGIN, MISDIRECTED, NOT_STORED, Problem
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 """The methods that change nothing."""
@@ -45,17 +45,21 @@ def check_origin(request: Request[Any, Any]) -> None:
 def _check_page(request: Request[Any, Any], host: str) -> None:
     """Refuse a change that the page of another origin asks for, as its browser tells."""
     headers = request.headers
-    sites = headers.getall("sec-fetch-site", ())
-    origins = headers.getall("origin", ())
-    if all(site.strip(" \t").lower() in _OWN_SITES for site in sites):
-        if not origins:
+    sites = [site.strip(" \t").lower() for site in headers.getall("sec-fetch-site", ())]
+    origins = [origin.strip(" \t") for origin in headers.getall("origin", ())]
+    if _OWN_SITES.issuperset(sites):
+        own = {_spell("https" if _has_tls(request) else "http", host)}
+        if sites == ["same-origin"]:
+            # Behind a proxy that ends TLS the page is of https; no page can say this of itself.
+            own.add(_spell("https", host))
+        if all(_spell(*origin.split("://", 1)) in own for origin in origins):
             return
-        transport = request.transport
-        is_tls = transport is not None and transport.get_extra_info("sslcontext") is not None
-        own = _spell("https" if is_tls else "http", host)
-        if all(_spell(*origin.strip(" \t").split("://", 1)) == own for origin in origins):
-            return
-    raise Problem(FOREIGN_ORIGIN, "A page of another origin asks for it. Nothing was stored.")
+    raise Problem(FOREIGN_ORIGIN, f"A page of another origin asks for it. {NOT_STORED}.")
+
+
+def _has_tls(request: Request[Any, Any]) -> bool:
+    transport = request.transport
+    return transport is not None and transport.get_extra_info("sslcontext") is not None
 
 
 def _spell(scheme: str, authority: str = "") -> str:

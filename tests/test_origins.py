@@ -188,6 +188,12 @@ def test_with_keys_any_name_is_answered_to_and_no_foreign_page(tmp_path: Path, w
             b"\r\n\r\n", b"\r\nOrigin: http://ledger.example\r\n\r\n"
         )
         assert server.ask(own).status == 201
+        # Behind a proxy that ends TLS a page is of https; only its browser can say that it is ours.
+        secure = own.replace(b"Origin: http:", b"Origin: https:").replace(b"k-4", b"k-5")
+        assert server.ask(secure).status == 403
+        for site, status in ((b"same-site", 403), (b"none", 403), (b"same-origin", 201)):
+            told = b"\r\nSec-Fetch-Site: " + site + b"\r\n\r\n"
+            assert server.ask(secure.replace(b"\r\n\r\n", told)).status == status
 
 
 @pytest.mark.parametrize("way", ["native", "ordinary"])
