@@ -1,19 +1,26 @@
 """Where the command begins, before anything that takes time to import.
 
-This module owns what has to stand from the first line on: the standard descriptors, and for `serve`
-the handlers of signals and the outlets in the place of `sys.stdout` and `sys.stderr`; and how the
-process ends. It never reads an argument but the name of the command.
+This module owns what has to stand from the first line on: the standard descriptors, the least of
+address space, and for `serve` the handlers of signals and the outlets in the place of `sys.stdout`
+and `sys.stderr`; and how the process ends. It never reads an argument but the name of the command.
 """
 
 import os
+import resource
 import sys
 
 from .orders import ORDERS
+
+ADDRESS_SPACE_MIN_BYTES = 384 << 20
+"""With less, an import ends in a traceback, or in a signal."""
 
 
 def main() -> None:
     """Run the command, and exit as it says."""
     open_standard_descriptors()
+    refuse_little_address_space()
+    # Nothing here multiplies matrices, and each thread that could would reserve memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "serve" not in sys.argv[1:2]:
         from .command import main as run_command
 
@@ -34,6 +41,16 @@ def main() -> None:
     finally:
         ORDERS.finish()
         outlets.flush_all()
+
+
+def refuse_little_address_space() -> None:
+    """Exit with one line where the limit of address space is below what Python and numpy need."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE_MIN_BYTES:
+        sys.exit(
+            f"ledgercore: this process may have {limit >> 20} MiB of address space (ulimit -v), and"
+            f" needs {ADDRESS_SPACE_MIN_BYTES >> 20} at the least"
+        )
 
 
 def open_standard_descriptors() -> None:

@@ -166,3 +166,21 @@ def test_other_commands_end_by_signals_as_all_do() -> None:
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.DEVNULL, timeout=DEADLINE_S
     )
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize("limit_mib", [128, 256, 383])
+@pytest.mark.parametrize("arguments", ["serve --port 0", "admin --help"])
+def test_little_address_space_is_one_line(tmp_path: Path, limit_mib: int, arguments: str) -> None:
+    """An import that fails for want of it is a traceback, or a signal."""
+    program = f"ulimit -v {limit_mib << 10}; exec {sys.executable} -m service {arguments}"
+    done = subprocess.run(
+        ["sh", "-c", program],
+        cwd=ROOT,
+        env=make_environment(LEDGERCORE_DATA=str(tmp_path / "ledger")),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert done.stderr.startswith(f"ledgercore: this process may have {limit_mib} MiB of address")
+    assert not (tmp_path / "ledger").exists()
