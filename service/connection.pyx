@@ -66,10 +66,6 @@ cdef class Connection:
     cdef int receive(self, bytes data) except -1:
         """Take what has arrived."""
         self.was_active = True
-        if self.probe is not None:
-            data = self.probe.look(data)
-            if data is None:
-                return 0
         if self.held is not None:
             data = self.held + data
             self.held = None

@@ -27,7 +27,12 @@ class LedgerProtocol(OrdinaryProtocol):
 
     def data_received(self, data):
         """Take what has arrived."""
-        (<Connection> self.native).receive(data)
+        cdef Connection native = self.native
+        if native.probe is not None:
+            data = native.probe.look(data)
+            if data is None:
+                return
+        native.receive(data)
 
     def eof_received(self):
         """Note that nothing more will come; whether to stay open, for answers that are due."""

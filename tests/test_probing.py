@@ -106,8 +106,10 @@ def test_probes_are_answered_at_every_other_limit(
             lifecycle.admission.room.limit = 0
             lifecycle.admission.limiter.configure(global_rate=0.001, global_burst=1)
             assert ask(connection, TRANSFER) == "overloaded"
-            asked = b"GET /transfers/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-            refused = [ask(connection, asked) for _ in range(2)]
+            refused = [
+                ask(connection, b"GET /transfers/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                for _ in range(2)
+            ]
             assert refused == ["queue-full", "quota-exceeded"]
             assert [ask(connection, HEALTH) for _ in range(10)] == ["200"] * 10
             assert ask(connection, READY.replace(b"HEAD", b"GET")) == "200"
