@@ -51,7 +51,7 @@ class EngineClosed(LedgerError):
     """The engine was closed before the work was taken. Nothing was taken."""
 
 
-class EngineForked(EngineClosed):
+class EngineForked(LedgerError):
     """The engine belongs to the process that opened it, and this is a child that was forked."""
 
 

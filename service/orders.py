@@ -26,6 +26,11 @@ class Orders:
         for number in STOPS:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._reload)
+        self.let_in()
+
+    def let_in(self) -> None:
+        """Let those come that had to wait until there was a handler (ledgercore/__main__.py)."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOPS, signal.SIGHUP))
 
     def finish(self) -> None:
         """Take no more: the process ends by itself, and no signal may say that it was killed."""

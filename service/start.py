@@ -22,6 +22,7 @@ def main() -> None:
     # Nothing here multiplies matrices, and each thread that could would reserve memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "serve" not in sys.argv[1:2]:
+        ORDERS.let_in()
         from .command import main as run_command
 
         run_command(prog_name="ledgercore")

@@ -80,6 +80,31 @@ def test_a_server_that_was_told_to_stop_before_it_began_has_touched_nothing(tmp_
     assert not (tmp_path / "ledger").exists()
 
 
+SOUGHT = """
+import importlib.metadata as metadata, os, signal
+seek = metadata.entry_points
+def told(**names):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return seek(**names)
+metadata.entry_points = told
+from ledgercore.__main__ import main
+main()
+"""
+
+
+def test_a_signal_waits_while_the_module_looks_for_the_command(tmp_path: Path) -> None:
+    """`python -m ledgercore` has to find the command before a handler can stand."""
+    result = subprocess.run(
+        [sys.executable, "-c", SOUGHT, "serve", "--port=0", f"--data={tmp_path / 'ledger'}"],
+        cwd=ROOT,
+        env=make_environment(),
+        capture_output=True,
+        timeout=DEADLINE_S,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    assert not (tmp_path / "ledger").exists()
+
+
 def test_sighup_before_it_is_ready_is_no_end(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     with serve_raw(tmp_path / "ledger", "--demo-accounts=100000", stdout=writing) as process:
