@@ -61,7 +61,7 @@ def test_a_path_is_put_on_what_a_page_loads_and_leads_to() -> None:
 
 @pytest.mark.parametrize("path", ["/", "a", "/a/", "//a", "/a//b", "/a b", "/a?b", "/..", "/a/./b"])
 def test_what_is_no_path(path: str) -> None:
-    with pytest.raises(InvalidSetting, match="base_path"):
+    with pytest.raises(InvalidSetting, match="--base-path"):
         Settings(base_path=path)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import ledgercore
 from ledgercore import EngineForked, Status
 from ledgercore.forking import ForkedEngine, keep_here
 from tests.histories import open_funded, open_small
+from tests.making import poll
 from tests.support import ROOT
 
 CALLS: dict[str, Callable[[ledgercore.Engine], Any]] = {
@@ -110,7 +112,8 @@ def test_a_child_that_ends_orderly_writes_no_seal(directory: Path) -> None:
     """With the seal of an old LSN, marked clean, a rotten end would be cut off in silence."""
     subprocess.run([sys.executable, "-W", "error", "-c", SCRIPT, directory], cwd=ROOT, check=False)
     seal = ledgercore.inspect(directory).seal
-    assert seal is not None and not seal["clean"]
+    assert seal is not None
+    assert seal["synced_lsn"] == 0 or not seal["clean"], "only the first one may be clean"
     with open_small(directory) as ledger:
         assert ledger.balance("alice") == 1
 
@@ -143,8 +146,14 @@ def test_a_child_holds_no_lock_when_its_parent_is_killed(directory: Path) -> Non
         [sys.executable, "-c", script, directory], cwd=ROOT, stdin=subprocess.PIPE
     ) as process:
         process.wait()
-        with open_small(directory) as ledger:
-            assert ledger.balance("alice") == 1
+
+        def is_free() -> bool:
+            with suppress(ledgercore.DirectoryLocked), open_small(directory) as ledger:
+                return ledger.balance("alice") == 1
+            return False
+
+        # The child lets go of its descriptors as soon as it runs.
+        poll(is_free, "the ledger can be opened")
 
 
 @pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy, pickle.dumps])

@@ -108,7 +108,7 @@ def test_a_thread_that_cannot_start_leaves_nothing_behind(
         real(self)
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(RuntimeError, match="can't start"):
+    with pytest.raises(ledgercore.MemoryUnavailable, match="a thread cannot be started"):
         open_small(directory, workers_min=4, workers_max=4)
     monkeypatch.undo()
     for thread in started:

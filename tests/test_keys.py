@@ -137,7 +137,7 @@ def test_a_full_table_makes_room_as_keys_expire() -> None:
 
 
 def test_a_key_is_gone_when_its_time_is_over_and_not_before(directory: Path) -> None:
-    """The clock is watched, not waited for; the journal then shows when each key was taken anew."""
+    """The clock is watched, not waited for; the journal then shows which keys were taken anew."""
     seen: dict[str, int] = {}
     ids: dict[str, int] = {}
     taken = refused = 0
@@ -159,7 +159,8 @@ def test_a_key_is_gone_when_its_time_is_over_and_not_before(directory: Path) -> 
                 ledger.close()
                 directory = copy
                 ledger = open_small(directory, **options)
-            key = f"key-{number * 7 % 97 + number // 1000}"
+            # Now and then one that is new, or nothing would ever be forgotten.
+            key = f"key-{number * 7 % 97 + int(20 * (time.monotonic() - start))}"
             before = time.time_ns()
             outcome = ledger.transfer("world", "alice", 1, key=key)
             if outcome.status is Status.KEY_EXPIRED:
@@ -171,7 +172,8 @@ def test_a_key_is_gone_when_its_time_is_over_and_not_before(directory: Path) -> 
                 assert (outcome.id, outcome.time_ns) == (ids[key], seen[key])
                 assert before - outcome.time_ns < SECOND + MILLISECOND, "answered from a dead key"
             else:
-                assert key not in seen
+                # What was forgotten is taken anew: never before its time was over.
+                assert key not in seen or outcome.time_ns - seen[key] >= SECOND
                 seen[key], ids[key] = outcome.time_ns, outcome.id
                 taken += 1
         balances = balances_of(ledger)
@@ -179,7 +181,8 @@ def test_a_key_is_gone_when_its_time_is_over_and_not_before(directory: Path) -> 
         while time.time_ns() < seen[key] + SECOND:
             known = ledger.find_key(key).state == "applied"
             assert known or time.time_ns() >= seen[key] + SECOND - MILLISECOND
-        poll(lambda: ledger.find_key(key).state == "expired", "the key expires")
+        # By then it may be forgotten, as the keys around it are.
+        poll(lambda: ledger.find_key(key).state in ("expired", "unseen"), "the key is gone")
     finally:
         ledger.close()
     assert taken >= 97 and refused > 97 and balances["alice"] == taken

@@ -61,18 +61,18 @@ def test_a_ledger_that_never_had_keys_is_open(data: Path) -> None:
 def test_a_named_file_that_is_missing_refuses(data: Path) -> None:
     for others in ({}, {"allow_open": 1}):
         settings = make_settings(data, keys_file=str(data / "none.json"), **others)
-        check_refused(settings, InvalidSetting, "keys_file", "none.json", "keys create")
+        check_refused(settings, InvalidSetting, "--keys-file", "none.json", "keys create")
 
 
 def test_required_keys_that_are_missing_refuse(data: Path) -> None:
     settings = make_settings(data, require_keys=1)
-    check_refused(settings, InvalidSetting, "require_keys", FILE_NAME, "keys create")
+    check_refused(settings, InvalidSetting, "--require-keys", FILE_NAME, "keys create")
     key = make_key(data, "shop")
     assert check_access(settings).authenticate(key.token) is not None
 
 
 def test_keys_are_required_or_not_and_never_both(data: Path) -> None:
-    with pytest.raises(InvalidSetting, match="allow_open"):
+    with pytest.raises(InvalidSetting, match="--allow-open"):
         make_settings(data, require_keys=1, allow_open=1)
 
 
@@ -298,9 +298,13 @@ def test_a_restored_copy_without_its_keys_does_not_start(data: Path, tmp_path: P
     ("flags", "environment", "start"),
     [
         (("--keys-file=/none/keys.json",), {}, "Error: --keys-file: /none/keys.json: "),
-        ((), {"LEDGERCORE_KEYS_FILE": "/none/keys.json"}, "Error: --keys-file: /none/keys.json: "),
+        (
+            (),
+            {"LEDGERCORE_KEYS_FILE": "/none/keys.json"},
+            "Error: LEDGERCORE_KEYS_FILE: /none/keys.json: ",
+        ),
         (("--require-keys",), {}, "Error: --require-keys: "),
-        ((), {"LEDGERCORE_REQUIRE_KEYS": "1"}, "Error: --require-keys: "),
+        ((), {"LEDGERCORE_REQUIRE_KEYS": "1"}, "Error: LEDGERCORE_REQUIRE_KEYS: "),
         (("--require-keys", "--durability=memory"), {}, "Error: --require-keys: "),
         (("--require-keys", "--allow-open"), {}, "Error: --allow-open: "),
     ],

@@ -16,6 +16,7 @@ from sanic.compat import Header
 import ledgercore
 from service import routes
 from service.admission import Client
+from service.integer_forms import IntegerForms
 from service.limits import Limiter
 from tests.support import Server, balance, check_problem, fund, open_accounts, post_transfer
 
@@ -341,6 +342,7 @@ class HeldBack:
         self.durable = asyncio.Event()
         self.waited_for: list[int | None] = []
         self.batcher = SimpleNamespace(barrier=self._barrier)
+        self.forms = IntegerForms()
         client = Client("", None, Limiter().find_client(""))
         self.admission = SimpleNamespace(
             identify=lambda token, scope, is_local: client, take=lambda client, count: 0
