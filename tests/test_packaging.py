@@ -58,7 +58,10 @@ def test_the_sdist_ships_sources_only(distributions: Path) -> None:
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     headers = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("src/*.h")}
-    modules = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("ledgercore/**/*.p*")}
+    modules = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "ledgercore").rglob("*.p[yx]*")
+    }
+    modules -= {name for name in modules if "__pycache__" in name}
     assert headers | modules | {"LICENSE", "README.md", "CHANGELOG.md", "setup.py"} <= names
     assert [name for name in names if name.endswith((".c", ".so"))] == []
 

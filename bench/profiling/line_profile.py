@@ -134,7 +134,8 @@ def shorten_paths(path: Path) -> None:
     data["files"] = {name.removeprefix(prefix): found for name, found in files.items()}
     data["filename"] = "."
     data["program"] = str(data.get("program", "")).removeprefix(prefix)
-    path.write_text(json.dumps(data))
+    # Stacks name a file in the midst of a line.
+    path.write_text(json.dumps(data).replace(prefix, ""))
 
 
 def render_page(path: Path) -> Path:

@@ -39,7 +39,7 @@ NONSENSE: dict[str, Maker] = {
     "a round float": _post('{"from":"acct-0","to":"acct-1","amount":1e2}'),
     "a negative amount": _post('{"from":"acct-0","to":"acct-1","amount":-5}'),
     "a huge amount": _post('{"from":"acct-0","to":"acct-1","amount":' + "9" * 40 + "}"),
-    "a text for an amount": _post('{"from":"acct-0","to":"acct-1","amount":"1"}'),
+    "a text for an amount": _post('{"from":"acct-0","to":"acct-1","amount":"one"}'),
     "a name twice": _post('{"from":"acct-0","from":"acct-2","to":"acct-1","amount":1}'),
     "an odd account": _post('{"from":"acct 0\\u0000","to":"acct-1","amount":1}'),
     "no body": _post(""),
