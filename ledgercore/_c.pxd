@@ -123,6 +123,7 @@ cdef extern from "logged_time.h" nogil:
         int64_t lead_ns
 
     lc_time_anchor lc_time_anchor_at(int64_t boot_ns, int64_t logged_ns, int64_t wall_ns)
+    uint64_t lc_logged_time_version(const lc_logged_time* time)
     lc_time_anchor lc_logged_time_anchor(const lc_logged_time* time)
     void lc_logged_time_set(lc_logged_time* time, lc_time_anchor anchor)
     int64_t lc_logged_at(const lc_time_anchor* anchor, int64_t boot_ns)

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from ledgercore._c cimport lc_frame, lc_seal, lc_segment_header, pthread_cond_t, pthread_mutex_t
+from ledgercore.logged_time cimport ClockKeeper
 
 
 cdef class Journal:
@@ -25,6 +26,7 @@ cdef class FileJournal(Journal):
         uint32_t previous_crc
         lc_segment_header header
         lc_seal seal
+        ClockKeeper clock
         object zeros
         const uint8_t* zeros_start
         pthread_mutex_t mutex

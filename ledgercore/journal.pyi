@@ -3,6 +3,7 @@
 import os
 
 from .frames import Seal, SegmentHeader
+from .logged_time import ClockKeeper
 
 SEGMENT_BYTES_MIN: int
 
@@ -22,6 +23,7 @@ class FileJournal(Journal):
         offset: int,
         previous_crc: int,
         synced_lsn: int,
+        clock: ClockKeeper | None = None,
     ) -> None: ...
     @property
     def segment(self) -> int: ...

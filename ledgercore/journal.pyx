@@ -24,6 +24,7 @@ from posix.time cimport nanosleep, timespec
 from posix.unistd cimport close as c_close, fsync, getpid, unlink
 
 from ledgercore._c cimport *
+from ledgercore.logged_time cimport ClockKeeper
 
 import os
 
@@ -81,9 +82,11 @@ cdef class FileJournal(Journal):
 
     def __cinit__(
         self, directory, int seal_fd, header, seal, uint64_t segment_bytes, uint64_t offset,
-        uint32_t previous_crc, uint64_t synced_lsn
+        uint32_t previous_crc, uint64_t synced_lsn, ClockKeeper clock=None
     ):
-        """Continue the segment of `header` at `offset`, behind the frame with `previous_crc`."""
+        """Continue the segment of `header` at `offset`, behind the frame with `previous_crc`.
+
+        `clock` is kept before each sync."""
         self.fd = self.spare_fd = self.directory_fd = self.reserved_fd = -1
         self.directory = os.fsencode(directory)
         self.directory_path = self.directory
@@ -92,6 +95,7 @@ cdef class FileJournal(Journal):
         memcpy(&self.header, <const char*> head, sizeof(self.header))
         self.seal_fd = above_standard(seal_fd)
         self.pid = getpid()
+        self.clock = clock
         self.seal.sequence = seal.sequence
         self.seal.frame_crc = seal.frame_crc
         self.seal.synced_lsn = seal.synced_lsn
@@ -161,6 +165,8 @@ cdef class FileJournal(Journal):
         return error
 
     cdef int sync(self) noexcept nogil:
+        if self.clock is not None:
+            self.clock.keep()
         cdef int error = lc_sync_data(self.fd)
         if error == 0:
             self.synced_lsn = self.written_lsn

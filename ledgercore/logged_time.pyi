@@ -1,5 +1,6 @@
 """The types of logged_time.pyx. The docstrings there are its reference."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from .ledger import Ledger
@@ -26,5 +27,12 @@ def start_clock(
     accept_clock: bool = False,
 ) -> bytes: ...
 def save_clock(ledger: Ledger, boot_id: bytes) -> bytes: ...
+
+class ClockKeeper:
+    """Keeps the file as new as the anchor that records are logged by; for the journal's thread."""
+
+    def __init__(self, ledger: Ledger, write: Callable[[bytes], None]) -> None: ...
+    def save(self) -> None: ...
+
 def read_lead_ns(ledger: Ledger) -> int: ...
 def read_logged_ns(ledger: Ledger) -> int: ...

@@ -5,7 +5,8 @@ of the machine it goes on as if the ledger had never been closed, whatever the w
 now; after a boot the wall clock is believed, but never behind what was logged. It never judges a
 key or a transfer.
 
-The file DIR/clock, 64 bytes, little-endian, written at each start and at a clean end:
+The file DIR/clock, 64 bytes, little-endian, written at each start, at a clean end, and before the
+first record is synced that was logged by an anchor which was set anew meanwhile:
 
     offset  size
          0     8  magic "LCCLOCK1"
@@ -16,26 +17,30 @@ The file DIR/clock, 64 bytes, little-endian, written at each start and at a clea
         48    12  0
         60     4  CRC-32 of bytes 0 to 59
 
-It may be lost or stale: then the wall clock is believed as after a boot, or a lead is worked off
-once more. Neither lets logged time go back.
+It may be lost: then the wall clock is believed as after a boot, and logged time does not go back.
+It must not be stale, or a start in the same boot would make up at once what a lead had held back,
+and age by that the keys that were stored meanwhile.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from ledgercore._c cimport *
 from ledgercore.ledger cimport Ledger
 
+import logging
 import struct
 import time
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .errors import ClockRefused
+from .errors import ClockRefused, DirectoryUnusable
 
 BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 LEAD_NS_MAX = 86_400 * 1_000_000_000
 """A ledger whose logged time is further ahead of the wall clock than this is not opened."""
+
+logger = logging.getLogger("ledgercore")
 
 _MAGIC = b"LCCLOCK1"
 _FAMILY = _MAGIC[:7]
@@ -123,6 +128,31 @@ def save_clock(Ledger ledger, bytes boot_id):
     """Return the bytes of the file for the present anchor of a ledger."""
     cdef lc_time_anchor anchor = lc_logged_time_anchor(&ledger.time)
     return encode_clock(boot_id, anchor.boot_ns, anchor.logged_ns, anchor.slow_ns)
+
+
+cdef class ClockKeeper:
+    """Keeps the file as new as the anchor that records are logged by; for the journal's thread."""
+
+    def __init__(self, Ledger ledger not None, write):
+        """`write` is called with the bytes of the file, which holds the present anchor by now."""
+        self.ledger = ledger
+        self.write = write
+        self.version = lc_logged_time_version(&ledger.time)
+
+    cdef void keep(self) noexcept nogil:
+        """Write the file where the anchor was set anew; to be called before records are synced."""
+        cdef uint64_t version = lc_logged_time_version(&self.ledger.time)
+        if version != self.version:
+            self.version = version
+            with gil:
+                self.save()
+
+    def save(self):
+        """Write the file. Where that cannot be, the journal goes on without it."""
+        try:
+            self.write(save_clock(self.ledger, read_boot_id()))
+        except DirectoryUnusable as error:
+            logger.warning("the clock is not saved: %s", error, extra={"event": "clock-unsaved"})
 
 
 def read_lead_ns(Ledger ledger):

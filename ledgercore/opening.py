@@ -12,7 +12,14 @@ from .errors import DirectoryUnusable, InvalidArgument, JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES
 from .journal import SEGMENT_BYTES_MIN, FileJournal
 from .ledger import Ledger
-from .logged_time import decode_clock, is_newer_clock, read_boot_id, save_clock, start_clock
+from .logged_time import (
+    ClockKeeper,
+    decode_clock,
+    is_newer_clock,
+    read_boot_id,
+    save_clock,
+    start_clock,
+)
 from .memory import check_headroom
 from .recovery import Capacity, Recovered, Recovery, settle_tail
 from .replay import set_key_ttl, settle_keys
@@ -122,7 +129,7 @@ class Opened:
         """Say in the files that the journal ended here, and how time was logged; raises OSError."""
         if self.journal is not None and self.directory is not None:
             self.journal.close()
-            # A clock that is not saved is stale, which is allowed.
+            # Where it cannot be saved, the one stands that the newest records were logged by.
             with suppress(DirectoryUnusable):
                 self.directory.write_clock(save_clock(self.ledger, read_boot_id()))
 
@@ -185,6 +192,7 @@ def open_held(directory: DataDirectory, options: Options) -> Opened:
             recovered.offset,
             recovered.previous_crc,
             recovered.lsn,
+            ClockKeeper(recovered.ledger, directory.write_clock),
         )
     return Opened(recovered.ledger, journal, directory, recovered)
 

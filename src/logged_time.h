@@ -68,6 +68,12 @@ static inline lc_time_anchor lc_time_anchor_at(int64_t boot_ns, int64_t logged_n
     return anchor;
 }
 
+/* Which anchor it is: another number for each that is set. */
+static inline uint64_t lc_logged_time_version(const lc_logged_time *time)
+{
+    return __atomic_load_n(&time->version, __ATOMIC_ACQUIRE);
+}
+
 static inline lc_time_anchor lc_logged_time_anchor(const lc_logged_time *time)
 {
     lc_time_anchor anchor;

@@ -15,7 +15,7 @@ import pytest
 
 import ledgercore
 from ledgercore import Engine, Status
-from tests.histories import open_funded, open_small
+from tests.histories import crash_copy, open_funded, open_small
 
 SECOND = 10**9
 HOUR = 3600 * SECOND
@@ -114,6 +114,22 @@ def step_while_it_runs(clocks: Clocks, directory: Path) -> None:
         assert pay(ledger, "last").replayed
 
 
+def killed_after_a_step(clocks: Clocks, directory: Path) -> None:
+    """Set back in a run that is killed: the next start ages no key by what was held back."""
+    killed = directory.with_name("killed")
+    with open_small(directory, key_ttl_s=3600) as ledger:
+        open_funded(ledger, ["alice"], 0)
+        clocks.set(wall_ns=-2 * HOUR, boot_ns=2 * SECOND)
+        pay(ledger, "looks")
+        clocks.set(wall_ns=10 * HOUR - 2 * HOUR, boot_ns=2 * SECOND + 10 * HOUR)
+        first = pay(ledger, "k")
+        crash_copy(directory, killed)
+    with open_small(killed, key_ttl_s=3600) as ledger:
+        again = pay(ledger, "k")
+        assert (again.id, again.replayed) == (first.id, True), again
+        assert pay(ledger, "next").time_ns - first.time_ns < NEAR
+
+
 def boot_anew(clocks: Clocks, directory: Path) -> None:
     """Over a boot the wall clock is believed, but never behind what was logged."""
     with open_small(directory) as ledger:
@@ -137,6 +153,7 @@ SCENARIOS = {
         step_ahead_and_back,
         work_off_a_lead,
         step_while_it_runs,
+        killed_after_a_step,
         boot_anew,
     )
 }
