@@ -154,17 +154,16 @@ def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOpti
     Raises InvalidArgument, DirectoryLocked, DirectoryUnusable, JournalDamaged, FormatTooNew,
     ClockRefused, MemoryUnavailable.
     """
-    from .closing import close_at_exit
     from .engine import Engine
     from .errors import InvalidArgument
-    from .forking import keep_here
     from .memory import shortage_explained
     from .opening import Options, open_directory, open_in_memory
+    from .ownership import keep_here
 
     checked = Options(**options)
     with shortage_explained():
         if checked.durability == "memory":
-            return keep_here(close_at_exit(Engine(checked, open_in_memory(checked))))
+            return keep_here(Engine(checked, open_in_memory(checked)))
         if path is None:
             raise InvalidArgument("path", "a durable ledger needs a directory")
-        return keep_here(close_at_exit(Engine(checked, open_directory(path, checked))))
+        return keep_here(Engine(checked, open_directory(path, checked)))
