@@ -29,10 +29,16 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Return the command of this name."""
+        """Return the command of this name. Raises ClickException where it lacks a library."""
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(COMMANDS[name]).main
+        try:
+            command: click.Command = import_module(COMMANDS[name]).main
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"{name} needs {error.name}, which is not installed; `make check` and `make bench`"
+                " install what these commands need"
+            ) from None
         return command
 
 

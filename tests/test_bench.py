@@ -10,8 +10,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import ledgercore
+from bench.__main__ import COMMANDS, main
 from bench.load import Plan, Result, measure_answer, run_load
 from bench.machine import describe_machine, make_scratch, pick_cores, read_process_cpu, run_on
 from bench.measure import Round, make_figure, make_rate
@@ -176,3 +178,15 @@ def test_the_machine_is_left_as_it_was() -> None:
         (directory / "file").touch()
     assert not directory.exists()
     assert read_process_cpu(os.getpid()) > 0
+
+
+# -- the commands ---------------------------------------------------------------------------------
+
+
+def test_a_command_that_lacks_a_library_says_where_it_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(COMMANDS, "compare", "absent_library")
+    ended = CliRunner().invoke(main, ["compare"])
+    assert ended.exit_code == 1
+    assert ended.stderr.startswith("Error: compare needs absent_library, which is not installed")
