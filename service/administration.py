@@ -66,9 +66,10 @@ def report_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, R
 
 @click.group()
 def admin() -> None:
-    """Look after a data directory that no server holds, or after a server that runs.
+    """Look after a data directory, or a running server.
 
-    `limits`, `workers` and `chaos` ask a server; `keys` is for either; the others are offline.
+    `limits`, `workers` and `chaos` ask a server, and `keys` is for either. The others are for a
+    directory that no server holds.
     """
 
 
@@ -198,7 +199,10 @@ def repair(directory: str, yes: bool, cut_below_snapshot: bool, is_json: bool) -
 @json_option
 @report_errors
 def compact(directory: str, is_json: bool) -> None:
-    """Make a snapshot of DIR from its sealed segments, so that the next start reads less."""
+    """Make a snapshot of DIR, so that the next start reads less.
+
+    It is made from the sealed segments. Prints its path.
+    """
     snapshot = ledgercore.compact(directory)
     if is_json:
         print_json({"snapshot": None if snapshot is None else str(snapshot)})
@@ -308,7 +312,7 @@ def change_account(
     is_json: bool,
     **settings: int | bool | None,
 ) -> None:
-    """Change the settings of an account in DIR that are given; the others stay."""
+    """Change settings of an account in DIR; the others stay."""
     given = {
         name: value
         for name, value in settings.items()

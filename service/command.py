@@ -74,14 +74,20 @@ def main() -> None:
     """Durable, idempotent money transfers: a server, and the tools for its data directory."""
 
 
-def _setting(name: str, help_text: str, metavar: str | None = None) -> Callable[[Body], Body]:
-    """Return the option of one setting. Its value is checked by Settings, in one place."""
+def _setting(
+    name: str, help_text: str, metavar: str | None = None, default: str | None = None
+) -> Callable[[Body], Body]:
+    """Return the option of one setting. Its value is checked by Settings, in one place.
+
+    The help shows `default` where the setting is empty by default and that means something.
+    """
+    value = str(getattr(Settings(), name))
     return click.option(
         flag_name(name),
         cls=_SettingOption,
         envvar=environment_name(name),
-        default=str(getattr(Settings(), name)),
-        show_default=True,
+        default=value,
+        show_default=default or value != "",
         show_envvar=True,
         help=help_text,
         # Its text is read by Settings, so click knows of no number.
@@ -127,15 +133,15 @@ main.add_command(admin)
 )
 @_setting("keys_reserved", "Keys whose memory is taken at the start; more is taken as needed.")
 @_setting("key_ttl_s", "Seconds that a key is remembered at least.")
-@_setting("segment_bytes", "Size of a journal file.")
+@_setting("segment_bytes", "Bytes of a journal file.")
 @_setting(
     "snapshot_every",
     "Journal files between two snapshots, each by a process with tables of its own; 0 is none.",
 )
 @_setting("scrub_interval_s", "Seconds between two readings of all that is sealed; 0: never.")
 @_setting("scrub_bytes_per_s", "Bytes a second that such a reading takes at most.")
-@_setting("instruments", "1: count and time what the server does. 0: see what that costs.")
-@_setting("keys_file", "File of the API keys.  [default: DIR/api-keys.json]", metavar="FILE")
+@_setting("instruments", "1: count and time what the server does. 0: do neither.")
+@_setting("keys_file", "File of the API keys.", metavar="FILE", default="DIR/api-keys.json")
 @_setting("base_path", "Path under which a proxy serves this; needs API keys.", metavar="PATH")
 @_switch("require_keys", "Do not start without a file of API keys.")
 @_switch("allow_open", "Start without API keys though this ledger has had some.")
@@ -145,7 +151,9 @@ main.add_command(admin)
 @_setting("quota_window_s", "Seconds of such a window; a restart ends it.")
 @_setting("global_rate", "Requests a second of all clients together; 0 is any number.")
 @_setting("global_burst", "How many of them may come at once; 0 is those of one second.")
-@_setting("request_deadline_ms", "Milliseconds within which a transfer is taken, or never; 0: any.")
+@_setting(
+    "request_deadline_ms", "Milliseconds within which a transfer is taken, or not at all; 0: any."
+)
 @_setting("target_p99_ms", "Milliseconds that 99 % of the answers are held to; 0: no such limit.")
 @_setting("inflight_min", "Transfers in flight that are let in, however slow they are.")
 @_setting("inflight_max", "Transfers in flight that are let in at most, with --target-p99-ms.")
@@ -166,7 +174,7 @@ main.add_command(admin)
 @_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
 @_setting(
     "integers",
-    "number: as JSON numbers in answers. string: for clients that end at 2^53.",
+    "Form of integers in answers; string: for clients whose numbers end at 2^53.",
     metavar="number|string",
 )
 @_setting("slow_request_ms", "Milliseconds from which a request is logged as slow; 0: never.")

@@ -20,7 +20,10 @@ OFF = "off"
 
 @click.group()
 def chaos() -> None:
-    """Show and change what goes wrong on purpose, where a server has --allow-chaos."""
+    """Show and change the faults that are planned.
+
+    The server has to be started with --allow-chaos.
+    """
 
 
 @chaos.command()
@@ -34,7 +37,7 @@ def show(url: str, key_env: str, is_json: bool) -> None:
 @click.argument("plan", metavar="FILE|off")
 @server_options
 def change(plan: str, url: str, key_env: str, is_json: bool) -> None:
-    """Let go wrong what the plan in FILE says, and nothing else; `off` ends all of it.
+    """Plan the faults in FILE, and no others; `off` plans none.
 
     A file of that name is ./off.
     """

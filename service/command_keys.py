@@ -87,7 +87,10 @@ def _report_errors() -> Iterator[None]:
 
 @click.group()
 def keys() -> None:
-    """Create, list and revoke API keys. A running server sees the change within a second."""
+    """Create, list and revoke API keys.
+
+    A running server sees the change within a second.
+    """
 
 
 @keys.command()
@@ -112,10 +115,11 @@ def create(
     is_json: bool,
     **limits: Any,
 ) -> None:
-    """Make a key for the client NAME, and print its token, which nothing can show again.
+    """Make a key for the client NAME, and print its token.
 
-    Limits that are not given are the server's. Idempotency keys belong to NAME, so to replace a
-    key make another with the same NAME, and revoke the old one by its ID.
+    Nothing can show the token again. Limits that are not given are the server's. Idempotency keys
+    belong to NAME, so to replace a key make another with the same NAME, and revoke the old one by
+    its ID.
     """
     path = _find_file(data, keys_file)
     with _report_errors():
@@ -218,10 +222,11 @@ def revoke(name_or_id: str, data: str, keys_file: str | None, is_json: bool) -> 
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_file_options
 def accept(yes: bool, data: str, keys_file: str | None, is_json: bool) -> None:
-    """Show the keys of a file that was changed by hand, and take it as it is.
+    """Take a file of keys that was changed by hand.
 
-    The file has a checksum, so that a damaged one lets nobody in. An editor leaves the old one
-    there, and this puts the new one in its place. Do it only where you know what was changed.
+    It is shown before. The file has a checksum, so that a damaged one lets nobody in. An editor
+    leaves the old one there, and this puts the new one in its place. Do it only where you know what
+    was changed.
     """
     path = _find_file(data, keys_file)
     with _report_errors():

@@ -19,7 +19,7 @@ LIMITS = {
     "quota-window-s": "Seconds of such a window.",
     "global-rate": "Requests a second of all clients together; 0 is any number.",
     "global-burst": "How many of them may come at once; 0 is those of one second.",
-    "request-deadline-ms": "Milliseconds within which a transfer is taken, or never; 0: any.",
+    "request-deadline-ms": "Milliseconds within which a transfer is taken, or not at all; 0: any.",
     "target-p99-ms": "Milliseconds that 99 % of the answers are held to; 0: no such limit.",
     "inflight-min": "Transfers in flight that are let in, however slow they are.",
     "inflight-max": "Transfers in flight that are let in at most.",
@@ -50,5 +50,5 @@ def _print_limits(told: dict[str, Any], is_json: bool) -> None:
     (print_json if is_json else print_rows)(told)
 
 
-for _name, _help in reversed(LIMITS.items()):
+for _name, _help in LIMITS.items():
     click.option(f"--{_name}", type=int, help=_help)(change)

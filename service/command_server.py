@@ -25,7 +25,11 @@ def server_options(command: Any) -> Any:
     What it prints as JSON is what the server says.
     """
     url = click.option(
-        "--url", default="http://127.0.0.1:8000", show_default=True, help="Address of the server."
+        "--url",
+        default="http://127.0.0.1:8000",
+        show_default=True,
+        metavar="URL",
+        help="Address of the server.",
     )
     key_env = click.option(
         "--key-env",

@@ -15,7 +15,7 @@ PATH = "/admin/workers"
 
 @click.group()
 def workers() -> None:
-    """Show and change how many workers the segments of a running server may have."""
+    """Show and change how many workers a running server has."""
 
 
 @workers.command()
@@ -30,7 +30,10 @@ def show(url: str, key_env: str, is_json: bool) -> None:
 @click.option("--workers-min", type=int, help="Workers a segment has at least.")
 @click.option("--workers-max", type=int, help="Workers a segment has at most.")
 def change(url: str, key_env: str, is_json: bool, **values: int | None) -> None:
-    """Change the bounds that are given until the server stops, and print what holds then."""
+    """Change the bounds that are given, and print all of them.
+
+    They hold until the server stops.
+    """
     wanted = pick_given(values, "bound")
     _print_workers(ask_server(url, key_env, "PATCH", PATH, wanted), is_json)
 

@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 from click.testing import CliRunner
@@ -116,6 +117,13 @@ def test_help_shows_which_settings_are_numbers() -> None:
     assert " TEXT" not in text
 
 
+def test_help_shows_one_default_at_most() -> None:
+    for option in main.commands["serve"].params:
+        record = option.get_help_record(click.Context(main.commands["serve"]))
+        assert record is not None and record[1].count("default: ") <= 1, record
+        assert '""' not in record[1], record
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
 def test_the_package_is_the_command(arguments: list[str], tmp_path: Path) -> None:
     told = [
@@ -168,6 +176,13 @@ def test_help(arguments: list[str]) -> None:
 
 
 def test_every_command_says_what_it_does() -> None:
-    listing = CliRunner().invoke(main, ["admin", "--help"]).stdout
-    for name in ("verify", "inspect", "repair", "compact", "accounts", "keys"):
-        assert re.search(rf"^  {name} +\w", listing, re.MULTILINE)
+    """In a list of commands on a terminal of 80 columns, and to its end."""
+    groups: dict[str, click.Command] = {"": main, **main.commands}
+    admin = groups["admin"]
+    assert isinstance(admin, click.Group)
+    groups |= {f"admin {name}": command for name, command in admin.commands.items()}
+    for path, group in groups.items():
+        if isinstance(group, click.Group):
+            listing = CliRunner().invoke(main, [*path.split(), "--help"]).stdout
+            for name in group.commands:
+                assert re.search(rf"^  {name} +\w.*[^.]\.$", listing, re.MULTILINE), (path, name)
