@@ -17,6 +17,9 @@ from .support import ROOT, make_environment
 pytestmark = pytest.mark.slow
 
 DEADLINE_S = 300.0
+MADE = (".git", ".venv", ".*_cache", ".hypothesis", ".benchmarks", "build", "dist", "data")
+MADE += ("*.so", "*.egg-info", "__pycache__")
+"""What stands in a checkout and is no source."""
 
 
 def run(*command: str | Path, cwd: Path) -> "subprocess.CompletedProcess[str]":
@@ -47,33 +50,47 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if run(*fetch, "--dest", directory / "probe", cwd=directory).returncode != 0:
         pytest.skip("the package index cannot be reached, and building a wheel needs it")
     # In a copy, since a build leaves its traces, and the checkout's own build would redo them.
-    made = shutil.ignore_patterns(".*", "build", "data", "*.so", "*.egg-info", "__pycache__")
+    made = shutil.ignore_patterns(*MADE)
     shutil.copytree(ROOT, directory / "copy", ignore=made)
     run_well(sys.executable, "-m", "build", "--outdir", directory, cwd=directory / "copy")
     return directory
 
 
-def test_the_sdist_ships_sources_only(distributions: Path) -> None:
+def list_sources(*folders: str) -> set[str]:
+    """Return the files of folders, without what was compiled in their midst."""
+    return {
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__" and path.suffix != ".so"
+    }
+
+
+def test_the_sdist_ships_all_sources_and_nothing_else(distributions: Path) -> None:
     (path,) = distributions.glob("*.tar.gz")
     with tarfile.open(path) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
-    headers = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("src/*.h")}
-    modules = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "ledgercore").rglob("*.p[yx]*")
-    }
-    modules -= {name for name in modules if "__pycache__" in name}
-    assert headers | modules | {"LICENSE", "README.md", "CHANGELOG.md", "setup.py"} <= names
-    assert [name for name in names if name.endswith((".c", ".so"))] == []
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    sources = list_sources("src", "ledgercore", "service", "bench", "docs", "tests", ".ci")
+    assert len(sources) > 500
+    assert sources - names == set()
+    texts = {"LICENSE", "README.md", "CHANGELOG.md", "MANIFEST.in", "Makefile", ".gitignore"}
+    texts |= {"pyproject.toml", "setup.py"}
+    assert texts - names == set()
+    others = {name for name in names - sources - texts if ".egg-info/" not in name}
+    assert others == {"PKG-INFO", "setup.cfg"}
 
 
 def test_the_wheel_ships_the_two_packages(distributions: Path) -> None:
     (path,) = distributions.glob("*.whl")
-    names = zipfile.ZipFile(path).namelist()
+    names = set(zipfile.ZipFile(path).namelist())
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"ledgercore", "service"}
-    stubs = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("ledgercore/*.pyi")}
-    assert stubs | {"ledgercore/py.typed", "service/py.typed"} <= set(names)
+    sources = list_sources("ledgercore", "service")
+    compiled = {name for name in sources if name.endswith(".pyx")}
+    assert compiled != set() and sources - compiled - names == set()
     assert [name for name in names if name.endswith((".c", ".h", ".pyx"))] == []
+    extensions = {name.partition(".")[0] + ".pyx" for name in names if name.endswith(".so")}
+    assert extensions == compiled
 
 
 def test_the_wheel_serves(distributions: Path, tmp_path: Path) -> None:
