@@ -82,9 +82,12 @@ def give_access(descriptor: int, path: Path) -> None:
 def make_directory(directory: Path) -> None:
     """Make a directory that is not there, durably, for its owner alone; and those above it."""
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    directory.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-    for folder in missing:
+    for folder in reversed(missing):
+        with suppress(FileExistsError):
+            folder.mkdir(FOLDER_MODE)
+            folder.chmod(FOLDER_MODE)  # The umask may have taken even the owner's rights away.
         sync_directory(folder.parent)
+    directory.mkdir(exist_ok=True)  # Raises FileExistsError where it is a file.
 
 
 def sync_directory(directory: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from service.api_keys import Scope
 from service.key_file import FILE_NAME, KeyFileError, create_key, list_keys
+from service.private_files import make_directory
 from tests.support import DEADLINE_S, ROOT
 
 
@@ -126,3 +127,23 @@ def test_what_root_makes_belongs_to_whom_the_directory_belongs_to(path: Path) ->
     create_key(path, "shop", Scope.READ)
     for file in path.parent.iterdir():
         assert (file.stat().st_uid, file.stat().st_gid, mode_of(file)) == (65534, 65533, 0o600)
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o377])
+def test_directories_that_are_made_are_the_owners_alone(tmp_path: Path, umask: int) -> None:
+    inner = tmp_path / "outer" / "inner"
+    before = os.umask(umask)
+    try:
+        make_directory(inner)
+    finally:
+        os.umask(before)
+    assert [mode_of(path) for path in (inner.parent, inner)] == [0o700, 0o700]
+    inner.chmod(0o755)
+    make_directory(inner)
+    assert mode_of(inner) == 0o755
+
+
+def test_a_directory_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_directory(tmp_path / "file")
