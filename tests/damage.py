@@ -184,5 +184,12 @@ def flipped(data: bytes, offset: int) -> bytes:
     return data[:offset] + bytes([data[offset] ^ 1 << offset % 8]) + data[offset + 1 :]
 
 
+def flip_file(path: Path, offset: int) -> bytes:
+    """Flip a bit of a file; returns the damaged bytes."""
+    damaged = flipped(path.read_bytes(), offset)
+    path.write_bytes(damaged)
+    return damaged
+
+
 def zeroed(data: bytes, start: int, end: int) -> bytes:
     return data[:start] + bytes(end - start) + data[end:]

@@ -9,8 +9,8 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -248,6 +248,21 @@ def serve_both_ways(data: Path, **options: Any) -> Iterator[dict[str, LocalServe
         LocalServer(data / "ordinary", PROTOCOLS["ordinary"], **options) as ordinary,
     ):
         yield {"native": native, "ordinary": ordinary}
+
+
+@contextmanager
+def serve_as_asked(data: Path, **defaults: Any) -> Iterator[Callable[..., LocalServer]]:
+    """Yield what starts a server: `start(way, **settings)`. All of them end with the block.
+
+    Each way but `ordinary`, and so many transfers at once too, is one of the native protocol.
+    """
+    with local_serving(), ExitStack() as servers:
+
+        def start(way: str = "native", **settings: Any) -> LocalServer:
+            protocol = PROTOCOLS["ordinary" if way == "ordinary" else "native"]
+            return servers.enter_context(LocalServer(data, protocol, **(defaults | settings)))
+
+        yield start
 
 
 _VARYING = (

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from tests.feeding import mask_ids, open_fed
-from tests.local import PROTOCOLS, LocalServer, local_serving
+from tests.local import LocalServer, serve_both_ways
 
 END = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 # Whatever waits for the rest of a body finds these bytes, and what follows is no request.
@@ -157,13 +157,8 @@ requests = st.lists(one_request(), min_size=1, max_size=3).map(b"".join).flatmap
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[LocalServer]]:
     data = tmp_path_factory.mktemp("differential")
-    options: dict[str, Any] = {"demo_accounts": 2, "durability": "memory"}
-    with (
-        local_serving(),
-        LocalServer(data / "native", PROTOCOLS["native"], **options) as native,
-        LocalServer(data / "ordinary", PROTOCOLS["ordinary"], **options) as ordinary,
-    ):
-        yield [native, ordinary]
+    with serve_both_ways(data, demo_accounts=2, durability="memory") as both:
+        yield list(both.values())
 
 
 @dataclass

@@ -14,7 +14,7 @@ from ledgercore.client.retries import Verdict, judge_answer
 from service.credentials import Scope
 from tests.clients import KINDS, make_client, make_policy
 from tests.keyed import bearer, make_key, spell, spell_bulk, spell_transfer
-from tests.local import PROTOCOLS, Answer, LocalServer, local_serving
+from tests.local import Answer, LocalServer, serve_as_asked
 
 count_key = count(1)
 WAYS = ("native", "ordinary", "bulk")
@@ -23,21 +23,8 @@ WAYS = ("native", "ordinary", "bulk")
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Any]:
     """Return what starts a server with these settings; the keys are in the folder of the test."""
-    with local_serving():
-        servers: list[LocalServer] = []
-
-        def start(way: str = "native", **settings: Any) -> LocalServer:
-            protocol = PROTOCOLS["ordinary" if way == "ordinary" else "native"]
-            options = {"demo_accounts": 3, "durability": "memory"} | settings
-            server = LocalServer(tmp_path / "ledger", protocol, **options)
-            servers.append(server.__enter__())
-            return server
-
-        try:
-            yield start
-        finally:
-            for server in servers:
-                server.__exit__(None, None, None)
+    with serve_as_asked(tmp_path / "ledger", demo_accounts=3, durability="memory") as start:
+        yield start
 
 
 def ask(server: LocalServer, way: str, key: str, *lines: str, amount: int = 1) -> Answer:

@@ -12,7 +12,7 @@ from ledgercore.client.retries import Verdict, judge_answer
 from service import lookups
 from service.arrow import MEDIA_TYPE
 from tests.keyed import spell, spell_transfer
-from tests.local import PROTOCOLS, Answer, LocalServer, local_serving, mask
+from tests.local import Answer, LocalServer, mask, serve_as_asked
 from tests.support import wait_until
 from tests.tables import make_table, read_table, write_table
 
@@ -34,21 +34,10 @@ class Told(NamedTuple):
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Any]:
     """Return what starts a server with these settings."""
-    with local_serving():
-        servers: list[LocalServer] = []
-
-        def start(way: str = "native", **settings: Any) -> LocalServer:
-            protocol = PROTOCOLS["ordinary" if way == "ordinary" else "native"]
-            options = {"demo_accounts": 3, "durability": "memory", "workers_max": 2} | settings
-            server = LocalServer(tmp_path / "ledger", protocol, **options)
-            servers.append(server.__enter__())
-            return server
-
-        try:
-            yield start
-        finally:
-            for server in servers:
-                server.__exit__(None, None, None)
+    with serve_as_asked(
+        tmp_path / "ledger", demo_accounts=3, durability="memory", workers_max=2
+    ) as start:
+        yield start
 
 
 def spell_rows(way: str, *rows: Row, lines: tuple[str, ...] = ()) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from service import ordinary
 from tests.http_making import LAST, chunk, chunked, post, sized
 from tests.keyed import END, spell, spell_bulk
-from tests.local import PROTOCOLS, LocalServer, RawConnection, local_serving
+from tests.local import PROTOCOLS, LocalServer, RawConnection, local_serving, serve_both_ways
 from tests.waiting import wait_until
 
 WAYS = ("native", "ordinary")
@@ -21,13 +21,8 @@ LONG_BYTES = 8 << 20
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, LocalServer]]:
-    data, options = tmp_path_factory.mktemp("ordinary"), {"demo_accounts": 2}
-    with (
-        local_serving(),
-        LocalServer(data / "native", PROTOCOLS["native"], **options) as native,
-        LocalServer(data / "ordinary", PROTOCOLS["ordinary"], **options) as ordinary_,
-    ):
-        yield {"native": native, "ordinary": ordinary_}
+    with serve_both_ways(tmp_path_factory.mktemp("ordinary"), demo_accounts=2) as both:
+        yield both
 
 
 def send_all(connection: RawConnection, data: bytes) -> None:

@@ -7,7 +7,7 @@ import pytest
 import ledgercore
 from ledgercore import Repair
 from ledgercore.directory import DataDirectory
-from tests.damage import Story, flipped, frames_of, read_files, sealed_story, write_files
+from tests.damage import Story, flip_file, frames_of, read_files, sealed_story, write_files
 from tests.histories import balances_of, crash_copy, journal_files, open_funded, open_small
 from tests.making import make_long, recover
 
@@ -16,13 +16,6 @@ from tests.making import make_long, recover
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """A short ledger that was closed cleanly."""
     return sealed_story(tmp_path_factory.mktemp("story"))
-
-
-def flip(path: Path, offset: int) -> bytes:
-    """Flip a bit of a file; returns the damaged bytes."""
-    damaged = flipped(path.read_bytes(), offset)
-    path.write_bytes(damaged)
-    return damaged
 
 
 def test_a_sound_ledger_needs_no_repair(story: Story, directory: Path) -> None:
@@ -51,7 +44,7 @@ def test_repair_cuts_the_journal_off_and_keeps_what_it_cuts(directory: Path) -> 
     (snapshot,) = (directory / "snapshots").iterdir()
     frames = frames_of(second.read_bytes())
     cut = frames[len(frames) // 2]
-    evidence = flip(second, cut.offset + 200)
+    evidence = flip_file(second, cut.offset + 200)
     before = {path.name: path.read_bytes() for path in (first, third, fourth)}
     prefix = cut.first_lsn - 1
     before_cut = read_files(directory)
@@ -98,7 +91,7 @@ def test_repair_sets_aside_a_snapshot_that_is_ahead(directory: Path) -> None:
     snapshot = Path(ledgercore.compact(directory) or "")
     (path,) = journal_files(directory)
     last = frames_of(path.read_bytes())[-1]
-    flip(path, last.offset + 1)
+    flip_file(path, last.offset + 1)
     repaired = ledgercore.repair(directory)
     assert (repaired.lsn_last, repaired.lsns_lost) == (last.first_lsn - 1, 1)
     assert not snapshot.exists() and len(list(snapshot.parent.iterdir())) == 1
@@ -125,7 +118,7 @@ def test_repair_helps_where_a_later_file_is_gone(directory: Path) -> None:
     make_long(directory)
     first, second, third = journal_files(directory)
     edge = DataDirectory(directory).read_segment(second)[0].first_lsn
-    flip(second, 50)
+    flip_file(second, 50)
     with pytest.raises(ledgercore.JournalDamaged):
         open_small(directory)
     # What comes before the damage is whole, and so can be kept.
@@ -137,7 +130,7 @@ def test_repair_helps_where_a_later_file_is_gone(directory: Path) -> None:
 def test_repair_cannot_make_a_journal_that_is_gone(story: Story, directory: Path) -> None:
     write_files(directory, story.files)
     (path,) = journal_files(directory)
-    flip(path, 50)
+    flip_file(path, 50)
     before = read_files(directory)
     with pytest.raises(ledgercore.JournalDamaged):
         ledgercore.repair(directory)

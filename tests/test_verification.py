@@ -7,7 +7,7 @@ import pytest
 
 import ledgercore
 from ledgercore.directory import DataDirectory
-from tests.damage import Story, flipped, frames_of, read_files, sealed_story, write_files
+from tests.damage import Story, flip_file, frames_of, read_files, sealed_story, write_files
 from tests.histories import journal_files, open_funded, open_small
 from tests.making import forge_journal, make_long, many_rows, reencoded, roll_over
 
@@ -16,13 +16,6 @@ from tests.making import forge_journal, make_long, many_rows, reencoded, roll_ov
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """A short ledger that was closed cleanly."""
     return sealed_story(tmp_path_factory.mktemp("story"))
-
-
-def flip(path: Path, offset: int) -> bytes:
-    """Flip a bit of a file; returns the damaged bytes."""
-    damaged = flipped(path.read_bytes(), offset)
-    path.write_bytes(damaged)
-    return damaged
 
 
 def test_verify_counts_what_is_there(story: Story, directory: Path) -> None:
@@ -61,7 +54,7 @@ def test_verify_raises_where_the_journal_is_damaged(story: Story, directory: Pat
     write_files(directory, story.files)
     (path,) = journal_files(directory)
     frame = story.frames[3]
-    flip(path, frame.offset + 150)
+    flip_file(path, frame.offset + 150)
     place = f"{path}: offset {frame.offset}, LSN {frame.first_lsn}"
     with pytest.raises(ledgercore.JournalDamaged, match=place):
         ledgercore.verify(directory)
@@ -73,7 +66,7 @@ def test_verify_names_a_bad_snapshot(story: Story, directory: Path) -> None:
     write_files(directory, story.files)
     path = Path(ledgercore.compact(directory) or "")
     assert ledgercore.verify(directory).violations == ()
-    flip(path, 4096 + 130)
+    flip_file(path, 4096 + 130)
     (violation,) = ledgercore.verify(directory).violations
     assert violation.startswith(f"{path}: ")
 
@@ -120,15 +113,15 @@ def test_inspect_judges_nothing_and_tells_of_damage(story: Story, directory: Pat
     snapshot = Path(ledgercore.compact(directory) or "")
     (path,) = journal_files(directory)
     frame = story.frames[3]
-    flip(path, frame.offset)
-    flip(snapshot, 5000)
+    flip_file(path, frame.offset)
+    flip_file(snapshot, 5000)
     found = ledgercore.inspect(directory)
     (segment,) = found.segments
     assert segment["state"] == "bytes after the last frame"
     assert (segment["last_lsn"], segment["frames"]) == (frame.first_lsn - 1, 3)
     assert segment["problem"].startswith(f"offset {frame.offset}: ")
     assert found.snapshots[0]["valid"] is False
-    flip(path, 50)
+    flip_file(path, 50)
     (segment,) = ledgercore.inspect(directory).segments
     assert (segment["state"], segment["records"]) == ("bad header", 0)
     assert str(path) in segment["problem"]
