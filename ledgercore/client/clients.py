@@ -14,8 +14,10 @@ whether money may have moved: ProblemError and NotExecuted: no; OutcomeUnknown: 
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Self, TypedDict, TypeVar, Unpack
 
@@ -52,11 +54,11 @@ class AccountSettings(TypedDict, total=False):
 class LedgerClient:
     """A client that blocks. Safe to share between threads; close it, or use it with `with`.
 
-    `key` is sent as a bearer token, and `secret` signs every try. `transport` stands in for httpx's
-    own, for other certificates or proxies; those of the environment are never asked for what is on
-    this machine. A server that sends the head of an answer byte by byte
-    can hold a call beyond its deadline here, where nothing but the socket ends a wait; it cannot
-    hold the other client.
+    A forked child may use it too, over connections of its own. `key` is sent as a bearer token,
+    and `secret` signs every try. `transport` stands in for httpx's own, for other certificates or
+    proxies; those of the environment are never asked for what is on this machine. A server that
+    sends the head of an answer byte by byte can hold a call beyond its deadline here, where nothing
+    but the socket ends a wait; it cannot hold the other client.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class LedgerClient:
     ) -> None:
         self._caller = Caller(url, key, secret, **options)
         self._sleep = sleep
-        self._http = httpx.Client(transport=transport, **make_options(url))
+        self._connect = partial(httpx.Client, transport=transport, **make_options(url))
+        self._http = self._connect()
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
         return self
@@ -169,6 +173,10 @@ class LedgerClient:
             self._sleep(exchange.wait_s)
 
     def _send(self, attempt: Try) -> None:
+        if self._process != os.getpid():
+            # A forked child shares the sockets: it would read its parent's answers. They are not
+            # closed, for the parent goes on with them.
+            self._http, self._process = self._connect(), os.getpid()
         response = self._http.send(attempt.request, stream=True)
         try:
             for chunk in response.iter_raw():
