@@ -41,7 +41,7 @@ cdef class Ledger:
     cdef void* table(self, uint64_t count, size_t item_bytes, bint huge_pages=*) except NULL
     cdef int grow_index(self) except -1
     cdef int start_keys(
-        self, uint64_t keys_max, int64_t key_ttl_ns, uint64_t keys_reserved
+        self, uint64_t keys_max, uint64_t keys_room, int64_t key_ttl_ns, uint64_t keys_reserved
     ) except -1
     cdef int64_t now(self) noexcept nogil
     cdef uint64_t hash_id(self, const char* id, size_t length) noexcept nogil

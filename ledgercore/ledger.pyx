@@ -55,11 +55,13 @@ cdef inline void start_transfer(
 @cython.final
 cdef class Ledger:
     """Accounts, balances, keys and the ring. `ring_records` is a power of two; the first LSN is the
-    one after `last_lsn`."""
+    one after `last_lsn`. The key table is laid out for `keys_room`, where that is more than the
+    keys that it may hold: a recovery puts in what there is."""
 
     def __cinit__(
         self, *, uint32_t accounts_max, uint64_t keys_max, int64_t key_ttl_ns,
-        uint64_t ring_records, bytes hash_key, uint64_t keys_reserved=0, uint64_t last_lsn=0
+        uint64_t ring_records, bytes hash_key, uint64_t keys_reserved=0, uint64_t last_lsn=0,
+        uint64_t keys_room=0
     ):
         assert ring_records & (ring_records - 1) == 0 and len(hash_key) == 16
         memcpy(&self.hash_key, <const char*> hash_key, 16)
@@ -79,7 +81,7 @@ cdef class Ledger:
         self.stripes = <lc_stripe*> self.table(ACCOUNT_STRIPES, sizeof(lc_stripe))
         self.stripe_mask = ACCOUNT_STRIPES - 1
         self.grow_index()
-        self.start_keys(keys_max, key_ttl_ns, keys_reserved)
+        self.start_keys(keys_max, max(keys_max, keys_room), key_ttl_ns, keys_reserved)
         self.ring.slots = <lc_record*> self.table(ring_records, sizeof(lc_record))
         self.ring.texts = <const char**> self.table(ring_records, sizeof(char*))
         self.ring.mask = ring_records - 1
@@ -107,11 +109,11 @@ cdef class Ledger:
         return 0
 
     cdef int start_keys(
-        self, uint64_t keys_max, int64_t key_ttl_ns, uint64_t keys_reserved
+        self, uint64_t keys_max, uint64_t keys_room, int64_t key_ttl_ns, uint64_t keys_reserved
     ) except -1:
-        """Lay out the key table: each level twice the one below, the last exactly `keys_max`. It
+        """Lay out the key table: each level twice the one below, the last exactly `keys_room`. It
         begins at the level that holds `keys_reserved`, with memory that is touched already."""
-        log2, capacities = plan_key_levels(keys_max, KEY_STRIPES_LOG2_MAX, LC_KEY_LEVELS_MAX)
+        log2, capacities = plan_key_levels(keys_room, KEY_STRIPES_LOG2_MAX, LC_KEY_LEVELS_MAX)
         self.keys.stripes_log2 = log2
         self.keys.stripes = <lc_key_stripe*> self.table(1 << log2, sizeof(lc_key_stripe))
         self.keys.levels = len(capacities)

@@ -37,16 +37,23 @@ Progress = Callable[[int, int], None]
 Segment = tuple[Path, SegmentHeader]
 
 TOO_SMALL = {"keys_max", "accounts_max"}
+KEYS_ROOM_MIN = 64
+"""For how many keys more than twice `keys_max` there is room: the smallest tables held more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How large the tables of a ledger are."""
+    """How large the tables of a ledger are.
+
+    `keys_room` is for how many keys a recovery lays out the table, where that is more than
+    `keys_max`, with which nothing new is taken.
+    """
 
     accounts_max: int
     keys_max: int
     ring_records: int
     keys_reserved: int = 0
+    keys_room: int = 0
 
 
 @dataclass(slots=True)
@@ -131,8 +138,28 @@ class Recovery:
         self.notes: list[str] = []
 
     def run(self) -> Recovered:
-        """Return the recovered ledger; raises JournalDamaged, FormatTooNew, InvalidArgument."""
+        """Return the recovered ledger; raises JournalDamaged, FormatTooNew, InvalidArgument.
+
+        A ledger may hold more keys than `keys_max`: it was run with a larger one, or by a program
+        of before, for which that was a hint, and which spread the keys otherwise. They are put in
+        all the same, up to twice as many; for each is a promise, and a start that refuses would
+        come where the table is full, when it is needed most.
+        """
         started = time.perf_counter()
+        try:
+            recovered = self.recover()
+        except InvalidArgument as error:
+            if error.field != "keys_max":
+                raise
+            self.notes.clear()
+            room = 2 * self.capacity.keys_max + KEYS_ROOM_MIN
+            self.capacity = replace(self.capacity, keys_room=room)
+            recovered = self.recover()
+        recovered.seconds = time.perf_counter() - started
+        return recovered
+
+    def recover(self) -> Recovered:
+        """Recover into tables of the present capacity. Raises as `run`."""
         seal = self.seal or self.directory.read_seal()
         if seal is None:
             raise JournalDamaged(f"{self.directory.seal}: there is no valid seal in it")
@@ -141,7 +168,6 @@ class Recovery:
         recovered = self.replay_segments(segments, replay, seal, snapshot)
         recovered.snapshot_lsn = 0 if snapshot is None else snapshot.lsn
         recovered.notes = tuple(self.notes)
-        recovered.seconds = time.perf_counter() - started
         return recovered
 
     # -- segments ---------------------------------------------------------------------------------
@@ -302,6 +328,7 @@ class Recovery:
             ring_records=self.capacity.ring_records,
             hash_key=hash_key,
             keys_reserved=self.capacity.keys_reserved,
+            keys_room=self.capacity.keys_room,
         )
         return Replay(ledger) if self.until_lsn is None else Replay(ledger, self.until_lsn)
 
@@ -323,6 +350,8 @@ class Recovery:
             found = headers[path]
             if problem is None and found is not None:
                 return replay, Named(path, replay.lsn, found.previous_crc)
+            if problem is not None and "keys_max" in problem and self.capacity.keys_room == 0:
+                raise InvalidArgument("keys_max", problem)
             self.notes.append(f"{path}: passed over: {problem}")
         return self.fresh_replay(header.hash_key, header.key_ttl_ns), None
 

@@ -83,14 +83,36 @@ def test_the_bound_is_one_for_whatever_keys(keys_max: int) -> None:
         assert ledger.statistics().keys == sum(taken)
 
 
-def test_a_smaller_bound_than_there_are_keys_takes_nothing_new(directory: Path) -> None:
+@pytest.mark.parametrize("is_compacted", [False, True])
+@pytest.mark.parametrize("keys_held", [1030, 1600, 2048])
+def test_a_smaller_bound_than_there_are_keys_takes_nothing_new(
+    directory: Path, keys_held: int, is_compacted: bool
+) -> None:
+    """Whatever part of the table they fall into: a program of before held 1.6 times its bound."""
     with open_small(directory, keys_max=4096) as ledger:
         open_funded(ledger, ["alice"], 0)
-        assert not ledger.transfer_batch(many_rows(1030))["status"].any()
+        assert not ledger.transfer_batch(many_rows(keys_held))["status"].any()
+    if is_compacted:
+        assert ledgercore.compact(directory) is not None
     with open_small(directory, keys_max=1024) as ledger:
-        assert ledger.statistics().keys == 1030
+        assert ledger.recovered is not None
+        assert ledger.recovered.snapshot_lsn == (keys_held + 2 if is_compacted else 0)
+        assert ledger.statistics().keys == keys_held
         assert ledger.transfer("world", "alice", 1, key="new").status is Status.KEYS_FULL
-        assert ledger.transfer_batch(many_rows(1030))["replayed"].all()
+        assert ledger.transfer_batch(many_rows(keys_held))["replayed"].all()
+        # The process that replays the journal has tables of the same size.
+        audit = ledger.audit(journal=True)
+        assert (audit.ok, audit.journal_checked) == (True, True)
+
+
+def test_a_bound_far_below_the_keys_that_there_are_is_refused(directory: Path) -> None:
+    with open_small(directory, keys_max=4096) as ledger:
+        open_funded(ledger, ["alice"], 0)
+        assert not ledger.transfer_batch(many_rows(4000))["status"].any()
+    with pytest.raises(ledgercore.InvalidArgument, match="the ledger needs a larger one"):
+        open_small(directory, keys_max=1024)
+    with open_small(directory, keys_max=4096) as ledger:
+        assert ledger.transfer_batch(many_rows(4000))["replayed"].all()
 
 
 def test_fingerprints_that_a_caller_chose_meet_nowhere_in_particular() -> None:
