@@ -159,18 +159,25 @@ def test_a_full_table_makes_room_as_keys_expire() -> None:
 
 
 def test_a_key_is_gone_when_its_time_is_over_and_not_before(directory: Path) -> None:
-    """The clock is watched, not waited for; the journal then shows which keys were taken anew."""
+    """The clock is watched, not waited for; the journal then shows when each key was taken anew.
+
+    Nothing is forgotten before two lifetimes are over, and it ends before, so that each key is
+    known to the end, on a fast machine as on a slow one.
+    """
+    lifetime_s = 2
+    lifetime_ns = lifetime_s * SECOND
     seen: dict[str, int] = {}
     ids: dict[str, int] = {}
     taken = refused = 0
     copy = directory.with_name("copy")
-    options = {"key_ttl_s": 1, "keys_max": 2048}
+    options = {"key_ttl_s": lifetime_s, "keys_max": 2048}
     ledger = open_small(directory, **options)
     try:
         open_funded(ledger, ["alice"], 0)
         start = time.monotonic()
         for number in range(10**9):
-            if time.monotonic() - start > 2.5:
+            passed_s = time.monotonic() - start
+            if passed_s > 1.8 * lifetime_s:
                 break
             if number == 300:
                 # Keys keep their times over a clean restart, and over a crash.
@@ -181,34 +188,32 @@ def test_a_key_is_gone_when_its_time_is_over_and_not_before(directory: Path) -> 
                 ledger.close()
                 directory = copy
                 ledger = open_small(directory, **options)
-            # Now and then one that is new, or nothing would ever be forgotten.
-            key = f"key-{number * 7 % 97 + int(20 * (time.monotonic() - start))}"
+            key = f"key-{number * 7 % 97 + int(passed_s * 10)}"
             before = time.time_ns()
             outcome = ledger.transfer("world", "alice", 1, key=key)
             if outcome.status is Status.KEY_EXPIRED:
-                assert outcome.id == ids[key] and outcome.time_ns - seen[key] >= SECOND
+                assert outcome.id == ids[key] and outcome.time_ns - seen[key] >= lifetime_ns
                 refused += 1
                 continue
             assert outcome.status is Status.APPLIED
             if outcome.replayed:
                 assert (outcome.id, outcome.time_ns) == (ids[key], seen[key])
-                assert before - outcome.time_ns < SECOND + MILLISECOND, "answered from a dead key"
+                age_ns = before - outcome.time_ns
+                assert age_ns < lifetime_ns + MILLISECOND, "answered from a dead key"
             else:
-                # What was forgotten is taken anew: never before its time was over.
-                assert key not in seen or outcome.time_ns - seen[key] >= SECOND
+                assert key not in seen
                 seen[key], ids[key] = outcome.time_ns, outcome.id
                 taken += 1
         balances = balances_of(ledger)
         key = min(seen, key=lambda name: seen[name])
-        while time.time_ns() < seen[key] + SECOND:
+        while time.time_ns() < seen[key] + lifetime_ns:
             known = ledger.find_key(key).state == "applied"
-            assert known or time.time_ns() >= seen[key] + SECOND - MILLISECOND
-        # By then it may be forgotten, as the keys around it are.
-        poll(lambda: ledger.find_key(key).state in ("expired", "unseen"), "the key is gone")
+            assert known or time.time_ns() >= seen[key] + lifetime_ns - MILLISECOND
+        poll(lambda: ledger.find_key(key).state == "expired", "the key expires")
     finally:
         ledger.close()
     assert taken >= 97 and refused > 97 and balances["alice"] == taken
-    model = rederive(ledgercore.read_journal(directory), SECOND)
+    model = rederive(ledgercore.read_journal(directory), lifetime_ns)
     assert model.accounts["alice"].balance == taken
     with open_small(directory, **options) as ledger:
         assert balances_of(ledger) == balances
