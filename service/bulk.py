@@ -172,8 +172,9 @@ class BodyBudget:
 async def read_body(request: Request[Any, Any], holding: Holding) -> bytes:
     """Return a body as it comes in; refused as soon as it is too long, or there is no room for it.
 
-    What is left of it is read then, for a bounded while and without keeping it: a client that is
-    sending would meet a reset, and not its answer.
+    What is left of it is read then, for a bounded while and without keeping it, so that the answer
+    arrives, and the connection is good for another request. Sanic would read it after the answer,
+    and close the connection (ordinary.py sees to that end).
     """
     stream = request.stream
     assert isinstance(stream, Http)
