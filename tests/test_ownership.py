@@ -38,6 +38,12 @@ CALLS: dict[str, Callable[[ledgercore.Engine], Any]] = {
 }
 
 
+def read_seal(directory: Path) -> dict[str, Any]:
+    seal = ledgercore.inspect(directory).seal
+    assert seal is not None
+    return seal
+
+
 def in_child(work: Callable[[], None]) -> int:
     """Run `work` in a forked child; return its exit code: 1 after an error, below 0 by a signal."""
     child = os.fork()
@@ -87,6 +93,9 @@ def test_the_end_of_a_child_touches_nothing(directory: Path) -> None:
 
     ledger = open_small(directory)
     open_funded(ledger, ["alice"], 5)
+    # The parent itself writes one more seal, when its journal comes to rest.
+    newest = ledger.statistics().lsn_durable
+    poll(lambda: read_seal(directory)["synced_lsn"] == newest, "the seal of the parent")
     seal = (directory / "seal").read_bytes()
     assert in_child(work) == 0
     assert (directory / "seal").read_bytes() == seal
@@ -111,8 +120,7 @@ os.kill(os.getpid(), 9)
 def test_a_child_that_ends_orderly_writes_no_seal(directory: Path) -> None:
     """With the seal of an old LSN, marked clean, a rotten end would be cut off in silence."""
     subprocess.run([sys.executable, "-W", "error", "-c", SCRIPT, directory], cwd=ROOT, check=False)
-    seal = ledgercore.inspect(directory).seal
-    assert seal is not None
+    seal = read_seal(directory)
     assert seal["synced_lsn"] == 0 or not seal["clean"], "only the first one may be clean"
     with open_small(directory) as ledger:
         assert ledger.balance("alice") == 1
@@ -190,12 +198,6 @@ def run(program: str, *arguments: Path) -> "subprocess.CompletedProcess[str]":
         text=True,
         timeout=DEADLINE_S,
     )
-
-
-def read_seal(directory: Path) -> dict[str, Any]:
-    seal = ledgercore.inspect(directory).seal
-    assert seal is not None
-    return seal
 
 
 def test_what_is_left_open_is_closed_with_a_warning(tmp_path: Path) -> None:
