@@ -25,8 +25,9 @@ CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_distribution.py \
 	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))
 
 # What waits for disks, processes and threads, or tries thousands of cases, is left to `make test`.
-LONG = auditing damage_kinds directory faults hardening keys memory model pipeline recovery replay \
-	scrubbing snapshots threads verification witness workers
+LONG = auditing damage_kinds directory faults hardening history housekeeping key_memory keys memory \
+	mixed_histories model pipeline recovery repairing replay scrubbing snapshots threads verification \
+	witness workers
 QUICK = tests/test_tidy.py $(filter-out $(LONG:%=tests/test_%.py),$(CORE))
 
 # Most tests wait, for servers and disks, so two at a time take little more than half the time. The
