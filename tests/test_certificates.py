@@ -1,5 +1,6 @@
 """Certificates: read anew each time, and never half."""
 
+import os
 import shutil
 import ssl
 import subprocess
@@ -49,3 +50,27 @@ def test_the_file_that_is_missing_is_named(tmp_path: Path, missing: str) -> None
     with pytest.raises(InvalidSetting) as caught:
         read_certificate(settings)
     assert str(caught.value) == f"--tls-{missing}: {paths[missing]}: No such file or directory"
+
+
+def test_nobody_is_asked_for_a_password(tmp_path: Path) -> None:
+    """Not at the start, and not at a SIGHUP, when everybody would wait for the answer."""
+    cert, key = make_certificate(tmp_path, "one")
+    locked = tmp_path / "locked.pem"
+    subprocess.run(
+        ["openssl", "pkey", "-in", key, "-aes256", "-passout", "pass:word", "-out", locked],
+        check=True,
+        capture_output=True,
+    )
+    with pytest.raises(InvalidSetting) as caught:
+        read_certificate(Settings(tls_cert=str(cert), tls_key=str(locked)))
+    assert str(caught.value) == f"--tls-key: {locked}: it has a password; write it without one"
+
+
+@pytest.mark.parametrize("which", ["cert", "key"])
+def test_nobody_waits_at_a_pipe(tmp_path: Path, which: str) -> None:
+    paths = dict(zip(("cert", "key"), make_certificate(tmp_path, "one"), strict=True))
+    paths[which].unlink()
+    os.mkfifo(paths[which])
+    with pytest.raises(InvalidSetting) as caught:
+        read_certificate(Settings(tls_cert=str(paths["cert"]), tls_key=str(paths["key"])))
+    assert str(caught.value) == f"--tls-{which}: {paths[which]}: it is no file"
