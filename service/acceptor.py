@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .seats import Seats
@@ -102,7 +103,16 @@ class Acceptor:
         # Whoever has to go may have to go before it can be told so.
         protocol.handshake = task
         self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        task.add_done_callback(partial(self._end_connecting, protocol, connection))
+
+    def _end_connecting(
+        self, protocol: Any, connection: socket.socket, task: asyncio.Task[None]
+    ) -> None:
+        self._connecting.discard(task)
+        if task.cancelled():
+            # It had to go before its first step, in which nothing could be caught yet.
+            self._seats.leave(protocol)
+            connection.close()
 
     async def _connect(self, protocol: Any, connection: socket.socket) -> None:
         options: dict[str, Any] = {}

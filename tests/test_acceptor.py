@@ -1,5 +1,6 @@
 """The way in: how many connections there may be under a limit, and how long they may begin."""
 
+import asyncio
 import os
 import select
 import signal
@@ -13,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.acceptor import HANDSHAKE_S
+from service.acceptor import HANDSHAKE_S, Acceptor
 from service.descriptors import RESERVED
-from service.seats import LEAVING_MAX, SPARE_SEATS
+from service.seats import LEAVING_MAX, SPARE_SEATS, Seats
 from tests.standing import find_url, limit_descriptors, read_until, serve_raw
 from tests.support import DEADLINE_S, Server
 from tests.test_certificates import make_certificate
@@ -134,3 +135,28 @@ def test_handshakes_are_counted_and_have_an_end(tmp_path: Path) -> None:
                 assert not any(map(is_alive, silent))
             assert httpx.get(f"{server.url}/accounts", verify=context).status_code == 200
         assert server.stop() == 0 and server.complaints == []
+
+
+class Refused:
+    """A connection that has to go as soon as it is there."""
+
+    handshake: "asyncio.Task[None]"
+
+    def turn_away(self) -> None:
+        self.handshake.cancel()
+
+
+def test_who_has_to_go_before_the_first_step_gives_its_seat_back() -> None:
+    async def accept() -> None:
+        ours, theirs = socket.socketpair()
+        seats = Seats(1)
+        protocol = Refused()
+        acceptor = Acceptor([], seats, lambda: protocol, lambda: None)
+        acceptor._begin(ours)
+        assert seats.count == 1
+        protocol.turn_away()
+        await acceptor.close()
+        assert seats.count == 0 and ours.fileno() == -1
+        theirs.close()
+
+    asyncio.run(accept())
