@@ -9,16 +9,17 @@ import asyncio
 import re
 from typing import Any
 
+from .base_path import base_path_of, take_off
 from .handlers import refuse_connection
 from .observer import OTHER
+from .origins import PROBES
 from .problems import CONNECTIONS_FULL
 from .seats import SILENCE_S
 
 HEAD_BYTES_MAX = 4096
 
-_match_probe = re.compile(
-    rb"(?:GET|HEAD) /(?:healthz|readyz)(?:\?[^ \r\n]*)? HTTP/1\.[01]\r\n"
-).match
+_match_probe = re.compile(rb"(?:GET|HEAD) (/[^ ?\r\n]*)(?:\?[^ \r\n]*)? HTTP/1\.[01]\r\n").match
+_PATHS = frozenset(path.encode() for path in PROBES)
 
 
 class Probe:
@@ -30,6 +31,7 @@ class Probe:
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
         self._loop: asyncio.AbstractEventLoop = protocol.loop
+        self._base_path = base_path_of(protocol.app)
         self._head = b""
         self._has_asked = False
         self._is_over = False
@@ -42,11 +44,11 @@ class Probe:
         head = self._head = self._head + data
         end = head.find(b"\r\n\r\n") + 4
         if end < 4 and len(head) <= HEAD_BYTES_MAX:
-            if b"\r\n" in head and not _match_probe(head):
+            if b"\r\n" in head and not self._is_probe(head):
                 self.turn_away()
             return None
         # What follows the head, a body or another request, is no probe any more.
-        if end != len(head) or not _match_probe(head):
+        if end != len(head) or not self._is_probe(head):
             self.turn_away()
             return None
         self._head = b""
@@ -54,6 +56,11 @@ class Probe:
         self._silence.cancel()
         self._silence = self._loop.call_later(SILENCE_S, self._end_silence)
         return head
+
+    def _is_probe(self, head: bytes) -> bool:
+        """Whether this begins as a probe, under the path of the server or without it."""
+        found = _match_probe(head)
+        return found is not None and take_off(self._base_path, found[1]) in _PATHS
 
     def turn_away(self) -> None:
         """Close; with a word, where none was said yet."""

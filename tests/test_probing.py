@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from service import lifecycle as lifecycle_module
 from service import probing
 from service.seats import SPARE_SEATS
+from tests.keyed import make_key
 from tests.local import PROTOCOLS, LocalServer, RawConnection, local_serving
 from tests.waiting import wait_until
 
@@ -132,3 +134,21 @@ def test_a_flood_of_silent_ones_does_not_shut_out_a_probe(
         assert answer is not None and answer.problem == "connections-full"
         refused = server.lifecycle.meters.read_answers()["other", 503, "connections-full"]
         assert refused >= 2 * SPARE_SEATS
+
+
+def test_probes_under_the_path_of_a_proxy_are_answered(tmp_path: Path) -> None:
+    data = tmp_path / "l"
+    make_key(data, "one")
+    options = {"durability": "memory", "connections_max": 1, "base_path": "/money"}
+    with (
+        local_serving(),
+        LocalServer(data, PROTOCOLS["native"], **options) as server,
+        server.connect(),
+    ):
+        wait_until(lambda: server.lifecycle.seats.count == 1, "the connection to be there")
+        for path in (b"/money/healthz", b"/money/readyz?", b"/healthz"):
+            with server.connect() as probe:
+                assert ask(probe, HEALTH.replace(b"/healthz", path)) == "200"
+        for path in (b"/money", b"/moneys/healthz", b"/money/money/healthz"):
+            with server.connect() as connection:
+                assert ask(connection, HEALTH.replace(b"/healthz", path)) == "connections-full"
