@@ -221,7 +221,7 @@ class StrictHttp(Http):
         self.keep_alive = False
         headers["connection"] = "close"
         head = format_http1_response(self.response.status, self.response.processed_headers)
-        self.response_func = self._drop if self.head_only else self._send_plain
+        self.response_func = self.head_response_ignored if self.head_only else self._send_plain
         self.stage = Stage.RESPONSE
         await self._send(head if self.head_only else head + data)
 
@@ -238,7 +238,10 @@ class StrictHttp(Http):
             self.response_func = None  # type: ignore[assignment]  # As Sanic has it.
             self.stage = Stage.IDLE
 
-    async def _drop(self, data: bytes, end_stream: bool) -> None:
+    async def head_response_ignored(  # type: ignore[override]  # Sanic awaits it as well.
+        self, data: bytes, end_stream: bool
+    ) -> None:
+        """Send nothing of an answer to HEAD but its head."""
         await self._send_plain(b"", end_stream)
 
 

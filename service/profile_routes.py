@@ -100,11 +100,11 @@ def _answer(written: Written, profiler: str = "") -> HTTPResponse:
     return HTTPResponse(written.body, 200, headers, written.content_type)
 
 
-async def _answer_head(request: AnyRequest) -> HTTPResponse:
+async def _answer_head(request: AnyRequest) -> None:
     """Say that a profile would be taken. It is not, so that its length is not known either."""
     response: HTTPResponse = await request.respond(headers=_HEADERS, content_type=PPROF_TYPE)
     await response.send(b"", end_stream=False)
-    return response
+    await response.eof()  # type: ignore[no-untyped-call]
 
 
 def _answer_text(text: str | bytes) -> HTTPResponse:
@@ -147,14 +147,15 @@ async def get_command_line(request: AnyRequest) -> HTTPResponse:
 @_get("/profile")
 @guard(Scope.ADMIN)
 @takes("seconds", "hz", "format", "debug")
-async def get_profile(request: AnyRequest) -> HTTPResponse:
+async def get_profile(request: AnyRequest) -> HTTPResponse | None:
     """Sample all threads for some seconds, Python and native frames."""
     parameters = read_parameters(request.query_string, ("seconds", "hz", "format", "debug"))
     wanted = choose_format(parameters, PICTURES)
     seconds = _read_count(parameters, "seconds", SECONDS, SECONDS_MAX)
     rate_hz = _read_count(parameters, "hz", 0, sampling.RATE_HZ_MAX)
     if request.method == "HEAD":
-        return await _answer_head(request)
+        await _answer_head(request)
+        return None
     lifecycle = lifecycle_of(request)
     with _turn.take() as scratch:
         try:
@@ -186,7 +187,7 @@ def _read_profile(path: Path, seconds: int, rate_hz: int) -> Profile:
 @_get("/heap")
 @guard(Scope.ADMIN)
 @takes("seconds", "format", "debug")
-async def get_heap(request: AnyRequest) -> HTTPResponse:
+async def get_heap(request: AnyRequest) -> HTTPResponse | None:
     """Tell the figures of the memory; with `seconds`, what is allocated meanwhile."""
     parameters = read_parameters(request.query_string, ("seconds", "format", "debug"))
     lifecycle = lifecycle_of(request)
@@ -197,7 +198,8 @@ async def get_heap(request: AnyRequest) -> HTTPResponse:
     wanted = choose_format(parameters, PICTURES)
     seconds = _read_count(parameters, "seconds", SECONDS, SECONDS_MAX)
     if request.method == "HEAD":
-        return await _answer_head(request)
+        await _answer_head(request)
+        return None
     with _turn.take() as scratch:
         path = scratch / "heap.bin"
         await heap.watch_heap(path, seconds)

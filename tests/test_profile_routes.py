@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -266,6 +267,10 @@ def test_nobody_waits_for_a_head(client: httpx.Client, server: Server) -> None:
         response = client.head(f"{PPROF}/{query}")
         assert response.status_code == 200 and response.content == b""
         assert "content-length" not in response.headers, "it is not known"
+        with socket.create_connection((response.url.host, response.url.port or 0)) as old:
+            old.sendall(f"HEAD {PPROF}/{query} HTTP/1.0\r\n\r\n".encode())
+            assert b"\r\n\r\n" in old.makefile("rb").read()
+    assert not [line for line in server.log if line["logger"].startswith("sanic")]
     assert list_children(server.process.pid) == set()
     for query in ("", "heap", "cmdline"):
         head, got = client.head(f"{PPROF}/{query}"), client.get(f"{PPROF}/{query}")
