@@ -44,6 +44,8 @@ _find_beyond_ascii = re.compile(
 _match_host = re.compile(
     r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?[\t ]*"
 ).fullmatch
+# What a target begins with that is no path; whether the host is one of ours is for origins.py.
+_match_authority = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*+://[^/?]*+").match
 _match_length = re.compile(r"[0-9]++[\t ]*").fullmatch
 # What no head has: control characters, and line ends that are not whole. A CR at the end may
 # become one.
@@ -86,6 +88,18 @@ def check_encoding(headers: Header) -> None:
         raise Problem(CONTENT_ENCODED, detail, headers={"accept-encoding": "identity"})
 
 
+def strip_authority(target: bytes) -> bytes:
+    """Return a target without the scheme and the host that it may begin with, as if to a proxy.
+
+    Such a one need not have a path, which is `/` then (RFC 9110, 4.2.3).
+    """
+    found = _match_authority(target)
+    if found is None:
+        return target
+    rest = target[found.end() :]
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
 class StrictRequest(Request[Any, Any]):
     """A request with a head that is strictly right: making one of any other raises BadRequest."""
 
@@ -109,7 +123,7 @@ class StrictRequest(Request[Any, Any]):
         self.started_ns = time.monotonic_ns()
         if head:
             check_head(head, method, version, headers)
-            path = take_off(base_path_of(app), url_bytes)
+            path = take_off(base_path_of(app), strip_authority(url_bytes))
             make(path, headers, version, method, transport, app, head, stream_id)
             self.raw_url = url_bytes  # As it was asked, and signed.
             return

@@ -31,7 +31,8 @@ def check_origin(request: Request[Any, Any]) -> None:
     target = request.raw_url
     if not target.startswith(b"/") and b"://" in target:
         # The target counts, and Host does not (RFC 9112, 3.2.2); but neither may be a strange one.
-        hosts.append(target.split(b"://", 1)[1].partition(b"/")[0].decode("latin-1"))
+        authority = target.split(b"://", 1)[1].replace(b"?", b"/").partition(b"/")[0]
+        hosts.append(authority.decode("latin-1"))
     # Until then nothing is told that is anybody's, and it is not known whether there are keys.
     if lifecycle.is_ready:
         is_open = lifecycle.admission.is_open

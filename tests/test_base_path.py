@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,12 @@ def test_without_the_proxy_both_paths_lead_there(scene: Scene) -> None:
         for target in ("/healthz", "/accounts/acct-0", "/accounts?limit=1"):
             answer = httpx.get(scene.server.url + path + target, headers=headers)
             assert answer.status_code == 200, (path, target)
+    url = httpx.URL(scene.server.url)
+    lines = "Host: localhost\r\nConnection: close\r\n"
+    with socket.create_connection((url.host, url.port or 0)) as connection:
+        # As if to a proxy (RFC 9112, 3.2.2).
+        connection.sendall(f"GET http://localhost{PATH}/healthz HTTP/1.1\r\n{lines}\r\n".encode())
+        assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
     for target in (f"{PATH}x/healthz", f"{PATH}{PATH}/healthz", "/money/healthz"):
         assert httpx.get(scene.server.url + target).status_code == 404
 

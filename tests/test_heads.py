@@ -5,7 +5,7 @@ from sanic.compat import Header
 from sanic.exceptions import BadRequest
 
 from service.app import create_app
-from service.heads import StrictRequest, check_head
+from service.heads import StrictRequest, check_head, strip_authority
 from service.problems import Problem
 from service.settings import Settings
 
@@ -63,3 +63,22 @@ def test_a_request_is_made_of_no_other_head() -> None:
         make(b"/", GOOD + b"\n")
     # Without a head, it is Sanic's way to answer what was none.
     assert make(b"no target", b"").raw_url == b"*"
+
+
+@pytest.mark.parametrize(
+    ("target", "rest"),
+    [
+        ("/a?b=c://d", "/a?b=c://d"),
+        ("http://a", "/"),
+        ("http://a?b", "/?b"),
+        ("HTTPS://[::1]:80/a/b?c", "/a/b?c"),
+        ("http://a//b", "//b"),
+        ("*", "*"),
+    ],
+)
+def test_a_target_may_begin_with_the_host(target: str, rest: str) -> None:
+    assert strip_authority(target.encode()) == rest.encode()
+    app = create_app(Settings())
+    head = GOOD.replace(b"/", target.encode(), 1)
+    made = StrictRequest(target.encode(), headers_of(head), "1.1", "GET", None, app, head)
+    assert made.raw_url == target.encode() and made.path == rest.partition("?")[0]
