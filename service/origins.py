@@ -2,12 +2,13 @@
 
 This module owns what `Host`, `Origin` and `Sec-Fetch-Site` have to say. A browser sends requests to
 this machine for any page that wants it to, and without keys this machine may do everything. So
-nothing is changed for the page of another origin, whether there are keys or not; and no name is
-answered to but those of hosts.py. It never looks at who asks.
+nothing is changed for the page of another origin, and nothing done that costs much, whether there
+are keys or not; and no name is answered to but those of hosts.py. It never looks at who asks.
 
 A request of HTTP/1.0 without a Host is answered: it names nobody, and a browser always names one.
 """
 
+import re
 from typing import Any
 
 from sanic import Request
@@ -16,6 +17,9 @@ from .problems import FOREIGN_ORIGIN, MISDIRECTED, NOT_STORED, Problem
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 """The methods that change nothing."""
+
+COSTLY = re.compile(r"/audit|/metrics/stream|/debug/pprof/.+").fullmatch
+"""Which addresses change nothing and yet cost much: a page could ask for them again and again."""
 
 PROBES = ("/healthz", "/readyz")
 """What is asked for by whatever runs a server that others reach, under an address of its own."""
@@ -39,12 +43,12 @@ def check_origin(request: Request[Any, Any]) -> None:
         is_known = all(lifecycle.hosts.knows(host, is_open) for host in hosts)
         if not is_known and (is_open or request.path not in PROBES):
             raise Problem(MISDIRECTED, "Ask for localhost, or start the server with --allow-host.")
-    if request.method not in SAFE:
+    if request.method not in SAFE or (request.method != "OPTIONS" and COSTLY(request.path)):
         _check_page(request, hosts[-1] if hosts else "")
 
 
 def _check_page(request: Request[Any, Any], host: str) -> None:
-    """Refuse a change that the page of another origin asks for, as its browser tells."""
+    """Refuse what the page of another origin asks for, as its browser tells."""
     headers = request.headers
     sites = [site.strip(" \t").lower() for site in headers.getall("sec-fetch-site", ())]
     origins = [origin.strip(" \t") for origin in headers.getall("origin", ())]

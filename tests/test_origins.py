@@ -129,6 +129,26 @@ def test_the_page_of_another_origin_changes_nothing(
         assert server.lsn == lsn
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "path",
+    ["audit", "metrics/stream", "debug/pprof/profile", "debug/pprof/heap", "debug/pprof/threads"],
+)
+def test_what_costs_much_is_done_for_no_other_page(
+    servers: dict[str, LocalServer], method: str, path: str
+) -> None:
+    """It cannot read the answer, but it could ask again and again, or take all viewers' places."""
+    for server in servers.values():
+        for line in PAGES:
+            answer = ask(server, method, path, line, host="localhost")
+            assert answer.status == 403
+            assert method == "HEAD" or answer.problem == "foreign-origin"
+        # The server's own page and people who type the address are answered.
+        if path != "metrics/stream" or method == "HEAD":  # The stream has no end.
+            for line in ("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none", "Accept: */*"):
+                assert ask(server, method, path, line, host="localhost").status == 200
+
+
 def test_what_changes_nothing_is_answered_to_any_page(servers: dict[str, LocalServer]) -> None:
     """A link to the live page is fine, and what it shows no other page can read."""
     for server in servers.values():
