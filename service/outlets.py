@@ -1,6 +1,7 @@
 """What the process says on its two standard descriptors, and that nobody waits for a reader of it.
 
-This module owns the writing: lines are queued, and a thread for each descriptor writes them. A pipe
+This module owns the writing: lines are queued, and a thread for each descriptor writes them; where
+there is no memory for a thread, whoever has the line does, as far as that makes nobody wait. A pipe
 that nobody reads, a full disk and a descriptor that is closed cost lines and nothing else: they are
 counted, and the next line that gets through is preceded by how many were lost. It never decides
 what is said, and imports little, for it is there before all else.
@@ -49,12 +50,27 @@ class Outlet:
                 return
             self._waiting.append(data)
             self._waiting_bytes += len(data)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, daemon=True, name=f"outlet-{self.descriptor}"
-                )
-                self._thread.start()
+            if self._thread is None and not self._begin_writing():
+                self._write_at_once()
             self._changed.notify_all()
+
+    def _begin_writing(self) -> bool:
+        """Start the thread; whether there is the memory for one."""
+        thread = threading.Thread(target=self._run, daemon=True, name=f"outlet-{self.descriptor}")
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
+
+    def _write_at_once(self) -> None:
+        """Write what waits, without a thread: as much as can be without waiting for a reader."""
+        while self._waiting:
+            data = self._waiting.popleft()
+            if not self._say(data, self._dropped, may_wait=False):
+                self._dropped += 1
+            self._waiting_bytes -= len(data)
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until all is written, or given up; whether it is within so many seconds.
@@ -76,35 +92,42 @@ class Outlet:
                 # Until it is written it takes up room, so that the bound holds for all of it.
                 self._is_writing = True
                 dropped = self._dropped
-            notice = b""
-            if dropped > self._dropped_told:
-                notice = self.make_notice(dropped - self._dropped_told)
-            is_written = self._write((b"\n" if self._is_torn else b"") + notice + data)
+            is_written = self._say(data, dropped)
             with self._changed:
-                if is_written:
-                    self._dropped_told = dropped
-                else:
+                if not is_written:
                     self._dropped += 1
                 self._waiting_bytes -= len(data)
                 self._is_writing = self._is_stuck = False
                 self._changed.notify_all()
 
-    def _write(self, data: bytes) -> bool:
-        """Write all of it, however long that takes; whether it could be."""
+    def _say(self, data: bytes, dropped: int, *, may_wait: bool = True) -> bool:
+        """Write a line, after how many were lost before it; whether it could be written."""
+        notice = b""
+        if dropped > self._dropped_told:
+            notice = self.make_notice(dropped - self._dropped_told)
+        is_written = self._write((b"\n" if self._is_torn else b"") + notice + data, may_wait)
+        if is_written:
+            self._dropped_told = dropped
+        return is_written
+
+    def _write(self, data: bytes, may_wait: bool) -> bool:
+        """Write all of it, however long that takes if it `may_wait`; whether it could be."""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
         written = 0
-        while written < len(data):
+        while written < len(data) and poll.poll(None if may_wait else 0):
+            # A pipe that is ready takes so much without a wait.
+            end = len(data) if may_wait else written + select.PIPE_BUF
             try:
-                written += os.write(self.descriptor, data[written:])
+                written += os.write(self.descriptor, data[written:end])
             except BlockingIOError:
-                poll = select.poll()
-                poll.register(self.descriptor, select.POLLOUT)
-                poll.poll()
+                continue
             except OSError:
-                # What comes next begins a line of its own.
-                self._is_torn = self._is_torn or written > 0
-                return False
-        self._is_torn = False
-        return True
+                break
+        is_written = written == len(data)
+        # What comes next begins a line of its own.
+        self._is_torn = not is_written and (self._is_torn or written > 0)
+        return is_written
 
 
 def make_notice(count: int) -> bytes:

@@ -1,6 +1,7 @@
 """What is said on the standard descriptors, when nobody reads it, or nobody can."""
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,16 @@ import pytest
 
 from service import outlets
 from service.outlets import BYTES_MAX, Outlet, Stream
-from tests.waiting import wait_until
+from tests.support import make_environment
+from tests.waiting import DEADLINE_S, wait_until
+
+LIMITED = """
+import resource, sys
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+from service.start import main
+main()
+"""
 
 
 @contextmanager
@@ -166,3 +176,41 @@ def test_both_are_given_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
         outlets.flush_all()
         assert read_exactly(reading, 2) == b"xx"
     wait_until(lambda: not outlets.is_terminal(-1), "what is closed to be no terminal")
+
+
+def test_without_memory_for_a_thread_lines_are_written_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with make_pipe() as (reading, writing), monkeypatch.context() as scarce:
+        outlet = Outlet(writing)
+        scarce.setattr(threading.Thread, "start", fail)
+        outlet.put(b"one\n")
+        assert read_exactly(reading, 4) == b"one\n"
+        filled = fill(writing)
+        outlet.put(b"two\n")  # Nobody waits for this one either.
+        outlet.put(b"x" * BYTES_MAX)
+        assert outlet.dropped == 2 and outlet.flush(0.0)
+        read_exactly(reading, filled)
+        scarce.undo()
+        outlet.put(b"three\n")
+        told = outlets.make_notice(2) + b"three\n"
+        assert read_exactly(reading, len(told)) == told
+
+
+def test_a_server_without_memory_for_threads_says_what_is_wrong(tmp_path: Path) -> None:
+    """A little more than the imports need: what stops the start is told, whichever it is."""
+    small = ("--accounts-max=4096", "--keys-max=65536", "--segment-bytes=4194304")
+    for limit_mib in (400, 430, 460):
+        flags = ("serve", "--port=0", f"--data={tmp_path / 'ledger'}", *small)
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(limit_mib << 20), *flags],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            env=make_environment(),
+        )
+        assert done.returncode == 1, done
+        assert "address space" in done.stderr or "thread" in done.stderr
