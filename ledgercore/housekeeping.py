@@ -6,6 +6,7 @@ One thread, which sleeps until half of a segment is used, and that of the scrub 
 import logging
 import subprocess
 import threading
+from contextlib import suppress
 
 from .directory import DataDirectory
 from .headroom import check_helper_fits
@@ -121,5 +122,7 @@ def tell_failure(reason: str) -> None:
         daemon=True,
         name="telling",
     )
-    telling.start()
-    telling.join(TELL_S)
+    # Without the memory for a thread it is not told: this one has more to do than that.
+    with suppress(RuntimeError):
+        telling.start()
+        telling.join(TELL_S)

@@ -34,6 +34,7 @@ from .drain import DrainMeter
 from .forms_file import load_forms
 from .hosts import HostNames, read_names
 from .integer_forms import IntegerForms
+from .last_call import close_apart
 from .limits import Limiter
 from .meters import Meters
 from .milestones import tell_draining, tell_recovered, tell_stopped, tell_stopping
@@ -285,7 +286,7 @@ class Lifecycle:
         if self._nonces is not None:
             self._nonces.close()
         if self.observer.exporter is not None:
-            await asyncio.to_thread(self.observer.exporter.close)
+            await close_apart(self.observer.exporter.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
         tell_stopped()
 
@@ -345,7 +346,7 @@ class Lifecycle:
 
     async def _close_engine(self, engine: Engine) -> None:
         try:
-            await asyncio.to_thread(engine.close)
+            await close_apart(engine.close)
         except LedgerError as error:
             self.fail(str(error))
         if engine.failure is not None:

@@ -10,6 +10,7 @@ import pytest
 
 import ledgercore
 from ledgercore.directory import SPARE_NAME
+from ledgercore.verification import inspect
 from tests.histories import journal_files, open_funded, open_small
 from tests.making import many_rows, poll, recover, roll_over
 
@@ -135,6 +136,33 @@ def test_why_no_snapshot_was_made_is_told(
         assert ledger.transfer("world", "alice", 1, key="on").id > 0
     (record,) = caplog.records
     assert record.getMessage().startswith(f"no snapshot: {directory / 'seal'}")
+
+
+def test_without_memory_for_a_thread_a_complaint_ends_nothing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that makes segments goes on, and a close still seals."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with open_small(directory, snapshot_every=1) as ledger:
+        open_funded(ledger, ["alice"], 0)
+        housekeeper = ledger._housekeeper
+        assert housekeeper is not None
+        with monkeypatch.context() as scarce:
+            scarce.setattr(housekeeper, "snapshot_is_due", lambda: 1 // 0)
+            scarce.setattr(threading.Thread, "start", refuse)
+            roll_over(ledger, directory, 3)
+            assert housekeeper.thread.is_alive()
+        (directory / "seal").rename(directory / "aside")
+        housekeeper.start_snapshot()
+        assert housekeeper.snapshotter is not None
+        housekeeper.snapshotter.wait(30)
+        (directory / "aside").rename(directory / "seal")
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    seal = inspect(directory).seal
+    assert seal is not None and seal["clean"]
 
 
 def test_a_pipe_that_nobody_reads_does_not_hold_the_housekeeper(
