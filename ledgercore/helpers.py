@@ -3,12 +3,14 @@
 A helper uses exactly the packages that this process uses, each loaded from its own folder. So
 neither the working directory nor a PYTHONPATH says what it imports, and of the environment it gets
 only what the interpreter itself may need. Its first lines are here as well: run as a script, this
-file is the helper.
+file is the helper. It ends with the thread that has started it, also where that was killed: nobody
+holds the lock for it from then on, and whoever takes it must find the files at rest.
 
-python -P helpers.py NUMPY_FOLDER LEDGERCORE_FOLDER snapshot DIR ACCOUNTS_MAX KEYS_MAX
-python -P helpers.py NUMPY_FOLDER LEDGERCORE_FOLDER witness DIR LSN ACCOUNTS_MAX KEYS_MAX
+python -P helpers.py PARENT NUMPY_FOLDER LEDGERCORE_FOLDER snapshot DIR ACCOUNTS_MAX KEYS_MAX
+python -P helpers.py PARENT NUMPY_FOLDER LEDGERCORE_FOLDER witness DIR LSN ACCOUNTS_MAX KEYS_MAX
 """
 
+import ctypes
 import importlib.util
 import os
 import signal
@@ -25,14 +27,16 @@ KEPT = (
     *("LD_PRELOAD", "PYTHONMALLOC", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"),
 )
 """What a helper gets of the environment."""
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 ALONE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """A helper computes nothing that more threads would be good for, and each reserves memory."""
 
 
 def start_helper(name: str, *arguments: object) -> "subprocess.Popen[str]":
     """Start a helper as a process of its own. Raises OSError where none can be started."""
+    words = [str(os.getpid()), *find_packages(), name, *map(str, arguments)]
     return subprocess.Popen(
-        [sys.executable, *FLAGS, __file__, *find_packages(), name, *map(str, arguments)],
+        [sys.executable, *FLAGS, __file__, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -60,6 +64,13 @@ def describe_end(process: "subprocess.Popen[str]", problem: str) -> str:
     return lines[-1] if lines else f"the helper process ended with {process.returncode}"
 
 
+def end_with_parent(parent: int) -> None:
+    """Let this process be ended with the thread that has started it, and now if that is over."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
 def load_package(name: str, folder: str) -> None:
     """Import a package from its folder, without a search."""
     spec = importlib.util.spec_from_file_location(
@@ -74,7 +85,8 @@ def load_package(name: str, folder: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Load the packages, and be the helper that is asked for."""
-    numpy, ledgercore, name, *rest = arguments
+    parent, numpy, ledgercore, name, *rest = arguments
+    end_with_parent(int(parent))
     load_package("numpy", numpy)
     load_package("ledgercore", ledgercore)
     module = importlib.import_module(HELPERS[name])

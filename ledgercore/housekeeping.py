@@ -101,10 +101,11 @@ class Housekeeper:
     def stop(self) -> None:
         """End the thread, and a snapshot that is being made: the next start makes it again."""
         self.scrub.stop()
+        # A helper ends with the thread, and what it had not done by now is no failure.
+        self.is_ending = self.snapshotter is None or self.snapshotter.poll() is None
         self.journal.stop_spares()
         self.thread.join()
         if self.snapshotter is not None and self.snapshotter.poll() is None:
-            self.is_ending = True
             self.snapshotter.terminate()
         self.report_snapshot()
 

@@ -2,15 +2,18 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from ledgercore.helpers import KEPT, describe_end, start_helper
 from tests.histories import open_funded, open_small
+from tests.waiting import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 SPY = """
@@ -65,8 +68,9 @@ def test_a_folder_beside_the_package_is_not_searched(directory: Path, tmp_path: 
     open_small(directory).close()
     numpy = Path(sys.modules["numpy"].__file__ or "").parent
     script = tree / "ledgercore" / "helpers.py"
+    words = [numpy, script.parent, "witness", directory, "0", "64", "64"]
     done = subprocess.run(
-        [sys.executable, "-P", script, numpy, script.parent, "witness", directory, "0", "64", "64"],
+        [sys.executable, "-P", script, str(os.getpid()), *words],
         capture_output=True,
         text=True,
         timeout=60,
@@ -126,6 +130,36 @@ def test_a_helper_is_of_the_build_that_starts_it(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.stdout == "variant\n", done.stderr
+
+
+def test_a_helper_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    """Else it would go on to replace snapshots, beside whoever has the lock by then."""
+    (tmp_path / "journal").mkdir()
+    seal = tmp_path / "seal"
+    os.mkfifo(seal)
+    program = (
+        "from ledgercore.helpers import start_helper;"
+        f"start_helper('witness', {str(tmp_path)!r}, 0, 64, 64).wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT) as parent:
+        try:
+            # It reads the seal, of which there is never any more.
+            writer = wait_until(lambda: open_for_reader(seal), "the helper is at work")
+        finally:
+            parent.kill()
+    try:
+        watched = select.poll()
+        watched.register(writer, 0)
+        assert watched.poll(DEADLINE_S * 1000) == [(writer, select.POLLERR)], "it goes on"
+    finally:
+        os.close(writer)
+
+
+def open_for_reader(pipe: Path) -> int | None:
+    """Open a pipe for writing where somebody reads it."""
+    with suppress(OSError):
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    return None
 
 
 def test_how_a_helper_failed_is_told_in_one_line() -> None:
