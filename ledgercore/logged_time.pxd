@@ -12,3 +12,4 @@ cdef class ClockKeeper:
         uint64_t version  # Of the anchor that was written last.
 
     cdef void keep(self) noexcept nogil
+    cdef int save(self, uint64_t version) except -1

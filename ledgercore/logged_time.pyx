@@ -27,10 +27,10 @@ from libc.stdint cimport int64_t, uint64_t
 from ledgercore._c cimport *
 from ledgercore.ledger cimport Ledger
 
-import logging
 import struct
 import time
 import zlib
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,8 +39,6 @@ from .errors import ClockRefused, DirectoryUnusable
 BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 LEAD_NS_MAX = 86_400 * 1_000_000_000
 """A ledger whose logged time is further ahead of the wall clock than this is not opened."""
-
-logger = logging.getLogger("ledgercore")
 
 _MAGIC = b"LCCLOCK1"
 _FAMILY = _MAGIC[:7]
@@ -143,16 +141,19 @@ cdef class ClockKeeper:
         """Write the file where the anchor was set anew; to be called before records are synced."""
         cdef uint64_t version = lc_logged_time_version(&self.ledger.time)
         if version != self.version:
-            self.version = version
             with gil:
-                self.save()
+                self.save(version)
 
-    def save(self):
-        """Write the file. Where that cannot be, the journal goes on without it."""
-        try:
+    cdef int save(self, uint64_t version) except -1:
+        """Write the file, which holds this anchor then, or a newer one.
+
+        Where that cannot be, for want of a descriptor perhaps, the journal goes on, and the next
+        records try again. It is not logged: who reads no log must not hold the journal's thread.
+        """
+        with suppress(DirectoryUnusable):
             self.write(save_clock(self.ledger, read_boot_id()))
-        except DirectoryUnusable as error:
-            logger.warning("the clock is not saved: %s", error, extra={"event": "clock-unsaved"})
+            self.version = version
+        return 0
 
 
 def read_lead_ns(Ledger ledger):
