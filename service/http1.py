@@ -48,10 +48,16 @@ _match_partial_trailers = re.compile(
 class StrictHttp(Http):
     """Sanic's reader of a connection, with a reader of heads and chunks of its own."""
 
-    __slots__ = ("extension_bytes",)
+    __slots__ = ("extension_bytes", "is_waiting")
 
     extension_bytes: int
     """What the extensions of this request's chunks have had so far."""
+    is_waiting: bool
+    """Whether the client is waited for within a line between the chunks, part of which is there."""
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__(protocol)  # type: ignore[no-untyped-call]
+        self.is_waiting = False
 
     async def http1(self) -> None:
         """Serve the requests of a connection, until it is to be closed."""
@@ -175,7 +181,7 @@ class StrictHttp(Http):
         while not (found := _match_chunk(self.recv_buffer)):
             if not _match_partial_chunk(self.recv_buffer):
                 self._refuse_chunk()
-            await self._receive_more()
+            await self._await_line()
         self.extension_bytes += len(found[2] or b"")
         if self.extension_bytes > EXTENSION_BYTES_MAX:
             self._refuse_chunk()
@@ -192,12 +198,19 @@ class StrictHttp(Http):
         while not (found := _match_trailers(buffer)):
             if len(buffer) > TRAILER_BYTES_MAX or not _match_partial_trailers(buffer):
                 self._refuse_chunk()
-            await self._receive_more()
+            await self._await_line()
         end = found.end()
         del found
         if end > TRAILER_BYTES_MAX:
             self._refuse_chunk()
         del buffer[:end]
+
+    async def _await_line(self) -> None:
+        self.is_waiting = True
+        try:
+            await self._receive_more()
+        finally:
+            self.is_waiting = False
 
     def _refuse_chunk(self) -> None:
         self.keep_alive = False

@@ -98,4 +98,4 @@ def is_awaited(http: Any) -> bool:
     """Return whether the rest of a request is still to come from the client."""
     if http.stage is Stage.REQUEST:
         return True
-    return bool(http.request_body) and not http.recv_buffer
+    return bool(http.request_body) and (not http.recv_buffer or http.is_waiting)

@@ -17,6 +17,10 @@ HEAD = (
     b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Idempotency-Key: %s\r\nX-Odd: 1\r\nContent-Length: %d\r\n"
 )
+CHUNKED = (
+    b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
 BODY = b'{"from":"acct-0","to":"acct-1","amount":1}'
 
 
@@ -57,11 +61,14 @@ def dribble(connection: RawConnection, data: bytes) -> float:
     ("whole", "dribbled"),
     [
         (b"", HEAD % (b"/transfer", b"k-head", 42)),
+        (CHUNKED % b"/transfer" + b"2a", b";a=" + b"b" * 200),
+        (CHUNKED % b"/transfers" + b"1\r\n[\r\n1", b";a=" + b"b" * 200),
+        (CHUNKED % b"/transfer" + b"2a\r\n" + BODY + b"\r\n0\r\n", b"X-Trailer: " + b"b" * 200),
         (b"", b"POST /transfer HTTP/1.1\r\nHost: localhost\r\n" * 3),
         (HEAD % (b"/transfer", b"k-body", 4000) + b"\r\n", b" " * 4000),
         (HEAD % (b"/transfers", b"k-bulk", 4000) + b"\r\n", b"[" + b" " * 3999),
     ],
-    ids=["head", "plain-head", "body", "bulk"],
+    ids=["head", "chunk-line", "bulk-chunk-line", "trailers", "plain-head", "body", "bulk"],
 )
 def test_what_dribbles_in_is_408(server: LocalServer, whole: bytes, dribbled: bytes) -> None:
     with server.connect() as connection:
