@@ -247,7 +247,6 @@ cdef extern from "keys.h" nogil:
         lc_key_region regions[2][24]
         int64_t ttls_ns[256]
         uint32_t ttl_count, ttl_current
-        lc_hash_key hash_key
         int64_t keys_max
         uint32_t claim_max
 
@@ -270,6 +269,7 @@ cdef extern from "keys.h" nogil:
     bint lc_keys_make_room(lc_keys* keys, lc_key_stripe* stripe, int64_t now_ns)
     bint lc_keys_claim(lc_keys* keys, lc_key_stripe* stripe, int64_t now_ns)
     void lc_keys_settle(lc_keys* keys)
+    void lc_keys_draw(lc_keys* keys, lc_hash_key hash_key)
     void lc_keys_insert(
         lc_keys* keys, lc_key_stripe* stripe, uint64_t hash, const lc_key_entry* entry
     )

@@ -125,7 +125,7 @@ cdef class Ledger:
                     capacity << log2, sizeof(lc_key_entry)
                 )
         lc_keys_set_ttl(&self.keys, key_ttl_ns)
-        self.keys.hash_key = self.hash_key
+        lc_keys_draw(&self.keys, self.hash_key)
         self.keys.keys_max = keys_max
         self.keys.claim_max = max(<uint64_t> 1, min(<uint64_t> CLAIM_MAX, keys_max >> (log2 + 6)))
         lc_keys_settle(&self.keys)

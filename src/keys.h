@@ -33,6 +33,7 @@
 #include "siphash.h"
 
 enum { LC_KEY_LEVELS_MAX = 24, LC_KEY_LEVEL_BYTES_MIN = 4096, LC_KEY_TTLS_MAX = 256 };
+enum { LC_KEY_SECRET_WORDS = 6 };
 
 typedef struct lc_key_entry {
     uint64_t key[2];
@@ -75,7 +76,7 @@ typedef struct lc_keys {
     int64_t ttls_ns[LC_KEY_TTLS_MAX]; /* every time to live that was ever in force */
     uint32_t ttl_count;
     uint32_t ttl_current;
-    lc_hash_key hash_key;
+    uint64_t secret[LC_KEY_SECRET_WORDS]; /* of lc_keys_hash */
     int64_t keys_max;   /* keys in all stripes and both generations, expired ones included */
     int64_t places;     /* of these, what no stripe has claimed; below 0 where recovery met more */
     uint32_t claim_max; /* places that a stripe claims at a time */
@@ -110,11 +111,24 @@ static inline bool lc_keys_set_ttl(lc_keys *keys, int64_t ttl_ns)
     return true;
 }
 
-/* A key's place. Callers may choose fingerprints at will, so the hash has a key of its own: whoever
- * does not know it cannot make fingerprints that meet in one place. */
+/* A key's place. Callers may choose fingerprints at will, so the hash is drawn by a secret: of
+ * those that are chosen without it, two meet as seldom as if each had thrown dice. It is the vector
+ * multiply-shift of two words (Thorup, "High Speed Hashing for Integers and Strings", 2015, section
+ * 3.3), strongly universal for 64 bits out of 128. */
 static inline uint64_t lc_keys_hash(const lc_keys *keys, const uint64_t key[2])
 {
-    return lc_siphash_pair(keys->hash_key, key);
+    const uint64_t *secret = keys->secret;
+    unsigned __int128 first = (unsigned __int128)secret[0] << 64 | secret[1];
+    unsigned __int128 second = (unsigned __int128)secret[2] << 64 | secret[3];
+    unsigned __int128 addend = (unsigned __int128)secret[4] << 64 | secret[5];
+    return (uint64_t)((first * key[0] + second * key[1] + addend) >> 64);
+}
+
+/* Draw the hash by the key that nobody outside knows. */
+static inline void lc_keys_draw(lc_keys *keys, lc_hash_key hash_key)
+{
+    for (uint64_t i = 0; i < LC_KEY_SECRET_WORDS; i++)
+        keys->secret[i] = lc_siphash(hash_key, &i, sizeof(i)).high;
 }
 
 static inline lc_key_stripe *lc_keys_stripe(const lc_keys *keys, uint64_t hash)

@@ -70,25 +70,4 @@ static inline lc_hash128 lc_siphash(lc_hash_key key, const void *data, size_t le
     return hash;
 }
 
-/* SipHash-1-3 of two words, 64 bits: for tables, as Rust and CPython have it. */
-static inline uint64_t lc_siphash_pair(lc_hash_key key, const uint64_t words[2])
-{
-    uint64_t v[4] = {
-        key.k0 ^ 0x736f6d6570736575ULL,
-        key.k1 ^ 0x646f72616e646f6dULL,
-        key.k0 ^ 0x6c7967656e657261ULL,
-        key.k1 ^ 0x7465646279746573ULL,
-    };
-    const uint64_t absorbed[3] = {words[0], words[1], (uint64_t)16 << 56};
-    for (int i = 0; i < 3; i++) {
-        v[3] ^= absorbed[i];
-        lc_sip_round(v);
-        v[0] ^= absorbed[i];
-    }
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++)
-        lc_sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
-
 #endif
