@@ -75,7 +75,7 @@ def test_a_folder_beside_the_package_is_not_searched(directory: Path, tmp_path: 
         text=True,
         timeout=60,
         cwd=tree,
-        env={},
+        env={name: os.environ[name] for name in KEPT if name in os.environ},
     )
     assert done.returncode == 0 and json.loads(done.stdout)["lsn"] == 0, done.stderr
     assert not told.exists()
@@ -169,6 +169,9 @@ def test_how_a_helper_failed_is_told_in_one_line() -> None:
         ("exit 7", "the helper process ended with 7"),
         ("echo first >&2; echo MemoryError >&2; exit 1", "MemoryError"),
     ]:
-        with subprocess.Popen(["sh", "-c", script], stderr=subprocess.PIPE, text=True) as process:
+        # With the preloaded library of a sanitizer the shell would survive a signal.
+        with subprocess.Popen(
+            ["/bin/sh", "-c", script], stderr=subprocess.PIPE, text=True, env={}
+        ) as process:
             _, problem = process.communicate()
         assert describe_end(process, problem) == told
