@@ -114,14 +114,15 @@ static inline bool lc_keys_set_ttl(lc_keys *keys, int64_t ttl_ns)
 /* A key's place. Callers may choose fingerprints at will, so the hash is drawn by a secret: of
  * those that are chosen without it, two meet as seldom as if each had thrown dice. It is the vector
  * multiply-shift of two words (Thorup, "High Speed Hashing for Integers and Strings", 2015, section
- * 3.3), strongly universal for 64 bits out of 128. */
+ * 3.3), strongly universal for 64 bits out of 128; mixed, for it keeps the steps of keys that are
+ * counted up, and now and then a secret would gather those in few stripes. */
 static inline uint64_t lc_keys_hash(const lc_keys *keys, const uint64_t key[2])
 {
     const uint64_t *secret = keys->secret;
     unsigned __int128 first = (unsigned __int128)secret[0] << 64 | secret[1];
     unsigned __int128 second = (unsigned __int128)secret[2] << 64 | secret[3];
     unsigned __int128 addend = (unsigned __int128)secret[4] << 64 | secret[5];
-    return (uint64_t)((first * key[0] + second * key[1] + addend) >> 64);
+    return lc_mix((uint64_t)((first * key[0] + second * key[1] + addend) >> 64));
 }
 
 /* Draw the hash by the key that nobody outside knows. */

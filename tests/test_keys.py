@@ -10,6 +10,8 @@ import pytest
 
 import ledgercore
 from ledgercore import Status
+from ledgercore.doors import Doors
+from ledgercore.ledger import Ledger
 from tests.histories import balances_of, batch_of, crash_copy, open_funded, open_small
 from tests.making import many_rows, poll
 from tests.model import rederive
@@ -133,6 +135,20 @@ def test_fingerprints_that_a_caller_chose_meet_nowhere_in_particular() -> None:
         open_funded(ledger, ["alice"], 0)
         assert not ledger.transfer_batch(rows)["status"].any()
         assert ledger.transfer_batch(rows)["replayed"].all()
+
+
+def test_keys_that_are_counted_up_fill_all_stripes_alike() -> None:
+    """Whatever the secret of the ledger: a stripe has twice the places that are asked for here."""
+    for number in range(1000):
+        secret = number.to_bytes(16, "little")
+        ledger = Ledger(
+            accounts_max=2, keys_max=4096, key_ttl_ns=10**15, ring_records=64, hash_key=secret
+        )
+        outcomes = np.zeros(2900, ledgercore.OUTCOME)
+        Doors(ledger, None, 1, 64, 4096).apply_batch(
+            many_rows(2900).view(np.uint8), outcomes.view(np.uint8)
+        )
+        assert (outcomes["status"] == Status.SOURCE_NOT_FOUND).all(), number
 
 
 def test_a_full_table_makes_room_as_keys_expire() -> None:
