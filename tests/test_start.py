@@ -68,18 +68,6 @@ def wait_ms(moment_ms: int) -> None:
     signal.sigtimedwait([], moment_ms / 1000)
 
 
-def test_a_server_that_was_told_to_stop_before_it_began_has_touched_nothing(tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", WATCHED, "serve", "--port=0", f"--data={tmp_path / 'ledger'}"],
-        cwd=ROOT,
-        env=make_environment(),
-        capture_output=True,
-        timeout=DEADLINE_S,
-    )
-    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
-    assert not (tmp_path / "ledger").exists()
-
-
 SOUGHT = """
 import importlib.metadata as metadata, os, signal
 seek = metadata.entry_points
@@ -92,10 +80,13 @@ main()
 """
 
 
-def test_a_signal_waits_while_the_module_looks_for_the_command(tmp_path: Path) -> None:
-    """`python -m ledgercore` has to find the command before a handler can stand."""
+@pytest.mark.parametrize("program", [WATCHED, SOUGHT], ids=["command", "module"])
+def test_a_server_that_was_told_to_stop_before_it_began_has_touched_nothing(
+    tmp_path: Path, program: str
+) -> None:
+    """Also while `python -m ledgercore` looks for the command, before a handler can stand."""
     result = subprocess.run(
-        [sys.executable, "-c", SOUGHT, "serve", "--port=0", f"--data={tmp_path / 'ledger'}"],
+        [sys.executable, "-c", program, "serve", "--port=0", f"--data={tmp_path / 'ledger'}"],
         cwd=ROOT,
         env=make_environment(),
         capture_output=True,
