@@ -7,28 +7,23 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 INSTALL := LEDGERCORE_PREBUILT=1 $(PIP) --no-build-isolation --editable
-INPUTS := setup.py $(foreach folder,src ledgercore service,$(wildcard \
-	$(folder)/*.h $(folder)/*.pxi $(folder)/*.pxd $(folder)/*.pyx))
+INPUTS := setup.py $(wildcard $(foreach folder,src src/* ledgercore service service/*, \
+	$(folder)/*.h $(folder)/*.pxd $(folder)/*.pyx))
 
 # The compiler that Python itself will call, asked for once.
 ifeq ($(origin CC),default)
 CC = $(eval CC := $$(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC"))'))$(CC)
 endif
 
-# A core test needs the engine alone: it imports nothing of the layers above, no client, no other
-# library that stores tables, and no helper that does.
-ABOVE = service|bench|ledgercore\.client|httpx|pandas|polars|sanic|\.simulator|tests\.(clients|local|openapi|serving|simulator)
-# What is shipped is no matter of the core; test_fuzz.py brings sanitizers of its own, and two in one
-# process do not get along.
-CORE = $(filter-out %/test_tidy.py %/test_packaging.py %/test_distribution.py \
-	%/test_build.py %/test_fuzz.py, $(shell \
-	grep -LE '^ *(from|import) ($(ABOVE))' tests/test_*.py))
+# The tests of the engine alone. test_fuzz.py brings sanitizers of its own, and two in one process do
+# not get along; what needs another library that stores tables is no matter of the engine.
+CORE = $(filter-out %/test_fuzz.py %/test_tables_of_outcomes.py,$(wildcard tests/ledgercore/test_*.py))
 
 # What waits for disks, processes and threads, or tries thousands of cases, is left to `make test`.
 LONG = auditing damage_kinds directory faults hardening history housekeeping key_memory keys memory \
 	mixed_histories model pipeline recovery repairing replay scrubbing snapshots threads verification \
-	witness workers
-QUICK = tests/test_tidy.py $(filter-out $(LONG:%=tests/test_%.py),$(CORE))
+	journal_check workers
+QUICK = tests/style $(filter-out $(LONG:%=tests/ledgercore/test_%.py),$(CORE))
 
 # Most tests wait, for servers and disks, so two at a time take little more than half the time. The
 # files are given out whole, since a module's tests share a server.
@@ -90,7 +85,7 @@ debug: $(VENV)/tools ## Run the core tests with asserts on and every index check
 	@$(call in_variant,build/debug/tree) $(RUN_THERE) -m pytest $(CORE) $(ARGS)
 
 pythons: $(VENV)/tools ## Run the core tests on each other CPython from 3.11 on that is here
-	@sh tests/run_pythons.sh tests/test_serving.py $(CORE) $(ARGS)
+	@sh tests/run_pythons.sh tests/system/test_serving.py $(CORE) $(ARGS)
 
 sanitize: sanitize-address sanitize-thread ## Run the core tests under ASan, UBSan and TSan
 
@@ -111,10 +106,11 @@ sanitize-thread: $(VENV)/tools
 	@test -e "$(call runtime,libtsan.so)" || $(call stop,$(CC) has no thread sanitizer)
 	$(call variant,build/thread/tree,LEDGERCORE_SANITIZE=thread)
 	@$(call in_variant,build/thread/tree) TSAN_OPTIONS=halt_on_error=1 \
-		$(call watched,libtsan.so) tests/test_threads.py tests/test_workers.py tests/test_limits_threads.py $(ARGS)
+		$(call watched,libtsan.so) tests/ledgercore/test_threads.py tests/ledgercore/test_workers.py \
+			tests/service/admission/test_limits_threads.py $(ARGS)
 
 clean: ## Remove what the other commands made, but no data
-	rm -rf build $(VENV) *.egg-info */*.so .hypothesis .benchmarks .*_cache
+	rm -rf build $(VENV) *.egg-info ledgercore/*.so service/*/*.so .hypothesis .benchmarks .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps. Each stands for one step, and is older than its inputs when the step is due.

@@ -4,20 +4,24 @@ LEDGERCORE_DEBUG=1 keeps the asserts and checks every index; LEDGERCORE_SANITIZE
 `thread`, `undefined` or `address,undefined`. Each variant has its own folder under build/, so
 that objects with different flags never meet. LEDGERCORE_PREBUILT=1 compiles nothing: an editable
 install would compile everything anew, beside what `make build` keeps up to date.
+
+The folder service/ is the package ledgercore.service. Python finds it by what pyproject.toml says;
+Cython and type checkers find packages by folders alone, so NAMES holds that package under its name.
 """
 
 import os
 from glob import glob
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
+SERVICE = "service"
+NAMES = Path("build/names")
+"""Where the package ledgercore.service is in a folder of its name."""
+
 # All that an extension may be made of, beside its own source.
-SHARED = [
-    f"{folder}/*.{kind}"
-    for folder in ("src", "ledgercore", "service")
-    for kind in ("h", "pxi", "pxd")
-]
+SHARED = ("src/**/*.h", "ledgercore/*.pxd", f"{SERVICE}/**/*.pxd")
 
 SANITIZERS = ("", "address", "thread", "undefined", "address,undefined")
 
@@ -45,6 +49,29 @@ def flags(debug: bool, sanitizer: str) -> list[str]:
     return [*FLAGS, *CHECKED, "-O0"] if debug else [*FLAGS, "-O3", "-DNDEBUG"]
 
 
+def link_names() -> Path:
+    """Make the links under NAMES, and return the folder of the package ledgercore.service there."""
+    package = NAMES / "ledgercore"
+    package.mkdir(parents=True, exist_ok=True)
+    for link, target in (("__init__.py", "ledgercore/__init__.py"), (SERVICE, SERVICE)):
+        if not (package / link).is_symlink():
+            (package / link).symlink_to(Path("../../..", target))
+    return package / SERVICE
+
+
+def find_sources() -> list[str]:
+    """Return each .pyx, in a path that is its name as a module."""
+    service = link_names()
+    found = sorted(glob(f"{SERVICE}/**/*.pyx", recursive=True))
+    ours = [str(service / Path(source).relative_to(SERVICE)) for source in found]
+    return [*sorted(glob("ledgercore/*.pyx")), *ours]
+
+
+def name_module(source: str) -> str:
+    """Return the name of the module that is compiled from a source."""
+    return source.removeprefix(f"{NAMES}/").removesuffix(".pyx").replace("/", ".")
+
+
 def main() -> None:
     """Compile each .pyx of the engine and the service into the extension of its name."""
     sanitizer = switch("LEDGERCORE_SANITIZE", SANITIZERS)
@@ -52,16 +79,17 @@ def main() -> None:
     prebuilt = switch("LEDGERCORE_PREBUILT", ("", "1")) == "1"
     variant = sanitizer.replace(",", "-") or ("debug" if debug else "release")
     processors = os.cpu_count() or 1
+    shared = [file for pattern in SHARED for file in glob(pattern, recursive=True)]
     extensions = [
         Extension(
-            source.removesuffix(".pyx").replace("/", "."),
+            name_module(source),
             [source],
             include_dirs=["src"],
-            depends=["setup.py", *(file for pattern in SHARED for file in glob(pattern))],
+            depends=["setup.py", *shared],
             extra_compile_args=flags(debug, sanitizer),
             extra_link_args=[f"-fsanitize={sanitizer}"] if sanitizer else [],
         )
-        for source in (() if prebuilt else sorted(glob("ledgercore/*.pyx") + glob("service/*.pyx")))
+        for source in (() if prebuilt else find_sources())
     ]
     directives = {"language_level": 3, "boundscheck": debug or bool(sanitizer)}
     directives |= dict.fromkeys(("wraparound", "initializedcheck"), False)

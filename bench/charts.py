@@ -12,8 +12,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from service.flame import INK as INK
-from service.flame import MUTED as MUTED
+from ledgercore.service.profiling.flame_graph import INK as INK
+from ledgercore.service.profiling.flame_graph import MUTED as MUTED
 
 GRID = "#e3e8ed"
 SERIES = ("#2a78d6", "#e07b39", "#2f9e6e", "#9355c9", "#c94f6d", "#7a8b2f")

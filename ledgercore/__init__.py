@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Unpack
 from .deferred import defer
 
 if TYPE_CHECKING:
-    from .arguments import is_addressable
     from .engine import Engine
     from .errors import (
         AccountExists,
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
         Statistics,
         Transfer,
     )
+    from .validation import is_addressable
     from .verification import Inspection, Verification, compact, inspect, verify
 
 __version__ = "0.1.0"
@@ -115,7 +115,7 @@ _MODULES = (
     "errors",
     "status",
     "types",
-    "arguments",
+    "validation",
     "histogram",
     "recorder",
     "submission",

@@ -63,56 +63,20 @@ cdef extern from "record.h" nogil:
         uint8_t id_length, flags
 
 
-cdef extern from "transfer_json.h" nogil:
+cdef extern from "text.h" nogil:
     const int LC_KEY_BYTES_MAX
-    const uint32_t LC_MEMBER_MEMO, LC_MEMBER_KEY
     const uint8_t LC_BYTE_ID, LC_BYTE_KEY
 
     ctypedef struct lc_text:
         const char* start
         uint32_t length
 
-    ctypedef struct lc_transfer_json:
-        lc_text source, target, memo, key
-        int64_t amount
-        uint32_t members
-
     bint lc_is_class(lc_text text, uint8_t byte_class)
-    const char* lc_skip_space(const char* at, const char* end)
-    const char* lc_read_transfer(const char* at, const char* end, lc_transfer_json* found)
-
-
-cdef extern from "http_request.h" nogil:
-    const int LC_REQUEST_OTHER, LC_REQUEST_PARTIAL
-
-    ctypedef struct lc_request:
-        lc_transfer_json transfer
-        lc_text host, token, traceparent
-        uint32_t timeout_ms
-
-    int lc_read_request(const char* start, const char* end, lc_request* request)
-
-
-cdef extern from "trace_context.h" nogil:
-    const int LC_TRACE_LINES_BYTES_MAX
-    const uint8_t LC_TRACE_SAMPLED
-
-    ctypedef struct lc_trace:
-        uint64_t id[2]
-        uint64_t parent, span
-        uint8_t flags
-
-    ctypedef struct lc_random:
-        uint64_t state[4]
-
-    bint lc_random_start(lc_random* random)
-    uint64_t lc_random_next(lc_random* random)
-    void lc_trace_begin(lc_text told, lc_random* random, lc_trace* trace)
-    char* lc_trace_write(char* at, const lc_trace* trace, bint is_sampled)
 
 
 cdef extern from "clock.h" nogil:
     int64_t lc_monotonic_ns()
+    int64_t lc_wall_s()
 
 
 cdef extern from "logged_time.h" nogil:
@@ -158,11 +122,6 @@ cdef extern from "meters.h" nogil:
     )
     void lc_meters_note_group(lc_meters* meters, uint32_t count, uint32_t bytes, int64_t begun_ns)
     uint32_t lc_meters_count(lc_meters* meters, const lc_outcome* outcomes, uint32_t count)
-
-
-cdef extern from "format.h" nogil:
-    char* lc_write_number(char* at, uint64_t number)
-    char* lc_write_time(char* at, int64_t time_ns)
 
 
 cdef extern from "siphash.h" nogil:
@@ -327,7 +286,7 @@ cdef extern from "frame.h" nogil:
         lc_frame* frame, uint64_t salt, uint32_t previous_crc, uint64_t synced_lsn
     )
     lc_frame_check_result lc_frame_check(const void* data, uint64_t available, uint64_t salt)
-    uint64_t lc_frame_find_witness(
+    uint64_t lc_frame_find_later_synced(
         const uint8_t* file, uint64_t size, uint64_t offset, uint64_t salt, uint64_t lsn
     )
     uint64_t lc_content_end(const uint8_t* file, uint64_t size, uint64_t offset)

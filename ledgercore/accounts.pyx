@@ -12,7 +12,7 @@ from ledgercore.ledger cimport Ledger
 
 import numpy as np
 
-from .arguments import check_new_id
+from .validation import check_new_id
 from .errors import AccountExists, AccountNotFound, CapacityExceeded, LimitConflict
 from .types import Account
 
@@ -250,7 +250,7 @@ def change_account(Ledger ledger, uint32_t slot, dict changes):
     return lsn
 
 
-def photograph(Ledger ledger):
+def copy_state(Ledger ledger):
     """Return (lsn, balances, account rows) as of one instant: all stripes are held meanwhile.
 
     The rows are bytes of `lc_account`; ACCOUNT_ROW is their dtype.

@@ -3,15 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
-from .accounts import account_id, asset_names, photograph
-from .arguments import AMOUNT_MAX, BALANCE_MIN
+from .accounts import account_id, asset_names, copy_state
 from .directory import DataDirectory
-from .doors import Doors
+from .executor import Executor
+from .journal_check import ask_witness, digest_state
 from .ledger import Ledger
 from .recovery import Capacity
 from .scrubbing import Scrub
 from .types import Audit
-from .witness import ask_witness, digest_state
+from .validation import AMOUNT_MAX, BALANCE_MIN
 
 VIOLATIONS_TOLD_MAX = 100
 NOT_ASKED = "it was not asked for"
@@ -51,20 +51,20 @@ class Auditor:
     def __init__(
         self,
         ledger: Ledger,
-        doors: Doors,
+        executor: Executor,
         directory: DataDirectory | None,
         capacity: Capacity,
     ) -> None:
         self.ledger = ledger
-        self.doors = doors
+        self.executor = executor
         self.directory = directory
         self.capacity = capacity
         self.scrub: Scrub | None = None
 
     def audit(self, *, journal: bool) -> Audit:
         """Check the sums and limits; with `journal`, ask a process that replays the journal."""
-        lsn, balances, rows = photograph(self.ledger)
-        self.doors.wait(lsn)
+        lsn, balances, rows = copy_state(self.ledger)
+        self.executor.wait(lsn)
         violations = find_violations(self.ledger, balances, rows)
         sums = sum_by_asset(self.ledger, balances, rows)
         # What was found below the snapshot is known already, and no replay from there meets it.

@@ -14,7 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from . import accounts as rows
-from .arguments import (
+from .auditing import Auditor
+from .errors import EngineFailed, InvalidArgument
+from .executor import Executor
+from .fault_injection import FaultInjection
+from .housekeeping import Housekeeper
+from .ledger import Ledger
+from .logged_time import read_lead_ns
+from .lookups import Lookups
+from .measures import Measures, read_measures
+from .opening import Opened, Options
+from .replay import count_keys, last_lsn
+from .submission import Outcome, Submission
+from .types import OUTCOME, Account, Audit, KeyState, Statistics, Transfer
+from .validation import (
     AMOUNT_MAX,
     check_asset,
     check_batch,
@@ -24,19 +37,6 @@ from .arguments import (
     check_range,
     check_scope,
 )
-from .auditing import Auditor
-from .disturbance import Disturbance
-from .doors import Doors
-from .errors import EngineFailed, InvalidArgument
-from .housekeeping import Housekeeper
-from .ledger import Ledger
-from .logged_time import read_lead_ns
-from .measures import Measures, read_measures
-from .opening import Opened, Options
-from .past import Past
-from .replay import count_keys, last_lsn
-from .submission import Outcome, Submission
-from .types import OUTCOME, Account, Audit, KeyState, Statistics, Transfer
 from .workers import Workers
 
 UNCHANGED: Any = object()
@@ -57,7 +57,7 @@ class Engine:
         self._opened = opened
         self._ledger: Ledger = opened.ledger
         self._process = os.getpid()
-        self._doors = Doors(
+        self._executor = Executor(
             opened.ledger,
             opened.journal,
             options.segments,
@@ -65,10 +65,10 @@ class Engine:
             options.batch_max,
             bool(options.instruments),
         )
-        self._past = Past(opened.ledger, self._doors, opened.directory)
-        self._auditor = Auditor(opened.ledger, self._doors, opened.directory, options.capacity)
-        self._workers = Workers(self._doors, options.workers_max)
-        self.disturbance = Disturbance(self._doors, self._workers)
+        self._lookups = Lookups(opened.ledger, self._executor, opened.directory)
+        self._auditor = Auditor(opened.ledger, self._executor, opened.directory, options.capacity)
+        self._workers = Workers(self._executor, options.workers_max)
+        self.fault_injection = FaultInjection(self._executor, self._workers)
         self._journal_thread: threading.Thread | None = None
         self._housekeeper: Housekeeper | None = None
         self._close_lock = threading.Lock()
@@ -85,7 +85,7 @@ class Engine:
             self._workers.set_count(segment, self.options.workers_min)
         journal, directory = self._opened.journal, self._opened.directory
         if journal is not None and directory is not None:
-            thread = threading.Thread(target=self._doors.run_journal, daemon=True, name="journal")
+            thread = threading.Thread(None, self._executor.run_journal, "journal", daemon=True)
             thread.start()
             self._journal_thread = thread
             self._housekeeper = Housekeeper(journal, directory, self.options)
@@ -111,9 +111,9 @@ class Engine:
             if self._closed or os.getpid() != self._process:
                 return
             # Each step can be repeated, so an interrupted close can be called again.
-            self._doors.close_doors()
+            self._executor.close_doors()
             self._workers.join()
-            self._doors.drain()
+            self._executor.drain()
             if self._journal_thread is not None:
                 self._journal_thread.join()
             if self._housekeeper is not None:
@@ -130,7 +130,7 @@ class Engine:
     @property
     def failure(self) -> str | None:
         """Why the engine has stopped for good, or None."""
-        return self._doors.failure
+        return self._executor.failure
 
     # -- accounts ---------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Engine:
         slot, lsn = self._open_one(id, asset, floor, ceiling, frozen, wait=True)
         if lsn == 0:
             # It was there already, but maybe not yet on the disk.
-            self._doors.wait()
+            self._executor.wait()
         return self._read(slot)
 
     def open_accounts(
@@ -164,7 +164,7 @@ class Engine:
     ) -> npt.NDArray[np.uint32]:
         """Open many accounts with one wait for the disk; returns their slots, shape (n,)."""
         slots = [self._open_one(id, asset, floor, ceiling, False, wait=False)[0] for id in ids]
-        self._doors.wait()
+        self._executor.wait()
         return np.array(slots, np.uint32)
 
     def _open_one(
@@ -173,7 +173,7 @@ class Engine:
         name, kind = check_id("id", id), check_asset(asset)
         floor, ceiling = check_limit("floor", floor), check_limit("ceiling", ceiling)
         check_opening(floor, ceiling)
-        return self._doors.open_account(name, kind, floor, ceiling, bool(frozen), wait)
+        return self._executor.open_account(name, kind, floor, ceiling, bool(frozen), wait)
 
     def change_account(
         self,
@@ -194,14 +194,14 @@ class Engine:
             changes["ceiling"] = check_limit("ceiling", ceiling)
         if frozen is not UNCHANGED:
             changes["frozen"] = bool(frozen)
-        lsn = self._doors.change_account(slot, changes)
+        lsn = self._executor.change_account(slot, changes)
         if lsn == 0:
-            self._doors.wait()
+            self._executor.wait()
         return self._read(slot)
 
     def _read(self, slot: int) -> Account:
         account: Account = rows.read_account(self._ledger, slot)
-        self._doors.wait()
+        self._executor.wait()
         return account
 
     def account(self, id: str) -> Account:
@@ -211,7 +211,7 @@ class Engine:
     def accounts(self, start: int = 0, limit: int = 100) -> list[Account]:
         """The accounts from slot `start` on, in the order in which they were opened."""
         found = self.peek_accounts(start, limit)
-        self._doors.wait()
+        self._executor.wait()
         return found
 
     def peek_account(self, id: str) -> Account:
@@ -256,7 +256,7 @@ class Engine:
         """
         submission = Submission(self._ledger, 1)
         submission.add(client, key, source, target, amount, memo)
-        self._doors.apply_submission(submission)
+        self._executor.apply_submission(submission)
         return submission.outcome(0)
 
     def transfer_batch(self, batch: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
@@ -267,7 +267,7 @@ class Engine:
         array = check_batch(batch)
         outcomes = np.zeros(len(array), OUTCOME)
         if len(array) > 0:
-            self._doors.apply_batch(array.view(np.uint8), outcomes.view(np.uint8))
+            self._executor.apply_batch(array.view(np.uint8), outcomes.view(np.uint8))
         return outcomes
 
     def fingerprint(self, key: str, client: str = "") -> bytes:
@@ -303,14 +303,14 @@ class Engine:
         """
         if not 0 <= segment < self.segments:
             raise InvalidArgument("segment", f"{segment} is not 0 to {self.segments - 1}")
-        return self._doors.submit(submission, segment)
+        return self._executor.submit(submission, segment)
 
     def look_up(self, submission: Submission) -> None:
         """Answer what is late, or was never submitted, from its keys, without applying anything.
 
         It completes, again. May miss what is under way. Raises EngineFailed, EngineClosed.
         """
-        self._doors.look_up(submission)
+        self._executor.look_up(submission)
 
     def barrier(self, lsn: int | None = None) -> Submission:
         """Submit an empty submission that completes once `lsn` is durable; never blocks.
@@ -318,16 +318,16 @@ class Engine:
         Without `lsn`: once all that is applied now is durable.
         """
         submission = Submission(self._ledger, 0)
-        self._doors.barrier(submission, lsn)
+        self._executor.barrier(submission, lsn)
         return submission
 
     def fileno(self) -> int:
         """An eventfd that is readable while `completed` has something to return."""
-        return self._doors.event_fd
+        return self._executor.event_fd
 
     def completed(self) -> list[Submission]:
         """The submissions that have completed since the last call; clears the eventfd."""
-        return self._doors.completed()
+        return self._executor.completed()
 
     # -- the workers ------------------------------------------------------------------------------
 
@@ -349,7 +349,7 @@ class Engine:
         What is submitted to it waits in its queue. Raises InvalidArgument.
         """
         segment = check_range("segment", segment, 0, self.segments - 1)
-        self._doors.stall(segment, stalled)
+        self._executor.stall(segment, stalled)
 
     # -- the past, and the whole ------------------------------------------------------------------
 
@@ -358,11 +358,11 @@ class Engine:
 
         In memory only the newest are held, and no memos.
         """
-        return self._past.find_transfer(id)
+        return self._lookups.find_transfer(id)
 
     def find_key(self, key: str, client: str = "") -> KeyState:
         """What the engine knows of a key. Raises InvalidArgument."""
-        return self._past.find_key(self.fingerprint(key, client))
+        return self._lookups.find_key(self.fingerprint(key, client))
 
     def audit(self, *, journal: bool = False) -> Audit:
         """Check the sums and limits; with `journal`, another process replays the journal as well.
@@ -373,10 +373,10 @@ class Engine:
 
     def statistics(self) -> Statistics:
         """Counters for operators."""
-        doors, ledger, loads = self._doors, self._ledger, self._workers.loads()
+        ledger, loads = self._ledger, self._workers.loads()
         return Statistics(
             lsn_applied=last_lsn(ledger),
-            lsn_durable=doors.durable_lsn,
+            lsn_durable=self._executor.durable_lsn,
             clock_lead_ns=read_lead_ns(ledger),
             accounts=rows.account_count(ledger),
             keys=count_keys(ledger),
@@ -384,7 +384,7 @@ class Engine:
             queue_depth=sum(load.queue_depth for load in loads),
             workers=sum(load.workers for load in loads),
             durability=self.durability,
-            groups=doors.group_count,
+            groups=self._executor.group_count,
             recovered_records=0 if self.recovered is None else self.recovered.records,
             recovery_seconds=0.0 if self.recovered is None else self.recovered.seconds,
             segments=loads,
@@ -393,7 +393,7 @@ class Engine:
 
     def measures(self) -> Measures:
         """What was counted and timed since it was opened."""
-        return read_measures(self._doors)
+        return read_measures(self._executor)
 
     def __repr__(self) -> str:
         where = f" at {self.path}" if self.path else ""

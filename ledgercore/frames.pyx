@@ -174,13 +174,13 @@ def find_end(const uint8_t[::1] file, uint64_t offset):
     return size
 
 
-def find_witness(const uint8_t[::1] file, uint64_t offset, uint64_t salt, uint64_t lsn):
+def find_later_synced(const uint8_t[::1] file, uint64_t offset, uint64_t salt, uint64_t lsn):
     """Return the offset of a whole frame, at or after `offset`, that says that `lsn` was synced;
     None where there is none."""
     cdef uint64_t found = 0, size = file.shape[0]
     if size > offset:
         with nogil:
-            found = lc_frame_find_witness(&file[0], size, offset, salt, lsn)
+            found = lc_frame_find_later_synced(&file[0], size, offset, salt, lsn)
     return found or None
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from .directory import DataDirectory
 from .headroom import check_helper_fits
-from .helpers import describe_end, start_helper
+from .helper_process import describe_end, start_helper
 from .journal import FileJournal
 from .opening import Options
 from .scrubbing import Scrub

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .doors import Doors
+from .executor import Executor
 from .histogram import Histogram
 from .status import Status
 
@@ -28,9 +28,9 @@ class Measures:
     journal_bytes: int
 
 
-def read_measures(doors: Doors) -> Measures:
+def read_measures(executor: Executor) -> Measures:
     """Return what was counted so far. Each call copies some 50 KB."""
-    histograms, outcomes, replays, journal_bytes = doors.measure()
+    histograms, outcomes, replays, journal_bytes = executor.measure()
     queue, kernel, journal, sync, batches, groups = (Histogram(*each) for each in histograms)
     counts = {status: outcomes[status] for status in Status}
     return Measures(queue, kernel, journal, sync, batches, groups, counts, replays, journal_bytes)

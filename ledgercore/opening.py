@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from .arguments import check_range
 from .directory import DataDirectory, explained, too_new
 from .errors import DirectoryUnusable, InvalidArgument, JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES
@@ -23,6 +22,7 @@ from .logged_time import (
 from .memory import check_headroom
 from .recovery import Capacity, Recovered, Recovery, settle_tail
 from .replay import set_key_ttl, settle_keys
+from .validation import check_range
 
 RING_RECORDS = 65_536
 DURABILITIES = ("sync", "memory")

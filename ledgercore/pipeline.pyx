@@ -3,7 +3,7 @@
 Workers and the journal thread are Python threads that live inside one `nogil` block each; they wait
 on conditions, so that an idle engine costs nothing. A submission is answered once the highest LSN
 that its outcomes rest on is durable; an eventfd tells the event loop. What comes in and goes out
-by Python is in doors.pyx.
+by Python is in executor.pyx.
 
 There is one order of locks here: a queue's mutex, `wake` and `state` are never held together.
 """

@@ -25,7 +25,7 @@ from .frames import (
     Seal,
     SegmentHeader,
     find_end,
-    find_witness,
+    find_later_synced,
     is_newer_segment,
     read_segment_header,
     scan_frames,
@@ -298,7 +298,7 @@ class Recovery:
         end = find_end(data, scan.offset)
         # A frame may end in zeros, to the next multiple of its alignment.
         frames_end = -(-end // FRAME_ALIGNMENT) * FRAME_ALIGNMENT
-        witness = find_witness(data[:frames_end], scan.offset, header.salt, scan.next_lsn)
+        witness = find_later_synced(data[:frames_end], scan.offset, header.salt, scan.next_lsn)
         if witness is not None:
             self.refuse(path, data, scan, f"a later frame, at {witness}, says that it was synced")
         return end - scan.offset

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from ledgercore._c cimport *
 from ledgercore.ledger cimport Ledger
 
-from .arguments import check_amount, check_id, check_memo, check_scope
+from .validation import check_amount, check_id, check_memo, check_scope
 from .errors import QueueFull, TransferRefused
 from .status import Status
 
@@ -192,7 +192,7 @@ cdef class Submission:
         nothing.start, nothing.length = b"", 0
         if self.data.owner != NULL or self.data.count >= self.count_max:
             raise QueueFull("the submission is full")
-        # What is plain is read here; for all else arguments.py says whether it is right.
+        # What is plain is read here; for all else validation.py says whether it is right.
         if (
             client == "" and memo is None and read_amount(amount, &number)
             and read_text(key, LC_BYTE_KEY, LC_KEY_BYTES_MAX, &key_text)

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .accounts import account_count, photograph
+from .accounts import account_count, copy_state
 from .auditing import find_violations, sum_by_asset
 from .directory import DataDirectory, explained, map_file
 from .errors import FormatTooNew, JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES, find_end, scan_frames
+from .journal_check import digest_state
 from .memory import shortage_explained
 from .recovery import Capacity, Progress, Recovered, Recovery, load_snapshot, settle_tail
 from .replay import count_keys, live_keys
 from .snapshots import keep_snapshot
-from .witness import digest_state
 
 RECORD_BYTES = 64
 TABLE_ROWS_MIN = 1024
@@ -96,7 +96,7 @@ def count_used(directory: DataDirectory, path: Path) -> int:
 
 def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
     """Check what a replay led to, and the snapshots beside it."""
-    _, balances, rows = photograph(recovered.ledger)
+    _, balances, rows = copy_state(recovered.ledger)
     sums = sum_by_asset(recovered.ledger, balances, rows)
     violations = find_violations(recovered.ledger, balances, rows)
     violations += find_false_snapshots(directory, recovered).values()
@@ -135,7 +135,7 @@ def find_false_snapshots(directory: DataDirectory, recovered: Recovered) -> dict
 
 def digest_ledger(recovered: Recovered) -> tuple[str, str]:
     """Digests of all balances and limits, and of all keys that are still alive."""
-    _, balances, rows = photograph(recovered.ledger)
+    _, balances, rows = copy_state(recovered.ledger)
     return digest_state(balances, rows), hashlib.sha256(live_keys(recovered.ledger)).hexdigest()
 
 

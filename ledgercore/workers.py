@@ -7,21 +7,21 @@ none can be lost with it.
 
 import threading
 
-from .arguments import check_range
-from .doors import Doors
 from .errors import EngineClosed
+from .executor import Executor
 from .types import SegmentLoad
+from .validation import check_range
 
 
 class Workers:
     """The workers of all segments. Any thread may call anything."""
 
-    def __init__(self, doors: Doors, workers_max: int) -> None:
-        self._doors = doors
+    def __init__(self, executor: Executor, workers_max: int) -> None:
+        self._executor = executor
         self._workers_max = workers_max
         self._lock = threading.Lock()
         self._is_closed = False
-        self._counts = [0] * doors.segments
+        self._counts = [0] * executor.segments
         self._threads: list[threading.Thread] = []
         self._number = 0
 
@@ -44,7 +44,7 @@ class Workers:
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             while self._counts[segment] < count:
                 self._start(segment)
-            self._doors.retire(segment, self._counts[segment] - count)
+            self._executor.retire(segment, self._counts[segment] - count)
             self._counts[segment] = count
 
     def replace(self, segment: int) -> None:
@@ -58,13 +58,13 @@ class Workers:
                 raise EngineClosed("the engine is closed")
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             self._start(segment)
-            self._doors.retire(segment, 1)
+            self._executor.retire(segment, 1)
             self._counts[segment] -= 1
 
     def _start(self, segment: int) -> None:
         """Start a thread: it takes the GIL once to get going, and once more when it ends."""
         worker = threading.Thread(
-            target=self._doors.run_worker,
+            target=self._executor.run_worker,
             args=(segment,),
             daemon=True,
             name=f"worker-{segment}-{self._number}",
@@ -79,11 +79,11 @@ class Workers:
         return tuple(
             SegmentLoad(depth, workers, busy_ns)
             for segment, workers in enumerate(self.counts)
-            for depth, busy_ns in (self._doors.load(segment),)
+            for depth, busy_ns in (self._executor.load(segment),)
         )
 
     def join(self) -> None:
-        """Wait until all workers have ended, for when the doors are closed; none starts again."""
+        """Wait until all workers have ended, once the executor is closed; none starts again."""
         with self._lock:
             self._is_closed = True
         for thread in self._threads:

@@ -1,7 +1,7 @@
 """The app: `create_app` joins routes, handlers and lifecycle, and does nothing else.
 
-It is what Sanic's own command takes (`sanic service.app:create_app --factory`), what its test
-client takes, and what `ledgercore serve` runs. The process that serves opens the engine; a
+It is what Sanic's own command takes (`sanic ledgercore.service.app:create_app --factory`), what
+its test client takes, and what `ledgercore serve` runs. The process that serves opens the engine; a
 process that only manages workers never does.
 """
 
@@ -14,26 +14,26 @@ from sanic import Request, Sanic
 from sanic.config import Config
 from sanic.exceptions import SanicException
 
-from .addresses import check_parameters
-from .admin_routes import admin_routes
-from .authorization import check_direct, is_guarded
-from .base_path import install_base_path
-from .docs_routes import docs_routes
-from .handlers import install_handlers
-from .heads import StrictRequest, check_encoding
-from .lifecycle import Lifecycle
-from .limit_routes import limit_routes
-from .logs import make_log_config
-from .metrics_routes import metrics_routes
-from .origins import PROBES, check_origin
-from .page_routes import page_routes
-from .problems import Problem
-from .profile_routes import profile_routes
-from .protocol import LedgerProtocol
-from .routes import ledger_routes
-from .routing import ExactRouter
+from .access.origins import PROBES, check_origin
+from .admission.guard import check_direct, is_guarded
+from .http.error_handlers import install_handlers
+from .http.protocol import LedgerProtocol
+from .http.strict_framing import StrictRequest, check_encoding
+from .monitoring.watch import install_watch
+from .routes.admin_chaos import admin_routes
+from .routes.admin_limits import limit_routes
+from .routes.docs import docs_routes
+from .routes.exact_router import ExactRouter
+from .routes.metrics import metrics_routes
+from .routes.pages import page_routes
+from .routes.profiles import profile_routes
+from .routes.transfers import ledger_routes
+from .runtime.lifecycle import Lifecycle
 from .settings import Settings
-from .watch import install_watch
+from .telemetry.logs import make_log_config
+from .wire.base_path import install_base_path
+from .wire.paths import check_parameters
+from .wire.problems import Problem
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 """What is read of a body at most. Much above what any request may hold, so that a body of a

@@ -19,14 +19,14 @@ from sanic.http.constants import HTTP
 from sanic.models.server_types import Signal
 from sanic.server.async_server import AsyncioServer
 
-from .acceptor import Acceptor
+from .access.key_ring import KeyFileError
 from .app import LedgerApp
-from .credentials import KeyFileError
-from .lifecycle import Lifecycle
-from .orders import Orders
-from .problems import CONNECTIONS_FULL
-from .protocol import LedgerProtocol
+from .http.acceptor import Acceptor
+from .http.protocol import LedgerProtocol
+from .process.signals import Orders
+from .runtime.lifecycle import Lifecycle
 from .settings import InvalidSetting
+from .wire.problems import CONNECTIONS_FULL
 
 LOOK_INTERVAL_S = 0.05
 """How long between two looks whether the connections have ended."""

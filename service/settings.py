@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ledgercore import OPTION_RANGES, WORKERS_MAX
 
-from .hosts import read_names
-from .key_file import FILE_NAME
+from .access.hosts import read_names
+from .access.key_file import FILE_NAME
 
 INT64_MAX = 2**63 - 1
 DURABILITIES = ("sync", "memory")

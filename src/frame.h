@@ -207,8 +207,8 @@ static inline uint64_t lc_content_end(const uint8_t *file, uint64_t size, uint64
 }
 
 /* Where, at or after `offset`, a whole frame says that LSN `lsn` was synced; 0 if none does. */
-static inline uint64_t lc_frame_find_witness(const uint8_t *file, uint64_t size, uint64_t offset,
-                                             uint64_t salt, uint64_t lsn)
+static inline uint64_t lc_frame_find_later_synced(const uint8_t *file, uint64_t size,
+                                                  uint64_t offset, uint64_t salt, uint64_t lsn)
 {
     for (; offset + sizeof(lc_frame) <= size; offset += LC_FRAME_ALIGNMENT) {
         const lc_frame *frame = (const lc_frame *)(file + offset);

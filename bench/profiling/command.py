@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
-from service.flame import Panel, draw_flame
-from service.sampling import SamplingRefused
-from service.stacks import fold, read_stacks
+from ledgercore.service.profiling.flame_graph import Panel, draw_flame
+from ledgercore.service.profiling.py_spy import SamplingRefused
+from ledgercore.service.profiling.stacks import fold, read_stacks
 
 from ..machine import describe_machine, make_scratch
 from . import runs, summary

@@ -20,7 +20,7 @@ from typing import Any, Self
 import httpx
 
 from ledgercore.client.loopback import make_options
-from service.stacks import read_thread_names
+from ledgercore.service.profiling.stacks import read_thread_names
 
 from ..machine import ROOT, pick_cores, read_thread_times, run_on
 from ..servers import SERVICE, Server, make_environment

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.sampling import (
+from ledgercore.service.profiling.py_spy import (
     RATE_HZ_MAX,
     SamplingRefused,
     explain_missing,

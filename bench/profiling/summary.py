@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from service.stacks import Kind, Stacks, count_kinds
+from ledgercore.service.profiling.stacks import Kind, Stacks, count_kinds
 
 from .changes import Change, find_changes
 from .line_profile import Profile, Share

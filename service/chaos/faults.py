@@ -1,0 +1,159 @@
+"""The hand between the dice of chaos and what they are thrown for: connections and the engine.
+
+This module owns what a fault does once it strikes, and that all of it is undone when chaos ends. It
+never says when a fault strikes, and breaks no promise: whatever it does, a client that asks again
+with the same key learns what became of its transfer.
+"""
+
+import asyncio
+import errno
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Protocol
+
+from sanic import Request
+from sanic.response import HTTPResponse
+
+from ledgercore import Engine
+
+from ..wire.problems import HungUp
+from .plan import Dice, Plan
+
+"""The status of an answer that is sent to nobody."""
+
+AnyRequest = Request[Any, Any]
+Handler = Callable[[AnyRequest], Awaitable[HTTPResponse]]
+
+logger = logging.getLogger("ledgercore")
+
+
+class Connection(Protocol):
+    """What is needed of the native half of a connection, while an answer is held back."""
+
+    def finish(self, reply: bytes) -> int:
+        """Write an answer that was held back."""
+
+    def cut(self) -> None:
+        """Abort the connection."""
+
+
+class Disturber:
+    """Does the faults of one plan to one engine and its requests. Used in the event loop only."""
+
+    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, plan: Plan) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._dice = Dice(plan)
+        self._stalls: dict[int, asyncio.TimerHandle] = {}
+        self._late: dict[Connection, tuple[asyncio.TimerHandle, bytes]] = {}
+        self._is_over: asyncio.Future[None] = loop.create_future()
+        if plan.kill_worker is not None:
+            # Else they would be killed asleep, for small batches do without them.
+            engine.fault_injection.leave_to_workers()
+
+    @property
+    def struck(self) -> Counter[str]:
+        """How often each fault has struck."""
+        return self._dice.struck
+
+    def end(self) -> None:
+        """Undo what can be undone, and strike no more, whoever still asks."""
+        self._dice = Dice(Plan())
+        for segment in tuple(self._stalls):
+            self._end_stall(segment)
+        self._engine.fault_injection.disturb_sync()
+        self._engine.fault_injection.leave_to_workers(False)
+        for connection in tuple(self._late):
+            self._finish_late(connection)
+        self._is_over.set_result(None)
+
+    # -- requests -----------------------------------------------------------------------------
+
+    def drops_before(self) -> bool:
+        """Whether the connection of a transfer is to be aborted before it is submitted."""
+        return self._dice.throw("drop_before")
+
+    def takes(self, connection: Connection, reply: bytes) -> bool:
+        """Drop or hold back an answer of the native way; False where it is to be written now."""
+        if self._dice.throw("drop_after"):
+            connection.cut()
+            return True
+        delay_ms = self._dice.throw_ms("latency")
+        if delay_ms is None:
+            return False
+        # There is no other: what a connection sends meanwhile waits until this is written.
+        timer = self._loop.call_later(delay_ms / 1000, self._finish_late, connection)
+        self._late[connection] = timer, reply
+        return True
+
+    def _finish_late(self, connection: Connection) -> None:
+        timer, reply = self._late.pop(connection)
+        timer.cancel()
+        connection.finish(reply)
+
+    async def surround(self, handler: Handler, request: AnyRequest) -> HTTPResponse:
+        """Run a handler of the ordinary way, and drop or hold back what it answers."""
+        if self.drops_before():
+            return _cut(request)
+        response = await handler(request)
+        if self._dice.throw("drop_after"):
+            return _cut(request)
+        if (delay_ms := self._dice.throw_ms("latency")) is not None:
+            await asyncio.wait([self._is_over], timeout=delay_ms / 1000)
+        return response
+
+    # -- the engine ---------------------------------------------------------------------------
+
+    def strike(self, segment: int) -> None:
+        """Do to the engine what strikes with a batch that is handed to this segment next."""
+        dice, plan = self._dice, self._dice.plan
+        delay_ms, is_failing = dice.throw_ms("slow_sync"), dice.throw("fail_sync")
+        if is_failing or delay_ms is not None:
+            self._engine.fault_injection.disturb_sync(
+                delay_ms=delay_ms or 0, error=errno.EIO if is_failing else 0
+            )
+        if dice.throw("kill_worker"):
+            self._kill_worker(segment)
+        if plan.stall_segment is not None and plan.stall_segment.segment in (None, segment):
+            self._stall(segment)
+
+    def _kill_worker(self, segment: int) -> None:
+        try:
+            self._engine.fault_injection.replace_worker(segment)
+        except RuntimeError as error:  # The system has no more threads; those there are go on.
+            fields = {"event": "worker-kept", "segment": segment}
+            logger.warning("segment %d: its worker goes on: %s", segment, error, extra=fields)
+
+    def _stall(self, segment: int) -> None:
+        """Stall a segment, if that strikes; one that is stalled already stays so no longer."""
+        delay_ms = self._dice.throw_ms("stall_segment")
+        if delay_ms is None or segment in self._stalls:
+            return
+        self._engine.stall(segment)
+        self._stalls[segment] = self._loop.call_later(delay_ms / 1000, self._end_stall, segment)
+
+    def _end_stall(self, segment: int) -> None:
+        self._stalls.pop(segment).cancel()
+        self._engine.stall(segment, False)
+
+
+def _cut(request: AnyRequest) -> HTTPResponse:
+    """Abort the connection of a request; what is returned is sent to nobody."""
+    transport: Any = request.transport
+    transport.abort()
+    return HungUp()
+
+
+def exposed(handler: Handler) -> Handler:
+    """Expose a handler of transfers to chaos, while there is any."""
+
+    @wraps(handler)
+    async def run(request: AnyRequest) -> HTTPResponse:
+        disturber: Disturber | None = request.app.ctx.lifecycle.batcher.disturber
+        if disturber is None:
+            return await handler(request)
+        return await disturber.surround(handler, request)
+
+    return run

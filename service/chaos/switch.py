@@ -1,0 +1,81 @@
+"""The switch of chaos: whether there may be any, and which.
+
+This module owns that chaos is refused where it was not allowed at the start, that one plan ends
+before another begins, and that each change is logged. It never does a fault itself.
+"""
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+import msgspec
+
+from ledgercore import Engine
+
+from ..wire.problems import CHAOS_NOT_ALLOWED, Problem
+from .faults import Disturber
+from .plan import FAULTS, Plan, check_segments, describe_plan
+
+logger = logging.getLogger("ledgercore")
+
+
+class Disturbed(Protocol):
+    """What faults happen to: whoever hands requests to the engine."""
+
+    disturber: Disturber | None
+
+
+class ChaosSwitch:
+    """The switch of one server. Belongs to one event loop and is used only in it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        batcher: Disturbed,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        is_allowed: bool,
+    ) -> None:
+        self._engine = engine
+        self._batcher = batcher
+        self._loop = loop
+        self._is_allowed = is_allowed
+        self._plan = Plan()
+
+    def check_allowed(self) -> None:
+        """Raise the problem `chaos-not-allowed` where the server was started without it."""
+        if not self._is_allowed:
+            raise Problem(
+                CHAOS_NOT_ALLOWED,
+                "The server was started without --allow-chaos. It stays as it is.",
+            )
+
+    def change(self, plan: Plan) -> None:
+        """End what was, and begin what is planned, with dice that were not thrown yet.
+
+        Raises InvalidPlan, and the problem `chaos-not-allowed`; then nothing has changed.
+        """
+        self.check_allowed()
+        check_segments(plan, self._engine.segments)
+        self.end()
+        self._plan = plan
+        if plan.faults:
+            self._batcher.disturber = Disturber(self._engine, self._loop, plan)
+        fields = {"event": "chaos-changed", "seed": plan.seed, "faults": sorted(plan.faults)}
+        logger.warning("chaos is %s", describe_plan(plan), extra=fields)
+
+    def end(self) -> None:
+        """End all chaos, without a word: for when the server stops."""
+        disturber, self._batcher.disturber = self._batcher.disturber, None
+        if disturber is not None:
+            disturber.end()
+        self._plan = Plan()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the plan, and how often each of its faults has struck since it began."""
+        disturber = self._batcher.disturber
+        struck = {} if disturber is None else disturber.struck
+        return {
+            "plan": msgspec.to_builtins(self._plan),
+            "struck": {name: struck[name] for name in FAULTS if name in self._plan.faults},
+        }

@@ -1,0 +1,1 @@
+"""The command `ledgercore`: serve, look after a directory, ask a running server, API keys."""

@@ -1,0 +1,1 @@
+"""The bytes of a connection: listening, the native reader, strict framing, slow clients."""

@@ -1,0 +1,58 @@
+"""What watches a server from its start to its stop: the pulse, and who listens to it.
+
+This module joins them: work wakes the pulse, the pulse feeds the reporter of the log and the
+viewers of the live page, and slow requests go to the reporter. It never reads a count.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from ..runtime.lifecycle import App, Lifecycle
+from ..runtime.limits import describe_limits
+from .live_stream import Viewers
+from .log_reporter import Reporter
+from .pulse import Pulse
+from .totals import read_totals
+
+
+class Watch:
+    """The watch over the server of one app."""
+
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        settings = lifecycle.settings
+        self.pulse = Pulse(partial(read_totals, lifecycle), asyncio.get_running_loop())
+        self.viewers = Viewers(self.pulse, partial(describe_settings, lifecycle))
+        self._reporter = Reporter(settings.log_interval_s)
+        self.pulse.listeners.append(self._reporter.note)
+        lifecycle.observer.on_slow = self._reporter.note_request
+        if settings.instruments:
+            lifecycle.on_work = lifecycle.observer.on_work = self.pulse.wake
+
+    async def end(self) -> None:
+        """End all streams, which would go on for ever, and tell what was not told yet."""
+        self.pulse.close()
+        self._reporter.flush()
+        await self.viewers.close()
+
+
+def install_watch(app: App) -> None:
+    """Let an app be watched while it serves. To be installed before its lifecycle, which uses it.
+
+    It costs nothing until there is work, or somebody looks.
+    """
+    app.register_listener(_begin, "before_server_start")
+    app.register_listener(_end, "before_server_stop")
+
+
+async def _begin(app: App) -> None:
+    app.ctx.watch = Watch(app.ctx.lifecycle)
+
+
+async def _end(app: App) -> None:
+    await app.ctx.watch.end()
+
+
+def describe_settings(lifecycle: Lifecycle) -> dict[str, Any]:
+    """Return what viewers are told of the server that seldom changes."""
+    return {"durability": lifecycle.engine.durability, "limits": describe_limits(lifecycle)}

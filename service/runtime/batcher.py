@@ -1,0 +1,386 @@
+"""From single requests to micro-batches and back, in one turn of the event loop.
+
+This module owns what is under way between the loop and the engine: which request waits for which
+row of which submission, and how much that is. A batch is what has arrived in one turn, and leaves
+at the end of that turn; the clock only tells how long each was away. It never judges a transfer,
+and never keeps one.
+"""
+
+import asyncio
+from collections.abc import Callable
+from copy import copy
+
+from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission
+
+from ..admission.admission import Admission, Client
+from ..chaos.faults import Disturber
+from ..scaling.inflight import Regulator
+from ..settings import Settings
+from ..wire.json_bodies import TransferRequest
+from ..wire.problems import (
+    DEADLINE_PASSED,
+    NOT_STORED,
+    OUTCOME_UNKNOWN,
+    OVERLOADED,
+    QUOTA_EXCEEDED,
+    Busy,
+    Kind,
+    Problem,
+    make_busy_problem,
+)
+from .key_lookups import Lookups
+from .open_batch import FutureWaiter, OpenBatch, Waiter, deliver, give_back
+
+
+class Batcher:
+    """The way of requests into an engine. Belongs to one event loop and is used only in it.
+
+    What waits here is bounded by the engine's queue, since a request waits only while its
+    submission is open for the rest of a turn, or taken by the engine.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        admission: Admission,
+        loop: asyncio.AbstractEventLoop,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._admission = admission
+        self._loop = loop
+        self._on_failure = on_failure
+        self.on_queued: Callable[[], None] = _ignore
+        """Called when a submission has to wait for a worker."""
+        self.on_work: Callable[[], None] = _ignore
+        """Called before work is handed to the engine."""
+        self.disturber: Disturber | None = None
+        """What lets things go wrong on purpose, while somebody wants that."""
+        self._room = admission.room
+        self.regulator = Regulator(self._room)
+        self._placed_ns: dict[Submission, int] = {}
+        self.open_batches = [OpenBatch(segment) for segment in range(engine.segments)]
+        self._waiters: dict[Submission, list[Waiter]] = {}
+        self.lookups = Lookups(engine, self._waiters, self._miss)
+        self._barrier_waiters: list[Waiter] = []
+        self._is_flush_due = False
+        self._idle: asyncio.Future[None] | None = None
+        loop.add_reader(engine.fileno(), self._collect)
+
+    def close(self) -> None:
+        """Stop watching the engine. To be called before the engine is closed."""
+        self._loop.remove_reader(self._engine.fileno())
+
+    def place(self, segment: int) -> OpenBatch:
+        """Return the batch of a segment with a submission open on it.
+
+        Who puts a row in appends its waiter, and submits what is full.
+        """
+        batch = self.open_batches[segment]
+        if batch.submission is None:
+            batch.submission, batch.waiters = self._engine.new_submission(), []
+            self._waiters[batch.submission] = batch.waiters
+            self._placed_ns[batch.submission] = self.regulator.clock_ns()
+            self._schedule_flush()
+        return batch
+
+    def place_look_up(self) -> OpenBatch | None:
+        """Return the batch of what is only looked up, with a submission open on it; None: no room.
+
+        Nothing is charged for what is put there, and nobody has to submit it.
+        """
+        if self.lookups.is_full:
+            return None
+        batch = self.lookups.batch
+        submission = self.lookups.open()
+        if submission is not None:
+            self._waiters[submission] = batch.waiters
+            self._schedule_flush()
+        return batch
+
+    async def transfer(
+        self, client: Client, request: TransferRequest, charged_ns: int = 0, deadline_ns: int = 0
+    ) -> tuple[Submission, int]:
+        """Return the submission and the index of a transfer in it, once that is durable.
+
+        There was room for it, and its money was charged to the client at `charged_ns`; that is
+        given back where it has not moved. Raises QueueFull, EngineFailed, EngineClosed where
+        nothing was taken, and the problem `outcome-unknown` where the journal failed under it.
+        """
+        batch = self.place(self._engine.segment_of(request.source))
+        submission = batch.submission
+        assert submission is not None
+        index = submission.add(
+            client.name, request.key, request.source, request.target, request.amount, request.memo
+        )
+        if deadline_ns > 0:
+            submission.limit_time(deadline_ns, index)
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
+        batch.waiters.append(FutureWaiter(waiter))
+        self._room.take(1)
+        if submission.is_full:
+            self.submit(batch)
+        await self._settle(waiter, client, submission, charged_ns, index)
+        return submission, index
+
+    async def look_up(self, client: Client, request: TransferRequest) -> tuple[Submission, int]:
+        """Return as `transfer` does what is known of a transfer, and do not make it.
+
+        Where its key is not known, its status is DEADLINE_PASSED. Raises the problem `overloaded`.
+        """
+        batch = self.place_look_up()
+        if batch is None or batch.submission is None:
+            raise make_busy_problem(OVERLOADED, self._room.drain.find_wait_s(self._room.in_flight))
+        submission = batch.submission
+        index = submission.add(
+            client.name, request.key, request.source, request.target, request.amount, request.memo
+        )
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
+        batch.waiters.append(FutureWaiter(waiter))
+        self._room.take(1)
+        await asyncio.shield(waiter)
+        return submission, index
+
+    async def look_up_all(self, submission: Submission) -> None:
+        """Return once a submission of one request is answered from its keys, and not applied."""
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
+        self._waiters[submission] = [FutureWaiter(waiter)]
+        self._room.take(len(submission))
+        self.lookups.add(submission, is_new=True)
+        self._schedule_flush()
+        await asyncio.shield(waiter)
+
+    async def apply(
+        self,
+        client: Client,
+        submission: Submission,
+        charged_ns: int = 0,
+        deadline_ns: int = 0,
+        charged: int | None = None,
+    ) -> None:
+        """Return once a submission of one request is applied and durable. Raises as `transfer`.
+
+        Its amounts were `charged` together; None: all of them.
+        """
+        if deadline_ns > 0:
+            submission.limit_time(deadline_ns)
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
+        self._waiters[submission] = [FutureWaiter(waiter)]
+        self._room.take(len(submission))
+        try:
+            self._submit(submission, submission.segment_hash % self._engine.segments)
+        except LedgerError as error:
+            self._forget(submission, error)
+        await self._settle(waiter, client, submission, charged_ns, None, charged)
+
+    async def apply_bulk(self, client: Client, submission: Submission, deadline_ns: int) -> Kind:
+        """Have many transfers applied, and return why those were not that are `DEADLINE_PASSED`.
+
+        Where the client's money does not reach for all, what is new has to fit in by itself, all of
+        it or none: what is known is told, and moves nothing. Raises the problem where there is no
+        more to tell than that, of any of them.
+        """
+        admission, charged = self._admission, None
+        charged_ns = admission.take_all(client, submission)
+        if charged_ns is None:
+            await self.look_up_all(submission)
+            if submission.late_count == 0:
+                return QUOTA_EXCEEDED
+            charged_ns, charged = admission.take_new(client, submission)
+            if charged_ns is None:
+                problem = admission.make_money_problem(client, charged)
+                if submission.late_count == len(submission):
+                    raise problem
+                return problem.kind
+            submission.renew()
+        await self.apply(client, submission, charged_ns, deadline_ns, charged)
+        if 0 < submission.late_count == len(submission):
+            detail = f"The deadline passed before any of the transfers. {NOT_STORED}."
+            raise Problem(DEADLINE_PASSED, detail, extra={"executed": False})
+        return DEADLINE_PASSED
+
+    async def _settle(
+        self,
+        waiter: asyncio.Future[Submission],
+        client: Client,
+        submission: Submission,
+        charged_ns: int,
+        index: int | None,
+        charged: int | None = None,
+    ) -> None:
+        """Wait, and give back the money that has not moved; even where the client has hung up."""
+
+        def settle(told: asyncio.Future[Submission]) -> None:
+            error = told.exception()
+            if error is None:
+                self._admission.settle(client, submission, charged_ns, index, charged)
+            elif isinstance(error, LedgerError):  # Of other errors it is not known what moved.
+                self._admission.give_back_money(client, submission, charged_ns, index, charged)
+
+        if waiter.done():
+            settle(waiter)
+        else:
+            waiter.add_done_callback(settle)
+        # Who hangs up cancels what waits for the waiter, and not the waiter.
+        await asyncio.shield(waiter)
+
+    async def barrier(self, lsn: int | None = None) -> None:
+        """Return once `lsn`, or without it all that is applied now, is durable."""
+        waiter: asyncio.Future[Submission] = self._loop.create_future()
+        if lsn is None:
+            # One barrier serves all reads of a turn: it is made at the end of the turn.
+            self._barrier_waiters.append(FutureWaiter(waiter))
+            self._schedule_flush()
+        else:
+            self._waiters[self._engine.barrier(lsn)] = [FutureWaiter(waiter)]
+        await waiter
+
+    async def drain(self) -> None:
+        """Return once nothing is under way."""
+        self._flush()
+        if self._waiters:
+            self._idle = self._loop.create_future()
+            await self._idle
+
+    # -- to the engine ------------------------------------------------------------------------
+
+    def _schedule_flush(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        for batch in self.open_batches:
+            if batch.submission is not None:
+                self.submit(batch)
+        if self._barrier_waiters:
+            self._submit_barrier()
+        self.lookups.move_on()
+
+    def submit(self, batch: OpenBatch) -> None:
+        """Hand over what is open on a batch."""
+        submission, batch.submission = batch.submission, None
+        assert submission is not None
+        try:
+            self._submit(submission, batch.segment)
+        except LedgerError as error:
+            give_back(submission, self._waiters[submission])
+            self._forget(submission, error)
+
+    def _forget(self, submission: Submission, error: LedgerError) -> None:
+        """Let go of a submission that the engine has not taken."""
+        waiters = self._waiters.pop(submission)
+        self.lookups.note(submission)
+        self._placed_ns.pop(submission, None)
+        if type(error) is QueueFull:
+            wait_s = self._room.drain.find_wait_s(self._room.in_flight - len(submission))
+            error = Busy(str(error), wait_s)
+        self._room.give_back(len(submission))
+        self._refuse(waiters, error)
+
+    def _miss(self, submission: Submission, error: LedgerError) -> None:
+        """Answer what could not be looked up, since the engine is closed or has failed."""
+        if self.lookups.take_out(submission):
+            self._forget(submission, error)
+        else:
+            # What it has applied stands, and of the late ones it is true that it has not made them.
+            self._deliver(submission)
+
+    def _submit(self, submission: Submission, segment: int) -> None:
+        self.on_work()
+        if self.disturber is not None:
+            self.disturber.strike(segment)
+        if self._engine.submit(submission, segment):
+            self.on_queued()
+
+    def _submit_barrier(self) -> None:
+        waiters, self._barrier_waiters = self._barrier_waiters, []
+        try:
+            self._waiters[self._engine.barrier()] = waiters
+        except LedgerError as error:
+            self._refuse(waiters, error)
+
+    def _refuse(self, waiters: list[Waiter], error: LedgerError) -> None:
+        """Tell the waiters that the engine took nothing of theirs."""
+        for waiter in waiters:
+            # One exception each, since raising one adds to its traceback.
+            waiter.fail(copy(error))
+        if isinstance(error, EngineFailed):
+            self._on_failure()
+
+    # -- from the engine ----------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        now_ns = self.regulator.clock_ns()
+        for submission in self._engine.completed():
+            self.lookups.note(submission)
+            is_late = submission.late_count > 0 and not submission.failed
+            if is_late and not self.lookups.has(submission):
+                # A first try of it may have been on its way elsewhere when it was looked up.
+                self.lookups.add(submission, is_new=False)
+            else:
+                self._deliver(submission, now_ns)
+        self.lookups.move_on()
+        self.regulator.end_turn(now_ns)
+        # The engine wakes the loop when it fails, whether or not somebody waits.
+        if self._engine.failure is not None:
+            self._on_failure()
+        if self._idle is not None and not self._waiters and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _deliver(self, submission: Submission, now_ns: int = 0) -> None:
+        """Tell the waiters of a submission what came of it."""
+        waiters = self._waiters.pop(submission)
+        is_look_up = self.lookups.take_out(submission)
+        self._note(submission, now_ns or self.regulator.clock_ns())
+        if submission.failed:
+            self._abandon(submission, waiters)
+        else:
+            deliver(submission, waiters, is_look_up)
+
+    def _note(self, submission: Submission, now_ns: int) -> None:
+        """Count what has come back, and how long it was away.
+
+        A request of many transfers takes as long as it is large, and says nothing of the others: it
+        is counted, and its time is not.
+        """
+        self._room.leave(len(submission), now_ns)
+        placed_ns = self._placed_ns.pop(submission, None)
+        if placed_ns is not None:
+            self.regulator.note(len(submission), placed_ns, now_ns)
+
+    def _abandon(self, submission: Submission, waiters: list[Waiter]) -> None:
+        """Tell the waiters that the journal failed under their submission."""
+        for waiter in waiters:
+            waiter.fail(_make_failure(submission))
+        self._on_failure()
+
+
+def _make_failure(submission: Submission) -> Exception:
+    if len(submission) == 0:
+        return EngineFailed("the journal failed before the read was durable")
+    return Problem(
+        OUTCOME_UNKNOWN,
+        "The journal failed under this request, which may or may not be stored. Ask again with "
+        "the same key once the server has restarted.",
+    )
+
+
+def make_batcher(
+    settings: Settings,
+    engine: Engine,
+    admission: Admission,
+    loop: asyncio.AbstractEventLoop,
+    on_failure: Callable[[], None],
+) -> Batcher:
+    """Return the way into an engine, held to the target that the settings describe."""
+    batcher = Batcher(engine, admission, loop, on_failure)
+    batcher.regulator.configure(
+        settings.target_p99_ms, settings.inflight_min, settings.inflight_max
+    )
+    return batcher
+
+
+def _ignore() -> None:
+    """Stand in for a listener that nobody has set."""

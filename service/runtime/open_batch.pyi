@@ -1,0 +1,22 @@
+"""The types of open_batch.pyx, as Python sees it."""
+
+import asyncio
+
+from ledgercore import Submission
+
+class OpenBatch:
+    segment: int
+    submission: Submission | None
+    waiters: list[Waiter]
+    def __init__(self, segment: int) -> None: ...
+
+class Waiter:
+    def fail(self, error: Exception) -> None: ...
+
+class FutureWaiter(Waiter):
+    future: asyncio.Future[Submission]
+    def __init__(self, future: asyncio.Future[Submission]) -> None: ...
+    def fail(self, error: Exception) -> None: ...
+
+def deliver(submission: Submission, waiters: list[Waiter], is_look_up: bool = False) -> None: ...
+def give_back(submission: Submission, waiters: list[Waiter]) -> None: ...

@@ -1,0 +1,65 @@
+"""The batch that is open for a segment, who waits for its rows, and how they are told.
+
+This module owns that everybody is told, and that money which has not moved is given back before.
+It never asks what a waiter is, and never looks at what an outcome means.
+"""
+
+from libc.stdint cimport uint32_t
+
+
+cdef class OpenBatch:
+    """What is open for one segment in this turn of the loop: a submission, and who waits for each
+    of its rows. Both ways put their rows in here; the Batcher opens and submits it."""
+
+    def __init__(self, int segment):
+        self.segment = segment
+        self.waiters = []
+
+
+cdef class Waiter:
+    """Who waits for a row of a submission, or for all of it. Exactly one of `settle` and `fail` is
+    called, once."""
+
+    cdef int settle(self, object submission, uint32_t row, bint is_look_up) except -1:
+        """Take what became of the row. For what was only looked up nothing was charged."""
+        raise NotImplementedError
+
+    cdef int give_back(self, object submission, uint32_t row) except -1:
+        """Give back the money of the row, of a submission that was not taken."""
+        return 0
+
+    def fail(self, error):
+        """Take the error for which there is no outcome."""
+        raise NotImplementedError
+
+
+cdef class FutureWaiter(Waiter):
+    """Who waits by a future, whose result is the submission, and sees to the money itself."""
+
+    def __init__(self, future):
+        self.future = future
+
+    cdef int settle(self, object submission, uint32_t row, bint is_look_up) except -1:
+        # A future that is done was cancelled: its client hung up. Its transfer stands.
+        if not self.future.done():
+            self.future.set_result(submission)
+        return 0
+
+    def fail(self, error):
+        """Let the future raise the error."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+def deliver(submission, list waiters, bint is_look_up=False):
+    """Tell every waiter that a submission has completed."""
+    cdef Py_ssize_t row
+    for row in range(len(waiters)):
+        (<Waiter?> waiters[row]).settle(submission, <uint32_t> row, is_look_up)
+
+
+def give_back(submission, list waiters):
+    """Give back the money of all rows of a submission that was not taken."""
+    cdef Py_ssize_t row
+    for row in range(len(waiters)):
+        (<Waiter?> waiters[row]).give_back(submission, <uint32_t> row)

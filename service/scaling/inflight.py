@@ -1,0 +1,176 @@
+"""What watches the transfers in flight, and moves the limit on them.
+
+This module owns the windows of time, the log of the moves, and what is told of both. It has no
+timer: a window ends with an answer. Counting is for the room of admission.pyx, the rule for
+adaptive.py. The ceiling of the workers moves by the same windows, and how is for who keeps them.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ledgercore import Recorder
+
+from ..admission.admission import Room
+from .inflight_rule import UNLIMITED, AdaptiveLimit, Window
+
+WINDOW_NS = 100_000_000
+"""How long a window is at least; not shorter than the target either, for it is full of such."""
+WINDOW_MAX_NS = 1_000_000_000
+"""When a window ends with however few answers."""
+SAMPLES_MIN = 100
+"""Of fewer the p99 is the longest of them, and says little."""
+LOG_INTERVAL_NS = 5_000_000_000
+LOG_CHANGE = 0.1
+"""A move is logged when it is beyond this part of what was logged last."""
+
+logger = logging.getLogger("ledgercore")
+
+
+class Workers(Protocol):
+    """Who keeps the workers, as the windows move their ceiling."""
+
+    @property
+    def ceiling(self) -> int:
+        """How many workers a segment has at most now."""
+
+    def begin_window(self) -> None:
+        """Take in that a window begins."""
+
+    def end_window(self, p99_ns: int, target_ns: int) -> None:
+        """Take in what it was like."""
+
+    def lift_ceiling(self) -> None:
+        """Take in that there is no target any more."""
+
+
+class Regulator:
+    """Holds the room of a server to its limit. For the thread of the event loop."""
+
+    def __init__(
+        self,
+        room: Room,
+        target_p99_ms: int = 0,
+        inflight_min: int = 1,
+        inflight_max: int = UNLIMITED,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.clock_ns = clock_ns
+        self.p99_ns = 0
+        """Of the last window that has ended."""
+        self._room = room
+        self._workers: Workers | None = None
+        self._rule = AdaptiveLimit(target_p99_ms, inflight_min, inflight_max)
+        self._latencies = Recorder()
+        self._count = 0
+        self._started_ns = 0
+        self._moved_ns = 0
+        self._logged = 0
+        self._logged_ns = -LOG_INTERVAL_NS
+        self._apply()
+
+    def join(self, workers: Workers) -> None:
+        """Let the ceiling of these workers move by the same windows, from now on."""
+        self._workers = workers
+
+    # -- the batcher tells ------------------------------------------------------------------------
+
+    def note(self, count: int, placed_ns: int, now_ns: int) -> None:
+        """Take in that transfers were answered now, which were admitted at `placed_ns`."""
+        if placed_ns < self._moved_ns:
+            return  # What was admitted under the last limit says nothing of this one.
+        if self._count == 0:
+            self._started_ns = now_ns
+            if self._workers is not None and self._rule.is_on:
+                self._workers.begin_window()
+        self._latencies.record(now_ns - placed_ns, count)
+        self._count += count
+
+    def end_turn(self, now_ns: int) -> None:
+        """End the window if it is time to."""
+        lasted_ns = now_ns - self._started_ns
+        is_full = self._count >= SAMPLES_MIN or lasted_ns >= WINDOW_MAX_NS
+        if self._count == 0 or not is_full:
+            return
+        if lasted_ns >= max(WINDOW_NS, self._rule.target_ns):
+            self._end_window(now_ns)
+
+    def _end_window(self, now_ns: int) -> None:
+        self.p99_ns = self._latencies.read().percentile(99)
+        before, peak = self._rule.limit, self._room.reset_peak()
+        limit = self._rule.learn(Window(self.p99_ns, peak))
+        self._latencies.clear()
+        self._count = 0
+        if limit != before:
+            self._moved_ns = now_ns
+            self._room.limit = limit
+            self._log(now_ns, peak)
+        if self._workers is not None and self._rule.is_on:
+            self._workers.end_window(self.p99_ns, self._rule.target_ns)
+
+    def _log(self, now_ns: int, peak: int) -> None:
+        """Tell a move, unless it is a small one or the last was told a moment ago."""
+        limit, logged = self._rule.limit, self._logged
+        is_small = abs(limit - logged) <= logged * LOG_CHANGE
+        if is_small or now_ns - self._logged_ns < LOG_INTERVAL_NS:
+            return
+        self._logged, self._logged_ns = limit, now_ns
+        logger.warning(
+            "in-flight limit: %d -> %d (p99 %.1f ms, target %.1f ms, %d in flight)",
+            logged,
+            limit,
+            self.p99_ns / 1e6,
+            self._rule.target_ns / 1e6,
+            peak,
+            extra={
+                "event": "inflight-limit",
+                "before": logged,
+                "after": limit,
+                "p99_ms": round(self.p99_ns / 1e6, 3),
+                "target_ms": self._rule.target_ns // 1_000_000,
+                "inflight": peak,
+            },
+        )
+
+    # -- operators ask ----------------------------------------------------------------------------
+
+    def configure(
+        self,
+        target_p99_ms: int | None = None,
+        inflight_min: int | None = None,
+        inflight_max: int | None = None,
+    ) -> None:
+        """Change settings; None leaves one as it is. Raises ValueError, and then changes none."""
+        settings = self.settings()
+        self._rule.configure(
+            settings["target_p99_ms"] if target_p99_ms is None else target_p99_ms,
+            settings["inflight_min"] if inflight_min is None else inflight_min,
+            settings["inflight_max"] if inflight_max is None else inflight_max,
+        )
+        self._apply()
+
+    def settings(self) -> dict[str, int]:
+        """Return the settings as `configure` takes them."""
+        rule = self._rule
+        return {
+            "target_p99_ms": rule.target_ns // 1_000_000,
+            "inflight_min": rule.lowest,
+            "inflight_max": rule.highest,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return what operators are told of the present; a limit of None is none."""
+        return {
+            "inflight": self._room.in_flight,
+            "inflight_limit": self._rule.limit if self._rule.is_on else None,
+            "inflight_refused_total": self._room.refused,
+            "inflight_p99_ms": round(self.p99_ns / 1e6, 3),
+            "workers_ceiling": None if self._workers is None else self._workers.ceiling,
+            "drained_per_s": round(self._room.drain.find_rate(), 1),
+        }
+
+    def _apply(self) -> None:
+        self._room.limit = self._logged = self._rule.limit
+        if self._workers is not None and not self._rule.is_on:
+            self._workers.lift_ceiling()

@@ -1,0 +1,1 @@
+"""What is told of single requests: counts, traces and lines of the log."""

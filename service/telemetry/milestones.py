@@ -1,0 +1,104 @@
+"""What the log tells of the life of a server: that it has recovered, serves, stops, has stopped.
+
+This module owns these lines, and the one about its clock. It never causes what it tells.
+"""
+
+import logging
+import os
+
+from ledgercore import Statistics, __version__
+
+from ..settings import Settings
+
+VERSION = __version__
+NS_PER_S = 1_000_000_000
+
+logger = logging.getLogger("ledgercore")
+
+
+def tell_started(settings: Settings, address: str) -> None:
+    """Tell that a server serves, where, and what. `address` is its URL."""
+    logger.info(
+        "ledgercore %s serves %s at %s",
+        VERSION,
+        settings.data,
+        address,
+        extra={
+            "event": "started",
+            "version": VERSION,
+            "data": settings.data,
+            "durability": settings.durability,
+            "address": address,
+            "pid": os.getpid(),
+            "segments": settings.segments,
+            "workers_min": settings.workers_min,
+            "workers_max": settings.workers_max,
+        },
+    )
+
+
+def tell_recovered(statistics: Statistics) -> None:
+    """Tell how much of a journal was read, and how long that took; nothing where it was none."""
+    records, seconds = statistics.recovered_records, statistics.recovery_seconds
+    if records > 0:
+        logger.info(
+            "%d records read from the journal in %.3f s",
+            records,
+            seconds,
+            extra={"event": "recovered", "records": records, "seconds": round(seconds, 6)},
+        )
+
+
+def tell_clock(lead_ns: int) -> None:
+    """Tell that time is not logged as the wall clock has it: ahead of it, or behind."""
+    seconds = lead_ns / NS_PER_S
+    told = {"event": "clock", "lead_seconds": round(seconds, 6)}
+    if lead_ns == 0:
+        logger.info("logged time and the wall clock agree", extra=told)
+        return
+    logger.warning(
+        "logged time is %.3f s %s the wall clock%s",
+        abs(seconds),
+        "ahead of" if lead_ns > 0 else "behind",
+        ", and goes at nine tenths of its speed until that has caught up" if lead_ns > 0 else "",
+        extra=told,
+    )
+
+
+def tell_few_descriptors(room: int, connections_max: int) -> None:
+    """Tell that there may be fewer connections than the settings say."""
+    logger.info(
+        "the limit of descriptors leaves room for %d connections of %d",
+        room,
+        connections_max,
+        extra={"event": "few-descriptors", "room": room, "connections_max": connections_max},
+    )
+
+
+def tell_ignored(variable: str, value: str) -> None:
+    """Tell that a variable of the environment was ignored, which is none of ours."""
+    logger.warning(
+        "%s=%s is what a cluster tells of a service, and is ignored",
+        variable,
+        value,
+        extra={"event": "variable-ignored", "variable": variable},
+    )
+
+
+def tell_draining(drain_s: int) -> None:
+    """Tell that a server is about to stop, and takes requests until then."""
+    logger.info(
+        "is about to stop, and takes requests for %d s more",
+        drain_s,
+        extra={"event": "draining", "drain_s": drain_s},
+    )
+
+
+def tell_stopping() -> None:
+    """Tell that a server takes no more requests."""
+    logger.info("takes no more requests, and stops", extra={"event": "stopping"})
+
+
+def tell_stopped() -> None:
+    """Tell that the ledger is closed."""
+    logger.info("has stopped", extra={"event": "stopped"})

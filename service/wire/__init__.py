@@ -1,0 +1,1 @@
+"""Bytes to values and back: bodies, paths, answers and problems, in JSON and Arrow."""

@@ -1,0 +1,14 @@
+"""The native verbs of reply.pyx, for the protocol."""
+
+from libc.stdint cimport uint32_t
+
+from ledgercore.service._c cimport lc_trace
+from ledgercore.submission cimport Submission
+from ledgercore.service.wire.integer_forms cimport IntegerForms
+
+
+cdef bytes make_reply(
+    Submission submission, uint32_t index, IntegerForms forms, const lc_trace* trace,
+    bint is_sampled
+)
+cdef bytes complete_reply(bytes reply, const lc_trace* trace)

@@ -1,0 +1,258 @@
+"""The answer to one transfer, as bytes: what is told of an outcome, and in which order.
+
+This module owns these bytes for whoever asked, and by whatever way the request came in. They are a
+function of the stored outcome and the request, never of present state, so that a replay has the
+bytes of the first answer. It never decides anything.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy, strlen
+
+from ledgercore._c cimport *
+from ledgercore.service._c cimport *
+from ledgercore.submission cimport Submission
+from ledgercore.service.wire.integer_forms cimport IntegerForms, write_integer
+
+from sanic.headers import format_http1_response
+
+from ledgercore import Status
+
+from .problems import CONTENT_TYPE, NOT_STORED, STATUS_KINDS, encode_problem, make_headers
+
+cdef enum:
+    STATUSES_MAX = 256
+    TEXT_BYTES_MAX = 256  # Of each of the texts below.
+    BODY_BYTES_MAX = 4 * TEXT_BYTES_MAX + 6 * 64 + 128
+    DATE_LINE_BYTES = 6 + 29 + 2  # The second is LC_HTTP_DATE_BYTES.
+    HEAD_BYTES_MAX = TEXT_BYTES_MAX + 192 + 128 + DATE_LINE_BYTES  # LC_TRACE_LINES_BYTES_MAX.
+
+JSON_TYPE = "application/json"
+NOT_EXECUTED = {"executed": False}
+REPLAYED = "idempotent-replayed"
+NUMBERS = IntegerForms()
+
+cdef struct kind_t:
+    # The start of the head: the status line, and the headers that do not vary.
+    char head[TEXT_BYTES_MAX]
+    # What stands in the body before its first number and, for what is refused, before its id.
+    char opening[TEXT_BYTES_MAX]
+    char reason[TEXT_BYTES_MAX]
+
+cdef struct date_line_t:
+    int64_t time_s
+    char text[DATE_LINE_BYTES]
+
+cdef kind_t kinds[STATUSES_MAX]
+cdef dict unstored = {}
+cdef date_line_t date_line
+date_line.time_s = -1
+
+
+def list_headers(status):
+    """Return the headers that every answer of a status has, as pairs of bytes."""
+    kind = STATUS_KINDS[status]
+    is_applied = status is Status.APPLIED
+    headers = {"content-type": JSON_TYPE if is_applied else CONTENT_TYPE} | make_headers(kind)
+    return [(name.encode(), text.encode()) for name, text in headers.items()]
+
+
+cdef int keep(char* place, bytes text) except -1:
+    if len(text) >= TEXT_BYTES_MAX:
+        raise ValueError("a text of an answer is too long")
+    memcpy(place, <const char*> text, len(text) + 1)
+    return 0
+
+
+cdef int prepare() except -1:
+    """Fill the table from the one of problems.py."""
+    for status, kind in STATUS_KINDS.items():
+        head = format_http1_response(kind.http_status, list_headers(status))
+        keep(kinds[<int> status].head, head.removesuffix(b"\r\n"))
+        if not status.is_outcome:
+            unstored[int(status)] = encode_problem(
+                kind,
+                f"{kind.title}. {NOT_STORED}, and changed nothing.",
+                extra=NOT_EXECUTED if status is Status.DEADLINE_PASSED else None,
+            )
+            continue
+        opening = encode_problem(kind, f"{kind.title}: ").removesuffix(b'"}')
+        reason = f'"outcome":"refused","reason":"{kind.name}"'
+        keep(kinds[<int> status].opening, opening)
+        keep(kinds[<int> status].reason, reason.encode())
+    return 0
+
+
+prepare()
+
+
+cdef bytes encode_unstored(const lc_outcome* outcome, IntegerForms forms):
+    """The body of the answer to what was not stored; it names the transfer that stands in the way
+    where there is one."""
+    if outcome.status != LC_KEY_EXPIRED:
+        return unstored[outcome.status]
+    kind = STATUS_KINDS[Status.KEY_EXPIRED]
+    return encode_problem(
+        kind,
+        f"{kind.title}, for transfer {outcome.lsn}. This request has stored nothing, and changed"
+        " nothing; a new transfer needs a new key.",
+        extra={"transfer_id": forms.write(outcome.lsn)},
+    )
+
+
+def encode_body(
+    Submission submission not None, uint32_t index, IntegerForms forms not None = NUMBERS
+):
+    """Return the body of the answer to a transfer of a submission that has completed."""
+    if index >= submission.data.count:
+        raise IndexError(index)
+    cdef lc_outcome* outcome = &submission.data.outcomes[index]
+    cdef char body[BODY_BYTES_MAX]
+    if outcome.status >= LC_OUTCOME_END:
+        return encode_unstored(outcome, forms)
+    return PyBytes_FromStringAndSize(
+        body, write_body(submission, index, forms, body) - body
+    )
+
+
+def encode_reply(
+    Submission submission not None, uint32_t index, IntegerForms forms not None = NUMBERS
+):
+    """Return the whole answer, head and body, on a connection that stays open."""
+    if index >= submission.data.count:
+        raise IndexError(index)
+    return make_reply(submission, index, forms, NULL, False)
+
+
+cdef bytes make_reply(
+    Submission submission, uint32_t index, IntegerForms forms, const lc_trace* trace,
+    bint is_sampled
+):
+    """The whole answer, with the lines of a trace unless that is NULL."""
+    cdef lc_outcome* outcome = &submission.data.outcomes[index]
+    cdef char answer[HEAD_BYTES_MAX + BODY_BYTES_MAX]
+    cdef char body[BODY_BYTES_MAX]
+    cdef size_t length
+    cdef char* at = write_text(answer, kinds[outcome.status].head)
+    cdef bytes fixed
+    if outcome.status >= LC_OUTCOME_END:
+        fixed = encode_unstored(outcome, forms)
+        at = write_varying(at, trace, is_sampled)
+        return answer[:write_end(at, len(fixed)) - answer] + fixed
+    length = write_body(submission, index, forms, body) - body
+    if outcome.status == LC_APPLIED:
+        at = lc_write_number(write_text(at, b"location: /transfers/"), outcome.lsn)
+        at = write_text(at, b"\r\n")
+    if outcome.replayed:
+        at = write_text(at, b"idempotent-replayed: true\r\n")
+    at = write_varying(at, trace, is_sampled)
+    at = write_end(at, length)
+    memcpy(at, body, length)
+    return PyBytes_FromStringAndSize(answer, at + length - answer)
+
+
+cdef bytes complete_reply(bytes reply, const lc_trace* trace):
+    """The same answer with what varies, where the ordinary way has it: the lines of a trace, unless
+    that is NULL, and the date."""
+    cdef char lines[LC_TRACE_LINES_BYTES_MAX + DATE_LINE_BYTES]
+    cdef Py_ssize_t length = write_varying(lines, trace, False) - lines
+    cdef Py_ssize_t place = reply.index(b"content-length: ")
+    return reply[:place] + lines[:length] + reply[place:]
+
+
+def date_reply(bytes reply not None):
+    """Return an answer that was made before with its date."""
+    return complete_reply(reply, NULL)
+
+
+def format_date(time_s=None):
+    """Return a time, seconds since 1970, as HTTP has it; now, if it is None."""
+    cdef char text[DATE_LINE_BYTES]
+    cdef int64_t wanted_s = lc_wall_s() if time_s is None else time_s
+    return text[:lc_write_http_date(text, wanted_s) - text].decode("ascii")
+
+
+cdef inline char* write_varying(char* at, const lc_trace* trace, bint is_sampled) noexcept:
+    """Write what stands in every answer and in none alike."""
+    cdef int64_t now_s = lc_wall_s()
+    if trace != NULL:
+        at = lc_trace_write(at, trace, is_sampled)
+    if now_s != date_line.time_s:
+        date_line.time_s = now_s
+        memcpy(date_line.text, b"date: ", 6)
+        memcpy(lc_write_http_date(date_line.text + 6, now_s), b"\r\n", 2)
+    memcpy(at, date_line.text, DATE_LINE_BYTES)
+    return at + DATE_LINE_BYTES
+
+
+cdef inline char* write_end(char* at, size_t length) noexcept:
+    at = lc_write_number(write_text(at, b"content-length: "), length)
+    return write_text(at, b"\r\nconnection: keep-alive\r\n\r\n")
+
+
+cdef char* write_body(
+    Submission submission, uint32_t index, IntegerForms forms, char* at
+) except NULL:
+    """Write what is told of an outcome that was stored; returns where it ends."""
+    cdef lc_record* record = &submission.data.records[index]
+    cdef lc_outcome* outcome = &submission.data.outcomes[index]
+    cdef kind_t* kind = &kinds[outcome.status]
+    cdef bint is_string = forms.is_string(outcome.lsn)
+    cdef const char* text = submission.data.text + record.text_offset
+    cdef lc_text source = find_party(submission, record.source, text, record.first_length)
+    cdef lc_text target = find_party(
+        submission, record.target, text + record.first_length, record.second_length
+    )
+    if outcome.status == LC_APPLIED:
+        at = write_integer(write_text(at, b'{"id":'), outcome.lsn, is_string)
+        at = write_text(at, b',"status":"applied"')
+    else:
+        at = lc_write_number(write_text(at, kind.opening), record.amount)
+        at = write(write_text(at, b" from "), source)
+        at = write(write_text(at, b" to "), target)
+        at = write_integer(write_text(at, b'.","id":'), outcome.lsn, is_string)
+        at = write_text(write_text(at, b","), kind.reason)
+    at = write(write_text(at, b',"from":"'), source)
+    at = write(write_text(at, b'","to":"'), target)
+    at = write_integer(write_text(at, b'","amount":'), record.amount, is_string)
+    at = write_asset(submission, index, at)
+    at = lc_write_time(write_text(at, b',"created_at":"'), outcome.time_ns)
+    return write_text(at, b'"}')
+
+
+cdef lc_text find_party(
+    Submission submission, uint32_t slot, const char* text, uint32_t length
+) noexcept:
+    """An account's id: from the ledger, or as it was asked for where there was no such account."""
+    cdef lc_text id
+    id.start = text
+    id.length = length
+    if length == 0:
+        id.start = submission.ledger.ids + submission.ledger.account[slot].id_offset
+        id.length = submission.ledger.account[slot].id_length
+    return id
+
+
+cdef char* write_asset(Submission submission, uint32_t index, char* at) except NULL:
+    """Where an account did not exist at the time, the outcome names no asset, and never will."""
+    cdef Py_ssize_t length
+    cdef const char* name
+    asset = submission.asset(index)
+    if asset is None:
+        return at
+    name = PyUnicode_AsUTF8AndSize(asset, &length)
+    at = write_text(at, b',"asset":"')
+    memcpy(at, name, length)
+    return write_text(at + length, b'"')
+
+
+cdef inline char* write(char* at, lc_text text) noexcept:
+    memcpy(at, text.start, text.length)
+    return at + text.length
+
+
+cdef inline char* write_text(char* at, const char* text) noexcept:
+    cdef size_t length = strlen(text)
+    memcpy(at, text, length)
+    return at + length

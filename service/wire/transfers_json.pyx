@@ -1,0 +1,148 @@
+"""Transfers as JSON, from and to a submission, without a Python object for any of them.
+
+This module owns the fast way through bodies of many transfers, where what is plain goes straight
+into records, and outcomes straight into an answer; and how a time is written. It never says what
+is wrong with a body: what is not plain is left to the whole grammar (bulk.py), which reads the
+same.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcpy
+
+from ledgercore._c cimport *
+from ledgercore.service._c cimport *
+from ledgercore.submission cimport Submission
+from ledgercore.service.wire.integer_forms cimport IntegerForms, write_integer
+
+cdef enum:
+    SCOPE_BYTES_MAX = 255 + 1 + 255
+    TIME_BYTES_MAX = 32
+    PARTS_MAX = 256
+    FIXED_BYTES = 96  # What is written of an item besides its part: names, number, time, signs.
+
+
+def add_transfers(Submission submission not None, bytes body, bytes client):
+    """Add every transfer of a JSON array to an empty submission; False where it is not plain.
+
+    `client` is the scope of the keys, of at most 255 bytes. The body is plain where
+    lc_read_transfer takes each item, each with its key, and all of them fit. Where False is
+    returned, the submission is empty again. Raises MemoryError. Releases the GIL.
+    """
+    cdef char scope[SCOPE_BYTES_MAX]
+    cdef uint32_t client_length = len(client)
+    cdef const char* start = body
+    cdef const char* end = start + len(body)
+    cdef int result
+    if client_length > LC_KEY_BYTES_MAX or len(submission) > 0:
+        raise ValueError("a client of more than 255 bytes, or a submission that is not empty")
+    memcpy(scope, <const char*> client, client_length)
+    scope[client_length] = 0
+    with nogil:
+        result = read_array(submission, start, end, scope, client_length + 1)
+        if result <= 0:
+            submission.forget()
+    if result < 0:
+        raise MemoryError()
+    return result > 0
+
+
+cdef int read_array(
+    Submission submission, const char* at, const char* end, char* scope, uint32_t prefix
+) noexcept nogil:
+    """1: all of it was read; 0: it is not plain; -1: there is no memory."""
+    cdef lc_transfer_json found
+    cdef lc_text key
+    at = lc_skip_space(at, end)
+    if at >= end or at[0] != c"[":
+        return 0
+    while at < end and (at[0] == c"[" or at[0] == c","):
+        at = lc_read_transfer(lc_skip_space(at + 1, end), end, &found)
+        if at == NULL or not found.members & LC_MEMBER_KEY:
+            return 0
+        if submission.data.count >= submission.count_max:
+            return 0
+        memcpy(scope + prefix, found.key.start, found.key.length)
+        key.start = scope
+        key.length = prefix + found.key.length
+        if submission.put(key, found.source, found.target, found.amount, found.memo) < 0:
+            return -1
+        at = lc_skip_space(at, end)
+    if at >= end or at[0] != c"]":
+        return 0
+    return lc_skip_space(at + 1, end) == end
+
+
+def format_time(int64_t time_ns):
+    """Return a time since 1970 as RFC 3339 in UTC, to the microsecond, which is cut."""
+    cdef char text[TIME_BYTES_MAX]
+    return text[:lc_write_time(text, time_ns) - text].decode("ascii")
+
+
+def encode_outcomes(
+    Submission submission not None, list parts, IntegerForms forms not None = IntegerForms()
+):
+    """Return the outcomes of a submission as a JSON array, in their order. Releases the GIL.
+
+    `parts` holds, by the number of a status, what an item says of it, such as `"status":"applied"`.
+    An outcome that was stored has `id` before it and `created_at` behind it; one that was stored
+    before has `"replayed":true` last.
+    """
+    cdef const char* texts[PARTS_MAX]
+    cdef uint32_t lengths[PARTS_MAX]
+    cdef uint32_t i, longest = 0
+    if len(parts) < LC_STATUS_END or len(parts) > PARTS_MAX:
+        raise ValueError("a part for each status is needed")
+    for i in range(<uint32_t> len(parts)):
+        part = <bytes> parts[i]
+        texts[i] = part
+        lengths[i] = len(part)
+        longest = max(longest, lengths[i])
+    cdef size_t room = 2 + <size_t> submission.data.count * (longest + FIXED_BYTES)
+    cdef bytes answer = PyBytes_FromStringAndSize(NULL, room)
+    cdef char* start = PyBytes_AS_STRING(answer)
+    cdef char* end
+    with nogil:
+        end = write_array(submission, start, texts, lengths, forms)
+    return answer[:end - start]
+
+
+cdef char* write_array(
+    Submission submission, char* at, const char** texts, const uint32_t* lengths,
+    IntegerForms forms
+) noexcept nogil:
+    cdef const lc_outcome* outcome
+    cdef uint32_t i
+    at[0] = c"["
+    at += 1
+    for i in range(submission.data.count):
+        outcome = &submission.data.outcomes[i]
+        if i > 0:
+            at[0] = c","
+            at += 1
+        at = write_item(
+            at, outcome, texts[outcome.status], lengths[outcome.status],
+            forms.is_string(outcome.lsn)
+        )
+    at[0] = c"]"
+    return at + 1
+
+
+cdef inline char* write_item(
+    char* at, const lc_outcome* outcome, const char* part, uint32_t length, bint is_string
+) noexcept nogil:
+    at = write(at, b"{", 1)
+    if outcome.lsn != 0:
+        at = write(write_integer(write(at, b'"id":', 5), outcome.lsn, is_string), b",", 1)
+    at = write(at, part, length)
+    if outcome.status >= LC_OUTCOME_END:
+        return write(at, b"}", 1)
+    at = lc_write_time(write(at, b',"created_at":"', 15), outcome.time_ns)
+    if outcome.replayed:
+        return write(at, b'","replayed":true}', 18)
+    return write(at, b'"}', 2)
+
+
+cdef inline char* write(char* at, const char* text, size_t length) noexcept nogil:
+    memcpy(at, text, length)
+    return at + length

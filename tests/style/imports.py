@@ -1,0 +1,178 @@
+"""Which way imports go: down, from layer to layer and from room to room, and never in a circle.
+
+A rule takes one source, or all of them, and yields what is wrong as sentences. What may import what
+is listed here, and nowhere else.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+
+from tests.style.sources import LAYERS, SERVICE, Source, find_layer, included
+
+# Which of our layers each may import; what has a dot is one module of that layer.
+MAY_IMPORT = {
+    "ledgercore": {"ledgercore"},
+    "service": {"ledgercore", "service"},
+    "bench": {
+        "ledgercore",
+        # What py-spy saw is read, named and drawn once: at /debug/pprof/ and in the benchmarks.
+        f"{SERVICE}.profiling",
+        "bench",
+    },
+}
+# The rooms of a layer, the highest floor first. A room may import what is on a floor below its own,
+# and its own modules; rooms on one floor do not know each other.
+FLOORS: dict[str, list[set[str]]] = {
+    "service": [
+        {"cli"},
+        {"server"},
+        {"app"},
+        {"routes"},
+        {"monitoring"},
+        {"http"},
+        {"runtime"},
+        {"scaling"},
+        {"admission"},
+        {"telemetry"},
+        {"settings"},
+        {"access", "chaos", "profiling"},
+        {"wire"},
+        {"process"},
+        {"_c"},
+    ],
+}
+# Who may import a library, apart from the tests.
+MAY_USE = {
+    # The yardstick of the benchmarks is a plain Sanic app, and one of its stages another.
+    "sanic": re.compile(r"service/|bench/plain\.py|bench/stages/naive_service\.py"),
+    "click": re.compile(r"service/cli/|bench/"),
+}
+# What native files of the service may take of the engine: records, submissions and recorders as C
+# has them.
+NATIVE_SEAM = {"ledgercore._c", "ledgercore.recorder", "ledgercore.submission"}
+# What each layer may take of the client library, whose modules load no more than they need.
+CLIENT_SEAM = {
+    "service": {
+        "ledgercore.client.breaker",
+        "ledgercore.client.loopback",
+        "ledgercore.client.signing",
+    },
+    "bench": {
+        "ledgercore.client",
+        "ledgercore.client.breaker",
+        "ledgercore.client.loopback",
+        "ledgercore.client.retries",
+        "ledgercore.client.signing",
+    },
+}
+CLIENT_LIBRARIES = {"httpx", "msgspec"}
+
+
+def imports_point_down(source: Source) -> Iterator[str]:
+    """Bench may know the service's client, the service the engine, the engine nobody."""
+    allowed = MAY_IMPORT.get(source.layer)
+    for module, names in source.imports:
+        top = find_layer(module)
+        reached = {module, *(f"{module}.{name}" for name in names)}
+        inside = {".".join(name.split(".")[:3]) for name in reached} | reached
+        if allowed and top in LAYERS and top not in allowed and not inside & allowed:
+            yield f"imports {module}"
+        if source.layer != "tests" and top in MAY_USE and not MAY_USE[top].match(source.path):
+            yield f"uses {top}"
+
+
+def rooms_point_down(source: Source) -> Iterator[str]:
+    """A room knows the floors below its own, and nothing beside or above it."""
+    floors = FLOORS.get(source.layer)
+    if floors is None or source.room == "__init__":
+        return
+    heights = {room: -depth for depth, rooms in enumerate(floors) for room in rooms}
+    if source.room not in heights:
+        yield f"is in {source.room}, which is on no floor"
+        return
+    package = SERVICE if source.layer == "service" else source.layer
+    for module, names in source.imports:
+        if module == package:
+            found = set(names)
+        elif module.startswith(f"{package}."):
+            found = {module.removeprefix(f"{package}.").split(".")[0]}
+        else:
+            continue
+        for room in found - {source.room}:
+            if heights.get(room, 1) >= heights[source.room]:
+                yield f"imports {room}, which is not below {source.room}"
+
+
+def client_stands_alone(source: Source) -> Iterator[str]:
+    """A program that asks a server loads no engine, and the engine asks no server."""
+    inside = source.path.startswith("ledgercore/client/")
+    if source.layer != "ledgercore":
+        return
+    for module, names in source.imports:
+        top = find_layer(module)
+        reached = {module, *(f"{module}.{name}" for name in names)}
+        of_client = any(f"{name}.".startswith("ledgercore.client.") for name in reached)
+        if top in LAYERS and of_client != inside and module != "ledgercore.deferred":
+            yield f"imports {module}"
+        if inside and top not in LAYERS and top not in sys.stdlib_module_names | CLIENT_LIBRARIES:
+            yield f"uses {top}"
+
+
+def seam_names(sources: Iterable[Source]) -> set[str]:
+    """Return what `ledgercore/__init__.py` lists in `__all__`."""
+    for source in sources:
+        if source.path == "ledgercore/__init__.py":
+            for node in source.tree.body:
+                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                    return set(ast.literal_eval(node.value))
+    return set()
+
+
+def seam_is_kept(source: Source, seam: set[str]) -> Iterator[str]:
+    """Above the engine, only what its `__init__` names is used; natively, a little more."""
+    if source.layer not in ("service", "bench"):
+        return
+    native = NATIVE_SEAM if source.suffix in (".pyx", ".pxd") else CLIENT_SEAM[source.layer]
+    for module, names in source.imports:
+        if module == "ledgercore":
+            yield from (f"takes {name} from ledgercore" for name in names if name not in seam)
+        elif find_layer(module) == "ledgercore" and not native & {
+            module,
+            *(f"{module}.{name}" for name in names),
+        }:
+            yield f"reaches into {module}"
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ledgercore":
+            yield from (f"uses ledgercore.{name}" for name in {node.attr} - seam)
+
+
+def graph(sources: list[Source]) -> dict[str, set[str]]:
+    """Return which of our modules and headers each one needs."""
+    needs: dict[str, set[str]] = {s.module: set() for s in sources if s.suffix != ".pyi"}
+    for source in sources:
+        if source.suffix == ".h":
+            needs[source.module] |= {f"src.{name.replace('/', '.')}" for name in included(source)}
+        elif source.suffix != ".pyi":
+            for module, names in source.imports:
+                inner = {f"{module}.{name}" for name in names} & needs.keys()
+                needs[source.module] |= inner or {module}
+    return {module: found & needs.keys() - {module} for module, found in needs.items()}
+
+
+def has_no_cycles(sources: list[Source]) -> Iterator[str]:
+    """Nothing needs itself: take away what needs nothing that is left, until nothing is left."""
+    needs = graph(sources)
+    while free := {module for module, found in needs.items() if not found & needs.keys()}:
+        needs = {module: found for module, found in needs.items() if module not in free}
+    if needs:
+        yield f"in or above a cycle: {', '.join(sorted(needs))}"
+
+
+def headers_are_used(sources: list[Source]) -> Iterator[str]:
+    """A header that nobody includes is dead."""
+    used = {name for source in sources for name in included(source)}
+    for source in sources:
+        if source.layer == "src" and source.path[4:-2] not in used:
+            yield f"{source.path} is included nowhere"

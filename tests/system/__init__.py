@@ -1,0 +1,1 @@
+"""Tests of what is built, installed and run as a whole."""

@@ -1,0 +1,32 @@
+"""A server without load: none of its threads runs."""
+
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.support.servers import Server, post_transfer, wait_until
+
+REST_S = 2.0
+"""How long nothing may run. Longer than any clock of the engine (it seals after 50 ms)."""
+
+
+def test_idle_server_does_not_run(tmp_path: Path) -> None:
+    with Server(tmp_path / "ledger", "--demo-accounts=2", "--segments=2") as server:
+        with httpx.Client(base_url=server.url) as client:
+            assert post_transfer(client, "k-1", "acct-0", "acct-1", 1).status_code == 201
+
+        def is_at_rest() -> bool:
+            before = count_runs(server.process.pid)
+            end = time.monotonic() + REST_S
+            wait_until(lambda: time.monotonic() >= end, "the time to pass")
+            return count_runs(server.process.pid) == before
+
+        wait_until(is_at_rest, "all threads to stay asleep")
+
+
+def count_runs(pid: int) -> dict[str, str]:
+    """Return how often each thread of a process was given a processor so far."""
+    tasks = Path(f"/proc/{pid}/task")
+    # The third number of schedstat; the documentation of the kernel calls it timeslices.
+    return {task.name: (task / "schedstat").read_text().split()[2] for task in tasks.iterdir()}
