@@ -223,6 +223,8 @@ find("forget").addEventListener("click", () => {
   location.reload();
 });
 
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
     stream.stop();

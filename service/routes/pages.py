@@ -20,8 +20,8 @@ page_routes = Blueprint("page")
 
 _PAGE = load_document("pages/live.html")
 _PARTS = {
-    name: load_document(f"pages/{name}")
-    for name in (
+    path.rpartition("/")[2]: load_document(f"pages/{path}")
+    for path in (
         "live.css",
         "live.js",
         "live-audit.js",
@@ -31,6 +31,8 @@ _PARTS = {
         "live-plots.js",
         "live-stream.js",
         "live.svg",
+        "vendor/uPlot.iife.min.js",
+        "vendor/uPlot.min.css",
     )
 }
 """What the page is made of."""

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +13,7 @@ from ledgercore.service.access.key_file import create_key
 from ledgercore.service.access.key_ring import Scope
 from ledgercore.service.monitoring.pulse import SAMPLES_MAX
 from ledgercore.service.runtime.lifecycle import State
+from tests.support.canvases import RECORDER, lines_of
 from tests.support.chromium import Browser, Page, needs_chromium
 from tests.support.local import PROTOCOLS, LocalServer, local_serving
 from tests.support.servers import Server, post_transfer, wait_until
@@ -24,15 +24,22 @@ NUMBER = "[data-plot={}] .figure b"
 TRANSFERS = NUMBER.format("throughput")
 IS_LIVE = "document.getElementById('state')?.dataset.kind === 'live'"
 FITS = "document.scrollingElement.scrollWidth <= innerWidth"
-# The line of the answers, which is the first: its last series is drawn first.
-# The names of all that is seen of the charts but for their lines, which are empty.
+# What is seen of the charts, without the lines, which are empty where nothing is known.
 DRAWN = (
-    "[...document.querySelectorAll('.plot line, .plot text, .plot circle')]"
-    ".filter((part) => part.getClientRects().length > 0).map((part) => part.tagName)"
+    "[...document.querySelectorAll('.plot canvas')]"
+    ".flatMap(({marks = []}) => marks.filter(({kind}) => kind !== 'line').map(({kind}) => kind))"
 )
-LINE = "(document.querySelector('[data-plot=throughput] .line')?.getAttribute('d') ?? '')"
-POINTS = f"{LINE}.split('L').length"
-LEFTMOST = f"parseFloat({LINE}.slice(1))"
+DOTS = "document.querySelectorAll('.u-cursor-x:not(.u-off), .u-cursor-pt:not(.u-off)').length"
+# The transfers, which are drawn last.
+LINE = f"({lines_of('throughput')}.at(-1)?.points ?? [])"
+POINTS = f"{LINE}.length"
+LEFTMOST = f"{LINE}[0][0]"
+PLOT = "document.querySelector('[data-plot=throughput] .plot')"
+IS_POINTED = "document.body.classList.contains('pointed')"
+HIDE = (
+    "Object.defineProperty(document, 'hidden', {{value: {}, configurable: true}});"
+    " document.dispatchEvent(new Event('visibilitychange'))"
+)
 COUNT_NODES = "document.querySelectorAll('*').length"
 TRANSFERS_MAX = 20_000
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -42,6 +49,13 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with Browser(tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
+
+
+def open_page(browser: Browser) -> Page:
+    """Return a tab that notes what its pages draw."""
+    page = browser.open_page()
+    page.prepare(RECORDER)
+    return page
 
 
 @contextmanager
@@ -88,15 +102,15 @@ def test_numbers_move_under_load(
 ) -> None:
     flags = ("--demo-accounts=2", "--segments=2", "--target-p99-ms=50")
     with Server(tmp_path / "ledger", *flags) as server, load(server.url):
-        page = browser.open_page()
+        page = open_page(browser)
         page.resize(width, 900, is_phone=is_phone)
         page.prefer(scheme)
         page.open(server.url)
         wait_until(is_moving(page), "numbers that move")
         assert read_number(page.text(NUMBER.format("refusals"))) > 0
         assert page.text(NUMBER.format("latency")).split()[1] in ("µs", "ms", "s")
-        lines = "[...document.querySelectorAll('[data-plot=latency] .line')]"
-        assert page.evaluate(f"{lines}.every((line) => line.getAttribute('d').includes('L'))")
+        lines = page.evaluate(f"{lines_of('latency')}.map(({{points}}) => points.length)")
+        assert len(lines) == 4 and min(lines) > 1
         page.wait("document.getElementById('audit-verdict').dataset.kind === 'ok'")
         assert page.text("#audit-sums") == "USD/2Σ 0"
         assert page.evaluate("document.querySelectorAll('#segments tr').length") == 2
@@ -113,7 +127,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(browser: Browser, tmp_path: Path
     writer = create_key(keys, "app", Scope.TRANSFER).token
     flags = ("--demo-accounts=2", f"--keys-file={keys}")
     with Server(tmp_path / "ledger", *flags) as server, load(server.url, writer):
-        page = browser.open_page()
+        page = open_page(browser)
         page.open(server.url)
         for text in ("lck_00000000_wrong", reader):
             page.wait("document.getElementById('key')?.open")
@@ -138,7 +152,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(browser: Browser, tmp_path: Path
 def test_it_says_that_it_is_disconnected_and_comes_again(browser: Browser, tmp_path: Path) -> None:
     with Server(tmp_path / "ledger") as server:
         url = server.url
-        page = browser.open_page()
+        page = open_page(browser)
         page.open(url)
         page.wait(IS_LIVE)
         page.wait(LINE)
@@ -156,16 +170,16 @@ def test_it_says_that_it_is_disconnected_and_comes_again(browser: Browser, tmp_p
 def test_before_there_is_data_nothing_is_drawn(browser: Browser, tmp_path: Path) -> None:
     with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
         server.run(_enter(server, State.OPENING))
-        page = browser.open_page()
+        page = open_page(browser)
         page.open("http://{}:{}".format(*server.address))
         page.wait("document.getElementById('state').textContent.includes('again in')")
         told = page.text("#state").rpartition("; again in ")
         assert told[0].strip() == "disconnected: The ledger is not open yet"
-        assert page.evaluate(DRAWN) == []
+        assert (page.evaluate(DRAWN), page.evaluate(DOTS)) == ([], 0)
         server.run(_enter(server, State.READY))
         page.wait(LINE)
-        drawn = page.evaluate(DRAWN)
-        assert {"line", "text"} <= set(drawn) and "circle" not in drawn
+        assert set(page.evaluate(DRAWN)) == {"rule", "text"}
+        assert page.evaluate(DOTS) == 0
 
 
 async def _enter(server: LocalServer, state: State) -> None:
@@ -176,7 +190,7 @@ def test_sums_beyond_what_numbers_hold_are_exact(browser: Browser, tmp_path: Pat
     sums = {"EUR/2": -(2**53) - 1, "USD/2": 2**63 - 1}
     audit = Audit(7, 2, sums, (), journal_checked=True)
     with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
-        page = browser.open_page()
+        page = open_page(browser)
         page.open("http://{}:{}".format(*server.address))
         page.wait("document.getElementById('audit-verdict').dataset.kind === 'ok'")
         server.run(_tell(server, audit))
@@ -192,15 +206,13 @@ async def _tell(server: LocalServer, audit: Audit) -> None:
 
 def test_a_hidden_page_asks_for_nothing(browser: Browser, tmp_path: Path) -> None:
     with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
-        page = browser.open_page()
+        page = open_page(browser)
         page.open("http://{}:{}".format(*server.address))
         page.wait(IS_LIVE)
-        hide = "Object.defineProperty(document, 'hidden', {{value: {}, configurable: true}})"
-        change = "document.dispatchEvent(new Event('visibilitychange'))"
-        page.evaluate(f"{hide.format('true')}; {change}")
+        page.evaluate(HIDE.format("true"))
         assert page.text("#state").strip() == "paused"
         wait_until(lambda: not server.app.ctx.watch.pulse.is_awake, "the server to rest")
-        page.evaluate(f"{hide.format('false')}; {change}")
+        page.evaluate(HIDE.format("false"))
         page.wait(IS_LIVE)
         assert page.faults == []
 
@@ -218,7 +230,7 @@ def test_the_window_slides_and_nothing_grows(
 
     with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
         server.app.ctx.watch.pulse._clock = tell_time
-        page = browser.open_page()
+        page = open_page(browser)
         page.open("http://{}:{}".format(*server.address))
         page.wait(f"{POINTS} >= {SAMPLES_MAX}")
         nodes = page.evaluate(COUNT_NODES)
@@ -231,31 +243,81 @@ def test_the_window_slides_and_nothing_grows(
         assert page.faults == []
 
 
-def test_pointing_reads_out_a_second_of_the_past(browser: Browser, tmp_path: Path) -> None:
+@pytest.fixture
+def past(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """Show five minutes in which the rate rose by one each second, but for a gap."""
     with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
-        page = browser.open_page()
-        rates = range(1, SAMPLES_MAX + 1)
+        page = open_page(browser)
         page.open("http://{}:{}".format(*server.address))
         page.wait(LINE)
-        template = dict(server.app.ctx.watch.pulse.samples[-1])
-        server.run(_replace(server, [template | {"transfers_ps": float(rate)} for rate in rates]))
+        server.run(_remember(server, [*range(1, 201), *range(221, SAMPLES_MAX + 1)]))
         page.open("http://{}:{}".format(*server.address))
         page.wait(f"{POINTS} > 200")
-        box = page.evaluate(
-            "(({x, y, width, height}) => [x, y, width, height])"
-            "(document.querySelector('[data-plot=throughput] svg').getBoundingClientRect())"
-        )
-        page.point(box[0] + box[2] / 2, box[1] + box[3] / 2)
-        page.wait("document.body.classList.contains('pointed')")
-        assert 100 < read_number(page.text(TRANSFERS)) < 200
-        assert "(−2:" in page.text("#window")
-        page.point(2, 2)
-        page.wait("!document.body.classList.contains('pointed')")
+        yield page
         assert page.faults == []
 
 
-async def _replace(server: LocalServer, samples: list[dict[str, Any]]) -> None:
+async def _remember(server: LocalServer, rates: list[int]) -> None:
     kept = server.app.ctx.watch.pulse.samples
-    newest = kept[-1]["t"]
+    newest = kept[-1]
     kept.clear()
-    kept.extend(sample | {"t": newest - len(samples) + i} for i, sample in enumerate(samples, 1))
+    for rate in rates:
+        t = newest["t"] - SAMPLES_MAX + rate
+        kept.append(newest | {"t": t, "transfers_ps": float(rate)})
+
+
+def test_pointing_reads_out_a_second_of_the_past(past: Page) -> None:
+    x, y, width, height = past.evaluate(
+        f"(({{x, y, width, height}}) => [x, y, width, height])({PLOT}.getBoundingClientRect())"
+    )
+    past.point(x + width / 2, y + height / 2)
+    past.wait(IS_POINTED)
+    assert 100 < read_number(past.text(TRANSFERS)) < 200
+    assert "(−2:" in past.text("#window")
+    # A line in each of the seven charts, and a dot for each series of which something is known.
+    lines = past.evaluate("document.querySelectorAll('.u-cursor-x:not(.u-off)').length")
+    assert lines == 7 and past.evaluate(DOTS) > lines
+    past.point(2, 2)
+    past.wait(f"!{IS_POINTED}")
+    assert past.evaluate(DOTS) == 0
+
+
+def test_keys_read_out_the_past_too(past: Page) -> None:
+    assert past.evaluate(f"[{PLOT}.role, {PLOT}.ariaLabel]") == ["img", "Throughput"]
+    past.evaluate(f"{PLOT}.focus()")
+    for _ in range(20):
+        past.press("ArrowLeft")
+    past.wait("/−0:2[0-9]/.test(document.getElementById('window').textContent)")
+    rate = read_number(past.text(TRANSFERS))
+    assert 260 < rate < SAMPLES_MAX
+    past.press("ArrowRight")
+    wait_until(lambda: read_number(past.text(TRANSFERS)) == rate + 1, "the next second")
+    past.press("Escape")
+    past.wait(f"!{IS_POINTED}")
+    assert past.evaluate(DOTS) == 0
+
+
+def test_where_nothing_is_known_nothing_is_drawn(past: Page) -> None:
+    # Green is more than red in the lines and what is below them, and nowhere else.
+    green = past.evaluate(f"""(() => {{
+        const [canvas, over] = ["canvas", ".u-over"].map((part) => {PLOT}.querySelector(part));
+        const {{ width, height }} = canvas;
+        const {{ data }} = canvas.getContext("2d").getImageData(0, 0, width, height);
+        return [60, 90, 150].map((seconds) => {{
+          const x = Math.round(over.offsetLeft + over.clientWidth * (1 - seconds / 300));
+          return data.filter((value, at) => at % 4 === 1 && (at >> 2) % width === x
+            && value - data[at - 1] > 30).length;
+        }});
+    }})()""")
+    after, within, before = green
+    assert after > 10 and within == 0 and before > 10
+
+
+def test_colours_are_those_of_the_system(past: Page) -> None:
+    past.prefer("light")
+    past.evaluate(HIDE.format("true"))  # Nothing else makes it draw.
+    past.wait("document.getElementById('state').textContent.includes('paused')")
+    colour = f"{lines_of('throughput')}.at(-1).colour"
+    past.wait(f"{colour} === '#0d7a6c'")
+    past.prefer("dark")
+    past.wait(f"{colour} === '#45cdb3'")

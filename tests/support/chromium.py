@@ -53,6 +53,8 @@ class Page:
         self._session = ""
         self.faults: list[str] = []
         """Exceptions, errors in the console, what the network or the policy refused."""
+        self.requests: list[str] = []
+        """The address of all that was asked for, of this server or of any other."""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -80,6 +82,8 @@ class Page:
             self.faults.append(json.dumps(parameters["args"]))
         elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
             self.faults.append(json.dumps(parameters["entry"]))
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(parameters["request"]["url"])
         elif method == "Audits.issueAdded":
             self.faults.append(json.dumps(parameters["issue"]))
 
@@ -96,6 +100,10 @@ class Page:
         """Prefer `light` or `dark`."""
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.send("Emulation.setEmulatedMedia", features=[feature])
+
+    def prepare(self, script: str) -> None:
+        """Run a script in every page that is opened from now on, before those of its own."""
+        self.send("Page.addScriptToEvaluateOnNewDocument", source=f"{{{script}}}")
 
     def open(self, url: str) -> None:
         self.send("Page.navigate", url=url)

@@ -1,5 +1,6 @@
 """Files as they are sent: read once, with a tag of their bytes, and when they need not be."""
 
+import re
 from hashlib import sha256
 from importlib.resources import files
 from types import SimpleNamespace
@@ -28,6 +29,20 @@ def test_a_file_is_read(path: str, content_type: str) -> None:
     assert document.body == files("ledgercore.service").joinpath(path).read_bytes()
     assert document.content_type == content_type
     assert document.tag == f'"{sha256(document.body).hexdigest()[:32]}"'
+
+
+def test_files_of_others_are_those_that_their_note_names() -> None:
+    vendor = files("service").joinpath("pages/vendor")
+    note = vendor.joinpath("README.md")
+    told = dict(re.findall(r"^\| `([^`]+)` .*`([0-9a-f]{64})` \|$", note.read_text(), re.M))
+    there = {
+        file.name: sha256(file.read_bytes()).hexdigest()
+        for file in vendor.iterdir()
+        if file.name != note.name
+    }
+    assert told == there
+    assert "uPlot.LICENSE" in there and "uPlot 1.6.32" in note.read_text()
+    assert b"(v1.6.32)" in vendor.joinpath("uPlot.iife.min.js").read_bytes()[:80]
 
 
 @pytest.mark.parametrize("path", ["pages/nothing.html", "openapi.yaml"])

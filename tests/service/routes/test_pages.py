@@ -1,6 +1,7 @@
 """The live page's addresses over real sockets: who may, how many, and how a stream ends."""
 
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from tests.support.local import PROTOCOLS, LocalServer, local_serving
 from tests.support.servers import ROOT, Server, check_problem, post_transfer, wait_until
 
 STREAM = "/metrics/stream"
-FILES = sorted(path.name for path in (ROOT / "service" / "pages").glob("live*[!l]"))
+PAGES = ROOT / "service" / "pages"
+FILES = [*PAGES.glob("live*[!l]"), *PAGES.glob("vendor/uPlot*s")]
 STOP_S = 2.0
 
 
@@ -48,13 +50,12 @@ def read_events(response: httpx.Response) -> Iterator[tuple[str, Any]]:
 
 
 def test_page_and_its_parts_are_files_of_the_package(url: str) -> None:
-    pages = ROOT / "service" / "pages"
-    targets = {"/": "live.html"} | {f"/live/{name}": name for name in FILES}
-    assert len(targets) > 5
-    for target, name in targets.items():
+    targets = {"/": PAGES / "live.html"} | {f"/live/{path.name}": path for path in FILES}
+    assert len(targets) == 12
+    for target, path in targets.items():
         got, head = httpx.get(url + target), httpx.head(url + target)
         assert got.status_code == head.status_code == 200, target
-        assert got.content == (pages / name).read_bytes()
+        assert got.content == path.read_bytes()
         assert head.content == b"" and head.headers["content-length"] == str(len(got.content))
         assert got.headers["content-security-policy"] == POLICY
         again = httpx.get(url + target, headers={"If-None-Match": got.headers["etag"]})
@@ -62,13 +63,15 @@ def test_page_and_its_parts_are_files_of_the_package(url: str) -> None:
 
 
 def test_page_loads_nothing_from_elsewhere() -> None:
-    for path in (ROOT / "service" / "pages").glob("live*"):
+    for path in [PAGES / "live.html", *FILES]:
+        # The first line of a script of others names where it is from.
         foreign = path.read_text().replace("http://www.w3.org/2000/svg", "")
+        foreign = re.sub(r"\A/\*! https://github\.com/leeoniya/uPlot .*?\*/", "", foreign)
         assert "http:" not in foreign and "https:" not in foreign and "//cdn" not in foreign, path
 
 
 def test_there_are_no_other_parts(url: str) -> None:
-    for name in ("live.html", "docs.css", "..%2Fapp.py", "x"):
+    for name in ("live.html", "docs.css", "..%2Fapp.py", "vendor%2FREADME.md", "README.md", "x"):
         check_problem(httpx.get(f"{url}/live/{name}"), 404, "not-found")
 
 
