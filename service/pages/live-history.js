@@ -24,15 +24,8 @@ export class History {
 
   // The sample nearest to a time; null where there is none within two seconds of it.
   at(time) {
-    let low = 0;
-    let high = this.samples.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.samples[middle].t < time) low = middle + 1;
-      else high = middle;
-    }
-    const near = [this.samples[low - 1], this.samples[low]].filter(Boolean);
-    near.sort((a, b) => Math.abs(a.t - time) - Math.abs(b.t - time));
-    return near.length > 0 && Math.abs(near[0].t - time) <= 2 ? near[0] : null;
+    const distance = ({ t }) => Math.abs(t - time);
+    const near = this.samples.filter((sample) => distance(sample) <= 2);
+    return near.sort((a, b) => distance(a) - distance(b))[0] ?? null;
   }
 }
