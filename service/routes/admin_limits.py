@@ -144,12 +144,10 @@ async def patch_workers(request: AnyRequest) -> HTTPResponse:
 
 
 def describe_workers(lifecycle: Lifecycle) -> dict[str, Any]:
-    """Return the bounds of the workers, how many they may be now, and what each segment has."""
-    scaler = lifecycle.scaler
-    lowest, highest = scaler.bounds
-    bounds = {"workers_min": lowest, "workers_max": highest, "workers_ceiling": scaler.ceiling}
+    """Return the bounds of the workers, and what each segment has."""
+    lowest, highest = lifecycle.scaler.bounds
     segments = [describe_load(load) for load in lifecycle.engine.statistics().segments]
-    return bounds | {"segments": segments}
+    return {"workers_min": lowest, "workers_max": highest, "segments": segments}
 
 
 _WORKER_CHECKS: Checks = {

@@ -325,7 +325,6 @@ class Lifecycle:
             self._scaler = Scaler(engine, loop)
             self._batcher.on_queued = self._scaler.wake
             self._batcher.on_work = self.on_work
-            self._batcher.regulator.join(self._scaler)
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
             if self.settings.otlp:
                 self.observer.export(load_exporter(self.settings.otlp))

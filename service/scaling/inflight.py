@@ -2,13 +2,13 @@
 
 This module owns the windows of time, the log of the moves, and what is told of both. It has no
 timer: a window ends with an answer. Counting is for the room of admission.pyx, the rule for
-adaptive.py. The ceiling of the workers moves by the same windows, and how is for who keeps them.
+adaptive.py.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ledgercore import Recorder
 
@@ -28,23 +28,6 @@ LOG_CHANGE = 0.1
 logger = logging.getLogger("ledgercore")
 
 
-class Workers(Protocol):
-    """Who keeps the workers, as the windows move their ceiling."""
-
-    @property
-    def ceiling(self) -> int:
-        """How many workers a segment has at most now."""
-
-    def begin_window(self) -> None:
-        """Take in that a window begins."""
-
-    def end_window(self, p99_ns: int, target_ns: int) -> None:
-        """Take in what it was like."""
-
-    def lift_ceiling(self) -> None:
-        """Take in that there is no target any more."""
-
-
 class Regulator:
     """Holds the room of a server to its limit. For the thread of the event loop."""
 
@@ -60,7 +43,6 @@ class Regulator:
         self.p99_ns = 0
         """Of the last window that has ended."""
         self._room = room
-        self._workers: Workers | None = None
         self._rule = AdaptiveLimit(target_p99_ms, inflight_min, inflight_max)
         self._latencies = Recorder()
         self._count = 0
@@ -70,10 +52,6 @@ class Regulator:
         self._logged_ns = -LOG_INTERVAL_NS
         self._apply()
 
-    def join(self, workers: Workers) -> None:
-        """Let the ceiling of these workers move by the same windows, from now on."""
-        self._workers = workers
-
     # -- the batcher tells ------------------------------------------------------------------------
 
     def note(self, count: int, placed_ns: int, now_ns: int) -> None:
@@ -82,8 +60,6 @@ class Regulator:
             return  # What was admitted under the last limit says nothing of this one.
         if self._count == 0:
             self._started_ns = now_ns
-            if self._workers is not None and self._rule.is_on:
-                self._workers.begin_window()
         self._latencies.record(now_ns - placed_ns, count)
         self._count += count
 
@@ -106,8 +82,6 @@ class Regulator:
             self._moved_ns = now_ns
             self._room.limit = limit
             self._log(now_ns, peak)
-        if self._workers is not None and self._rule.is_on:
-            self._workers.end_window(self.p99_ns, self._rule.target_ns)
 
     def _log(self, now_ns: int, peak: int) -> None:
         """Tell a move, unless it is a small one or the last was told a moment ago."""
@@ -166,11 +140,8 @@ class Regulator:
             "inflight_limit": self._rule.limit if self._rule.is_on else None,
             "inflight_refused_total": self._room.refused,
             "inflight_p99_ms": round(self.p99_ns / 1e6, 3),
-            "workers_ceiling": None if self._workers is None else self._workers.ceiling,
             "drained_per_s": round(self._room.drain.find_rate(), 1),
         }
 
     def _apply(self) -> None:
         self._room.limit = self._logged = self._rule.limit
-        if self._workers is not None and not self._rule.is_on:
-            self._workers.lift_ceiling()

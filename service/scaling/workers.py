@@ -2,8 +2,7 @@
 
 It looks only while there is something to see. Who queues work wakes it, and it stops by itself once
 every segment is idle and back at its least number of workers, so that a server without work has no
-timer. The ceiling of the workers moves without one, as the regulator's windows end. It never judges
-a reading, and never touches a transfer.
+timer. It never judges a reading, and never touches a transfer.
 """
 
 import logging
@@ -12,7 +11,6 @@ from typing import Protocol
 
 from ledgercore import Engine, InvalidArgument, SegmentLoad
 
-from .workers_ceiling import WorkersCeiling
 from .workers_rule import ScalingPolicy, find_utilisation
 
 LOOK_INTERVAL_S = 0.1
@@ -55,8 +53,6 @@ class Scaler:
             )
             for _ in range(engine.segments)
         ]
-        self._ceiling = WorkersCeiling(options.workers_min, options.workers_max)
-        self._window_start: tuple[float, tuple[SegmentLoad, ...]] | None = None
         self._timer: Timer | None = None
         self._is_closed = False
         self._seen_at_s = 0.0
@@ -76,7 +72,7 @@ class Scaler:
     @property
     def bounds(self) -> tuple[int, int]:
         """How many workers a segment has at least and at most, as it is configured."""
-        return self._ceiling.lowest, self._ceiling.highest
+        return self._policies[0].workers_min, self._policies[0].workers_max
 
     def set_bounds(self, workers_min: int, workers_max: int) -> None:
         """Change how many workers a segment has at least and at most, from now on.
@@ -88,12 +84,8 @@ class Scaler:
             raise InvalidArgument(
                 "workers", f"{workers_min} to {workers_max} is not within 1 to {highest}"
             )
-        self._ceiling.configure(workers_min, workers_max)
-        self._apply_bounds()
-
-    def _apply_bounds(self) -> None:
         for policy in self._policies:
-            policy.workers_min, policy.workers_max = self._ceiling.lowest, self._ceiling.limit
+            policy.workers_min, policy.workers_max = workers_min, workers_max
         self.wake()
 
     def close(self) -> None:
@@ -102,61 +94,6 @@ class Scaler:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    # -- the ceiling ------------------------------------------------------------------------------
-
-    @property
-    def ceiling(self) -> int:
-        """How many workers a segment has at most now."""
-        return self._ceiling.limit
-
-    def begin_window(self) -> None:
-        """Note how busy the workers were so far."""
-        if not self._ceiling.is_fixed:
-            self._window_start = self._loop.time(), self._engine.statistics().segments
-
-    def end_window(self, p99_ns: int, target_ns: int) -> None:
-        """Let the ceiling learn from what has begun with `begin_window`, if anything has."""
-        start, self._window_start = self._window_start, None
-        if start is None or self._is_closed:
-            return
-        utilisation = self._find_utilisation(*start)
-        before, ceiling = self.ceiling, self._ceiling.learn(p99_ns, target_ns, utilisation)
-        if ceiling == before:
-            return
-        logger.info(
-            "workers' ceiling: %d -> %d a segment (p99 %.1f ms, target %.1f ms, utilisation %.2f)",
-            before,
-            ceiling,
-            p99_ns / 1e6,
-            target_ns / 1e6,
-            utilisation,
-            extra={
-                "event": "workers-ceiling",
-                "before": before,
-                "after": ceiling,
-                "p99_ms": round(p99_ns / 1e6, 3),
-                "target_ms": round(target_ns / 1e6, 3),
-                "utilisation": round(utilisation, 3),
-            },
-        )
-        self._apply_bounds()
-
-    def lift_ceiling(self) -> None:
-        """Let the ceiling be what is configured, since there is no target to hold any more."""
-        self._window_start = None
-        if self.ceiling != self._ceiling.highest:
-            self._ceiling.lift()
-            self._apply_bounds()
-
-    def _find_utilisation(self, start_s: float, old: tuple[SegmentLoad, ...]) -> float:
-        """Return for how much of the time the workers of the busiest segment were at work.
-
-        Of all segments the mean would hide the one whose transfers wait.
-        """
-        elapsed_ns = (self._loop.time() - start_s) * NANOSECONDS
-        pairs = zip(old, self._engine.statistics().segments, strict=True)
-        return max(find_utilisation(was, now, elapsed_ns) for was, now in pairs)
 
     # -- the looks --------------------------------------------------------------------------------
 

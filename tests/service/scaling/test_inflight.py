@@ -111,36 +111,3 @@ def test_a_full_room_refuses_and_says_when_to_come_again() -> None:
         stand.room.check()
     assert caught.value.headers == {"retry-after": "2"}
     assert stand.room.refused == 2
-
-
-class Workers:
-    """Writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.ceiling = 4
-        self.told: list[object] = []
-
-    def begin_window(self) -> None:
-        self.told.append("begin")
-
-    def end_window(self, p99_ns: int, target_ns: int) -> None:
-        self.told.append((round(p99_ns / MS, -1), target_ns // MS))
-
-    def lift_ceiling(self) -> None:
-        self.told.append("lift")
-
-
-def test_the_workers_are_told_each_window_while_there_is_a_target() -> None:
-    stand, workers = Stand(0), Workers()
-    assert stand.regulator.describe()["workers_ceiling"] is None
-    stand.regulator.join(workers)
-    assert stand.regulator.describe()["workers_ceiling"] == 4
-    stand.answer(40)
-    assert workers.told == []
-    stand.regulator.configure(target_p99_ms=10)
-    stand.answer(40)
-    stand.answer(40)
-    assert workers.told == ["begin", (40, 10)] * 2
-    stand.regulator.configure(target_p99_ms=0)
-    stand.answer(40)
-    assert workers.told[4:] == ["lift"]

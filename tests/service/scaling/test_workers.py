@@ -12,7 +12,6 @@ import pytest
 
 from ledgercore import EngineClosed, InvalidArgument, SegmentLoad
 from ledgercore.service.scaling.workers import LOOK_INTERVAL_S, Scaler
-from ledgercore.service.scaling.workers_ceiling import BAD_WINDOWS
 from tests.support.scripted_loop import ScriptedLoop
 from tests.support.servers import Server, wait_until
 
@@ -189,73 +188,6 @@ def test_after_the_end_it_looks_no_more(engine: ScriptedEngine, loop: ScriptedLo
     assert loop.due == [] and not scaler.is_looking
     scaler.wake()
     assert loop.due == []
-
-
-# -- the ceiling ----------------------------------------------------------------------------------
-
-MS = 1_000_000
-
-
-def end_windows(
-    scaler: Scaler, engine: ScriptedEngine, loop: ScriptedLoop, utilisations: list[float]
-) -> None:
-    """End as many bad windows of a tenth of a second as it takes for a move."""
-    engine.utilisations = utilisations
-    for _ in range(BAD_WINDOWS):
-        engine.statistics()  # What was before the window does not count.
-        scaler.begin_window()
-        loop.now_s += 0.1
-        scaler.end_window(40 * MS, 20 * MS)
-
-
-def test_a_ceiling_that_falls_takes_workers_away(
-    engine: ScriptedEngine, loop: ScriptedLoop, told: pytest.LogCaptureFixture
-) -> None:
-    scaler = make_scaler(engine, loop)
-    engine.workers = [3, 3]
-    end_windows(scaler, engine, loop, [0.1, 0.2])
-    assert (scaler.ceiling, scaler.bounds) == (2, (1, 3))
-    loop.step()
-    assert engine.workers == [2, 2]
-    assert told.messages == [
-        "workers' ceiling: 3 -> 2 a segment (p99 40.0 ms, target 20.0 ms, utilisation 0.20)",
-        *(f"segment {n}: 3 -> 2 workers (1 to 2 are allowed)" for n in (0, 1)),
-    ]
-    scaler.lift_ceiling()
-    assert scaler.ceiling == 3
-
-
-def test_the_busiest_segment_tells_whether_workers_wait(
-    engine: ScriptedEngine, loop: ScriptedLoop
-) -> None:
-    scaler = make_scaler(engine, loop)
-    end_windows(scaler, engine, loop, [0.0, 0.9])
-    assert scaler.ceiling == 3
-    end_windows(scaler, engine, loop, [0.0, 0.0])
-    assert scaler.ceiling == 2
-    end_windows(scaler, engine, loop, [0.0, 0.9])
-    assert scaler.ceiling == 3
-
-
-def test_what_an_operator_sets_is_the_ceiling(engine: ScriptedEngine, loop: ScriptedLoop) -> None:
-    scaler = make_scaler(engine, loop)
-    end_windows(scaler, engine, loop, [0.0, 0.0])
-    scaler.set_bounds(1, 3)
-    assert scaler.ceiling == 3
-    scaler.set_bounds(2, 2)
-    end_windows(scaler, engine, loop, [0.0, 0.0])
-    assert scaler.ceiling == 2
-
-
-def test_a_window_that_never_began_says_nothing(engine: ScriptedEngine, loop: ScriptedLoop) -> None:
-    scaler = make_scaler(engine, loop)
-    scaler.begin_window()
-    for _ in range(2 * BAD_WINDOWS):
-        scaler.end_window(40 * MS, 20 * MS)  # All but the first.
-    assert scaler.ceiling == 3
-    scaler.close()
-    end_windows(scaler, engine, loop, [0.0, 0.0])
-    assert scaler.ceiling == 3 and loop.due == []
 
 
 # -- a server -------------------------------------------------------------------------------------
