@@ -16,7 +16,7 @@ from typing import Any
 from ..scaling.workers_rule import find_utilisation
 from ..telemetry.milestones import tell_clock
 from ..telemetry.observer import only_looks
-from ..telemetry.span_exporter import RequestSpans
+from ..telemetry.span_encoding import RequestSpans
 from .sample import is_quiet
 from .totals import Totals
 

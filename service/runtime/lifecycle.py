@@ -38,10 +38,12 @@ from ..process.blocking_close import close_apart
 from ..process.descriptors import TooFewDescriptors
 from ..scaling.workers import Scaler
 from ..settings import Settings
+from ..telemetry.collector import UnusableCollector
 from ..telemetry.meters import Meters
 from ..telemetry.milestones import tell_draining, tell_recovered, tell_stopped, tell_stopping
 from ..telemetry.observer import Observer
-from ..telemetry.span_exporter import MissingPackage, UnusableCollector, load_exporter
+from ..telemetry.span_encoding import MissingPackage
+from ..telemetry.span_exporter import SpanExporter
 from ..wire.integer_forms import IntegerForms
 from ..wire.problems import (
     JOURNAL_FAILED,
@@ -327,7 +329,7 @@ class Lifecycle:
             self._batcher.on_work = self.on_work
             self._chaos = make_chaos(self.settings, engine, self._batcher, loop)
             if self.settings.otlp:
-                self.observer.export(load_exporter(self.settings.otlp))
+                self.observer.export(SpanExporter(self.settings.otlp))
         except (LedgerError, KeyFileError, InvalidPlan, UnusableCollector, MissingPackage) as error:
             self.fail(str(error))
         except Exception as error:

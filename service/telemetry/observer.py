@@ -21,7 +21,8 @@ from ledgercore import Submission
 from ..wire.answers import OK
 from ..wire.problems import STATUS_KINDS
 from .meters import TRANSFER, Meters
-from .span_exporter import RequestSpans, SpanExporter
+from .span_encoding import RequestSpans
+from .span_exporter import SpanExporter
 
 OTHER = "other"
 """The route of what is at no address of ours: clients make up any number of those."""

@@ -12,7 +12,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ledgercore.client.breaker import CircuitBreaker
 from ledgercore.service.telemetry.collector import HEADER_VARIABLES
-from ledgercore.service.telemetry.span_exporter import RequestSpans, SpanExporter, load_exporter
+from ledgercore.service.telemetry.span_encoding import RequestSpans
+from ledgercore.service.telemetry.span_exporter import SpanExporter
 from tests.support.servers import DEADLINE_S, wait_until
 
 NEVER_S = 3600.0
@@ -67,7 +68,7 @@ def make_request(number: int = 1, **members: Any) -> RequestSpans:
 @contextmanager
 def export(url: str, **options: Any) -> Iterator[SpanExporter]:
     """Export one request a batch, unless told otherwise."""
-    exporter = load_exporter(url, **{"batch_max": 1, "interval_s": NEVER_S, **options})
+    exporter = SpanExporter(url, **{"batch_max": 1, "interval_s": NEVER_S, **options})
     try:
         yield exporter
     finally:

@@ -12,7 +12,7 @@ from ledgercore import SegmentLoad
 from ledgercore.service.monitoring.log_reporter import Reporter, count_refusals
 from ledgercore.service.monitoring.totals import Totals
 from ledgercore.service.telemetry.logs import JsonLines
-from ledgercore.service.telemetry.span_exporter import RequestSpans
+from ledgercore.service.telemetry.span_encoding import RequestSpans
 from tests.support.totals_making import make_statistics, make_totals
 
 MS = 1_000_000

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ledgercore.service.telemetry.span_exporter import RequestSpans
+from ledgercore.service.telemetry.span_encoding import RequestSpans
 from tests.support.local import PROTOCOLS, Answer, LocalServer, local_serving
 from tests.support.waiting import wait_until
 

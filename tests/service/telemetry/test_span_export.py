@@ -187,11 +187,11 @@ def test_closing_with_a_collector_that_is_gone() -> None:
 SCRIPT = """
 import logging, sys
 from ledgercore.client.breaker import CircuitBreaker
-from ledgercore.service.telemetry.span_exporter import load_exporter
+from ledgercore.service.telemetry.span_exporter import SpanExporter
 from tests.support.exporting import make_request
 logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 options = {"batch_max": 1, "interval_s": 0.0, "timeout_s": float(sys.argv[2])}
-exporter = load_exporter(sys.argv[1], breaker=CircuitBreaker(2, 3600), **options)
+exporter = SpanExporter(sys.argv[1], breaker=CircuitBreaker(2, 3600), **options)
 for number in range(1, 101):
     exporter.offer(make_request(number))
 exporter.close(30.0)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ledgercore.service.telemetry.span_exporter import UnusableCollector, load_exporter
+from ledgercore.service.telemetry.collector import UnusableCollector
+from ledgercore.service.telemetry.span_exporter import SpanExporter
 from tests.support.exporting import (
     clear_environment,
     export,
@@ -201,17 +202,17 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opentelemetry.proto", None)
     with pytest.raises(ValueError, match="pip install opentelemetry-proto"):
-        load_exporter("http://127.0.0.1:4318")
+        SpanExporter("http://127.0.0.1:4318")
 
 
 def test_address_that_makes_no_sense() -> None:
     threads = threading.active_count()
     with pytest.raises(UnusableCollector):
-        load_exporter("file:///tmp/spans")
+        SpanExporter("file:///tmp/spans")
     assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize("settings", [{"queue_max": 0}, {"batch_max": 0}])
 def test_settings_that_make_no_sense(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least one"):
-        load_exporter("http://127.0.0.1:4318", **settings)
+        SpanExporter("http://127.0.0.1:4318", **settings)

@@ -66,6 +66,47 @@ def test_trace_goes_from_end_to_end(
     assert f'trace_id="{TRACE_ID}"' in told
 
 
+OTHERS_VARIABLES = {
+    "OTEL_SDK_DISABLED": "true",
+    "OTEL_TRACES_SAMPLER": "always_off",
+    "OTEL_TRACES_EXPORTER": "none",
+    "OTEL_SERVICE_NAME": "another",
+    "OTEL_RESOURCE_ATTRIBUTES": "service.name=another,no pair",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "1",
+    "OTEL_ATTRIBUTE_COUNT_LIMIT": "no number",
+    "OTEL_BSP_SCHEDULE_DELAY": "no number",
+    "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "0",
+    "OTEL_PYTHON_CONTEXT": "no_context",
+}
+"""What OpenTelemetry's SDK reads, and what is none of the server's: --otlp says all but headers."""
+
+
+def test_what_the_environment_says_of_other_exporters_changes_nothing(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    with Receiver() as elsewhere:
+        environment = OTHERS_VARIABLES | {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": elsewhere.url,
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": elsewhere.url,
+            "OTEL_EXPORTER_OTLP_HEADERS": "x-team=money",
+        }
+        flags = (*FLAGS, f"--otlp={receiver.url}")
+        with Server(tmp_path / "ledger", *flags, environment=environment) as server:
+            with httpx.Client(base_url=server.url) as client:
+                answer = transfer(client, "k-1", traceparent=PARENT)
+            assert answer.headers["traceparent"].endswith("-01")
+            wait_until(lambda: len(receiver.spans) >= 6, "the spans to arrive")
+            assert server.stop() == 0
+            assert server.complaints == []
+        assert elsewhere.requests == []
+    ((_, headers),) = receiver.requests
+    assert headers["x-team"] == "money" and "content-encoding" not in headers
+    (group,) = receiver.messages[0].resource_spans
+    told = {member.key: member.value.string_value for member in group.resource.attributes}
+    assert told["service.name"] == "ledgercore"
+
+
 def test_collector_that_is_not_there_costs_nothing_but_spans(tmp_path: Path) -> None:
     with (
         closed_port() as port,
