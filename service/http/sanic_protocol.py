@@ -13,7 +13,7 @@ from sanic.exceptions import BadRequest
 from sanic.http.constants import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from ..telemetry.observer import LASTING
+from ..telemetry.observer import LONG_ROUTES
 from .sanic_http import StrictHttp
 
 LINGER_S = 5.0
@@ -98,7 +98,7 @@ class OrdinaryProtocol(HttpProtocol):
             return bool(http.recv_buffer)
         if http.stage is Stage.HANDLER:
             route = http.request.route
-            return route is None or not f"/{route.path}".startswith(LASTING)
+            return route is None or not f"/{route.path}".startswith(LONG_ROUTES)
         return bool(http.stage is Stage.REQUEST)
 
     async def receive_more(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..scaling.workers_rule import find_utilisation
 from ..telemetry.milestones import tell_clock
-from ..telemetry.observer import only_looks
+from ..telemetry.observer import is_inspection
 from ..telemetry.span_encoding import RequestSpans
 from .sample import is_quiet
 from .totals import Totals
@@ -150,8 +150,8 @@ class Reporter:
 
 
 def has_work(answers: Mapping[tuple[str, int, str], int], last: Totals) -> bool:
-    """Return whether there was anything to do but to be looked at."""
-    is_asked = any(count > 0 and not only_looks(route) for (route, _, _), count in answers.items())
+    """Return whether there was anything to do, inspections apart."""
+    is_asked = any(count > 0 for (route, *_), count in answers.items() if not is_inspection(route))
     return is_asked or last.statistics.queue_depth > 0
 
 

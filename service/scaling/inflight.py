@@ -1,4 +1,4 @@
-"""What watches the transfers in flight, and moves the limit on them.
+"""The limit on transfers in flight, moved by the p99 of each window of time.
 
 This module owns the windows of time, the log of the moves, and what is told of both. It has no
 timer: a window ends with an answer. Counting is for the room of admission.pyx, the rule for

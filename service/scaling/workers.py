@@ -1,4 +1,4 @@
-"""The hand between the scaling policies and the engine: looks, asks, starts or retires, and tells.
+"""Starts and retires the workers of an engine as its scaling policies say, and logs each step.
 
 It looks only while there is something to see. Who queues work wakes it, and it stops by itself once
 every segment is idle and back at its least number of workers, so that a server without work has no

@@ -1,4 +1,4 @@
-"""How many workers a segment should have: a judgement on readings, one after the other.
+"""The rule for how many workers a segment has, by its queue and by how busy they are.
 
 It never reads a clock, never starts a thread, and knows no engine: who asks it tells what time it
 is and what was seen, and does what it says.

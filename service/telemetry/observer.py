@@ -1,4 +1,4 @@
-"""Who looks at single requests: counts the ordinary ones, and keeps some of all as traces.
+"""Observation of single requests: counts those of the ordinary way, keeps some of all as traces.
 
 This module owns what is made of one request once it is answered: its headers of the trace, its
 place in the counts, its spans where it is kept, an example for its bucket in the histogram, and the
@@ -26,8 +26,8 @@ from .span_exporter import SpanExporter
 
 OTHER = "other"
 """The route of what is at no address of ours: clients make up any number of those."""
-LOOKS = ("/metrics", "/healthz", "/readyz", "/docs", "/openapi", "/debug", "/live")
-LASTING = "/debug/"
+INSPECTION_ROUTES = ("/metrics", "/healthz", "/readyz", "/docs", "/openapi", "/debug", "/live")
+LONG_ROUTES = "/debug/"
 """Where routes begin that take as long as they are asked to."""
 TRACEPARENT, REQUEST_ID = "traceparent", "x-request-id"
 _NS_PER_S = 1_000_000_000
@@ -59,7 +59,7 @@ class Observer:
         self.exporter: SpanExporter | None = None
         self.on_slow: Callable[[RequestSpans], None] | None = None
         self.on_work: Callable[[], None] = _ignore
-        """Called with each ordinary request that does not only look."""
+        """Called with each ordinary request that is for the ledger, and no inspection."""
         self.examples: dict[int, Example] = {}
         """The last kept transfer whose nanoseconds had so many bits."""
         self._meters = meters
@@ -107,7 +107,7 @@ class Observer:
         ended_ns, started_ns = time.monotonic_ns(), request.started_ns  # type: ignore[attr-defined]
         route, outcome = self._name_route(request), getattr(response, "outcome", OK)
         meters.note(route, response.status, outcome, ended_ns - started_ns)
-        if not only_looks(route):
+        if not is_inspection(route):
             self.on_work()
         trace = self.trace_of(request)
         is_kept = False
@@ -161,7 +161,7 @@ class Observer:
         """Export a request, and tell a slow one; whether it is on its way to the collector."""
         elapsed_ns = request.ended_ns - request.started_ns
         is_slow = elapsed_ns >= self._meters.slow_ns > 0
-        if self.on_slow is not None and is_slow and not request.route.startswith(LASTING):
+        if self.on_slow is not None and is_slow and not request.route.startswith(LONG_ROUTES):
             self.on_slow(request)
         if self.exporter is None or not self.exporter.offer(request):
             return False
@@ -172,9 +172,9 @@ class Observer:
         return True
 
 
-def only_looks(route: str) -> bool:
-    """Return whether who asks there only looks: that gives an idle server no work."""
-    return route == "/" or route.startswith(LOOKS)
+def is_inspection(route: str) -> bool:
+    """Return whether a route is for looking at the server, and not for work with the ledger."""
+    return route == "/" or route.startswith(INSPECTION_ROUTES)
 
 
 def _ignore() -> None:
