@@ -10,17 +10,7 @@ from typing import Any
 import pytest
 
 from ledgercore.service.runtime.batcher import Batcher
-from tests.support.scripted_engine import ScriptedAdmission, ScriptedEngine, ScriptedSubmission
-
-
-@pytest.fixture
-def without_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing native be given a scripted submission: futures alone wait in these tests."""
-
-    def give_back(submission: ScriptedSubmission, waiters: list[Any]) -> None:
-        assert all(isinstance(waiter, asyncio.Future) for waiter in waiters)
-
-    monkeypatch.setattr("ledgercore.service.runtime.batcher.give_back", give_back)
+from tests.support.scripted_engine import ScriptedAdmission, ScriptedEngine
 
 
 @pytest.fixture
@@ -45,7 +35,6 @@ async def batcher(
     engine: ScriptedEngine,
     admission: ScriptedAdmission,
     failures: list[str],
-    without_connections: None,
 ) -> Any:
     batcher = Batcher(
         engine,  # type: ignore[arg-type]
