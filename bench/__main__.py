@@ -10,9 +10,9 @@ import click
 
 COMMANDS = {
     "compare": "bench.compare.command",
-    "cost": "bench.cost.command",
+    "cost": "bench.http_speed.cost",
     "http": "bench.http_speed.command",
-    "load": "bench.load",
+    "load": "bench.load.__main__",
     "overload": "bench.overload.command",
     "peers": "bench.peers.command",
     "profile": "bench.profiling.command",

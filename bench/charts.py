@@ -12,9 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ledgercore.service.profiling.flame_graph import INK as INK
-from ledgercore.service.profiling.flame_graph import MUTED as MUTED
-
+INK, MUTED = "#1b2733", "#8796a5"
 GRID = "#e3e8ed"
 SERIES = ("#2a78d6", "#e07b39", "#2f9e6e", "#9355c9", "#c94f6d", "#7a8b2f")
 """Colours that stay apart for those who see few, in the order in which they are to be used."""

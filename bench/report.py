@@ -1,15 +1,21 @@
-"""The report at the end of a run: every figure beside its goal. The only module that prints.
+"""How figures are written: numbers with their units, and tables for a terminal and in Markdown.
 
-It owns how numbers are written, and never where they come from.
+This module owns that form for all commands. It never says what stands in a table, nor where the
+figures come from.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from .measure import Figure
 
 HEADS = ("figure", "median", "lowest", "highest", "a CPU second", "goal", "")
+REACHED, MISSED = "reached", "MISSED"
 
 
+# -- numbers --------------------------------------------------------------------------------------
 def format_value(value: float | None, unit: str) -> str:
     """Return a number with its unit, short enough for a table."""
     if value is None:
@@ -22,33 +28,84 @@ def format_value(value: float | None, unit: str) -> str:
     return f"{value:,.0f} /s"
 
 
+def format_rate(value: float | None) -> str:
+    """Return how many there are in a second."""
+    return format_value(value, "/s")
+
+
+def format_ms(value: float | None) -> str:
+    """Return a time in milliseconds; a dash for none."""
+    return "-" if value is None else f"{value:.2f} ms"
+
+
+def format_us(value: float) -> str:
+    """Return a time in microseconds."""
+    return f"{value:.2f} µs"
+
+
+def format_times(value: float | None, digits: int | None = None) -> str:
+    """Return how many times as much one is as another, by default with two digits that mean much.
+
+    A question mark stands for what could not be measured.
+    """
+    if value is None:
+        return "?"
+    if digits is None:
+        digits = 3 if value < 0.1 else 2 if value < 10 else 0
+    return f"{value:,.{digits}f} ×"
+
+
+def format_verdict(is_reached: bool) -> str:
+    """Return whether a goal is reached, in a word."""
+    return REACHED if is_reached else MISSED
+
+
+# -- tables ---------------------------------------------------------------------------------------
+def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Return the lines of a table: the first `left` columns to the left, the rest to the right."""
+    return ["  ".join(row).rstrip() for row in _align([heads, *rows], left)]
+
+
+def format_markdown(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
+) -> list[str]:
+    """Return the lines of the same table in Markdown, which can be read as it is too."""
+    head, *body = _align([heads, *rows], left)
+    rule = [
+        "-" * len(cell) if column < left else f"{'-' * (len(cell) - 1)}:"
+        for column, cell in enumerate(head)
+    ]
+    return [f"| {' | '.join(row)} |" for row in (head, rule, *body)]
+
+
+def _align(table: Sequence[Sequence[str]], left: int) -> list[list[str]]:
+    """Return a table whose cells are as wide as their columns; none is narrower than a rule."""
+    widths = [max(3, *map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        [
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in table
+    ]
+
+
+# -- the report of `make bench`, and files --------------------------------------------------------
 def format_report(figures: Sequence[Figure], machine: str) -> list[str]:
-    """Return the lines of the report."""
+    """Return the lines of a report: every figure beside its goal, and then the notes."""
     lines = [machine, "", *format_table(HEADS, [_make_row(figure) for figure in figures])]
     notes = [f"{figure.name}: {figure.note}" for figure in figures if figure.note]
     return [*lines, "", *notes] if notes else lines
 
 
-def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table: the first column to the left, numbers to the right."""
-    table = [heads, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
-    lines = []
-    for name, *cells in table:
-        aligned = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *aligned]).rstrip())
-    return lines
-
-
-def format_markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of the same table in Markdown."""
-    rule = ["---", *["---:"] * (len(heads) - 1)]
-    return [f"| {' | '.join(row)} |" for row in (heads, rule, *rows)]
-
-
 def _make_row(figure: Figure) -> tuple[str, ...]:
-    numbers = (figure.median, figure.low, figure.high)
-    cells = [format_value(number, figure.unit) for number in numbers]
-    cpu = "" if figure.per_cpu_s is None else format_value(figure.per_cpu_s, figure.unit)
-    verdict = "" if figure.goal is None else "reached" if figure.is_reached else "MISSED"
-    return (figure.name, *cells, cpu, format_value(figure.goal, figure.unit), verdict)
+    numbers = (figure.median, figure.low, figure.high, figure.per_cpu_s, figure.goal)
+    *cells, goal = (format_value(number, figure.unit) for number in numbers)
+    verdict = "" if figure.goal is None else format_verdict(figure.is_reached)
+    return (figure.name, *cells, goal, verdict)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write data into a file, as JSON that people can read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=2) + "\n")

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from .load.generators import run_load_process
 from .machine import pick_cores
 from .measure import Meter, Round, make_figure, make_rate
-from .servers import PLAIN, SERVICE, Server, run_load_process
+from .processes import PLAIN, SERVICE, Server
 
 ACCOUNTS = 10_000
 CONNECTIONS = 64

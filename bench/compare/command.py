@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
+from ..build import describe_build
 from ..machine import describe_machine
 from ..stages import STAGES, Stage
 from ..workloads import Workload
-from .build import describe_build
 from .chart import draw_comparison
 from .confirming import find_confirmed_faults, measure_ratio
 from .gate import read_baseline, record_baseline

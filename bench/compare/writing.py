@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..build import Build
 from ..report import format_markdown, format_table, format_value
-from .build import Build
 from .results import Spread, StageResult
 
 HEADS = ("stage", "transfers/s", "lowest", "highest", "ratio", "by CPU", "promise")

@@ -1,7 +1,8 @@
 """Many transfers in a request: JSON and Arrow, over one connection and several, durable.
 
-This module owns the rounds and the goals of POST /transfers. The server has a ledger of its own,
-whose keys are as many as the rounds need.
+This module owns the rounds and the goals of POST /transfers, and both formats; where pyarrow is not
+installed there is no Arrow. The server has a ledger of its own, whose keys are as many as the
+rounds need.
 """
 
 import math
@@ -9,15 +10,34 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
 
-from ..load import CPU_SHARE_MAX
+import numpy as np
+import uvloop
+
+from ..load.generators import LoadFailed
+from ..load.http1 import make_bulk, make_post, read_status, split_answer
+from ..load.loops import CPU_SHARE_MAX, Course, run_closed_loop
+from ..machine import run_on
 from ..measure import Figure, Round, make_rate
-from ..workloads import Workload
-from .bulk_requests import ARROW, ITEMS, JSON, check_answers, list_formats, make_requests
-from .bulk_sender import send_all
-from .subjects import DURABLE, Setting, Subject, open_own
+from ..workloads import Rows, Workload
+from .subjects import DURABLE, Setting, Subject, open_subject
 from .throughput import Tell
 
+try:
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.compute  # type: ignore[import-untyped]
+    import pyarrow.ipc  # type: ignore[import-untyped]
+except ImportError:
+    pyarrow = None
+
+ITEMS = 8_192
+JSON, ARROW = "JSON", "Arrow"
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
+OK = 200
+APPLIED = b'"status":"applied"'
+DEADLINE_S = 60.0
 CONNECTIONS = (1, 4)
 GOALS = {JSON: 1e6, ARROW: 2e6}
 REQUESTS_PER_S = 24
@@ -63,7 +83,7 @@ def measure_bulk(setting: Setting, rounds: int, seconds: float, tell: Tell) -> l
     own.scratch.mkdir()
     timed: dict[tuple[str, int], list[_Timed]] = {one: [] for one in formats}
     with ExitStack() as stack:
-        server = open_own(DURABLE, own, stack)
+        server = open_subject(DURABLE, own, stack)
         streams = iter(range(keys))
         for number in range(rounds + 1):
             tell(f"bulk: round {number} of {rounds}" if number else "bulk: warming up")
@@ -83,7 +103,7 @@ def _time_once(
     sent = send_all(setting.load_core, server.url, connections, requests)
     after = server.cpu_times
     check_answers(kind, sent.answers)
-    cpu_s = after.user_s - before.user_s + after.system_s - before.system_s
+    cpu_s = after.total_s - before.total_s
     return _Timed(Round(size, sent.seconds, cpu_s), sent.cpu_share)
 
 
@@ -92,3 +112,71 @@ def _make_row(kind: str, connections: int, timed: Sequence[_Timed]) -> BulkRow:
     cpu_us = sum(one.cpu_s for one in rounds) / sum(one.work for one in rounds) * 1e6
     rate = make_rate(f"{kind}, {connections}", "transfers/s", rounds, goal=GOALS[kind])
     return BulkRow(kind, connections, rate, cpu_us, max(one.load_share for one in timed))
+
+
+# -- requests and answers -------------------------------------------------------------------------
+def list_formats() -> tuple[str, ...]:
+    """Return the formats that this process can write and read."""
+    return (JSON,) if pyarrow is None else (JSON, ARROW)
+
+
+def make_requests(kind: str, url: str, workload: Workload, rows: Rows) -> list[bytes]:
+    """Return the requests for transfers, ITEMS in each."""
+    host = urlsplit(url).netloc
+    parts = [rows[start : start + ITEMS] for start in range(0, len(rows), ITEMS)]
+    if kind == JSON:
+        return [make_bulk(host, workload.spell(part)) for part in parts]
+    return [
+        make_post(host, "/transfers", _write_arrow(part), media_type=ARROW_STREAM) for part in parts
+    ]
+
+
+def _write_arrow(rows: Rows) -> bytes:
+    """Return a stream in which accounts are entries of a dictionary that has those in use."""
+    columns: dict[str, Any] = {
+        "key": pyarrow.array([key.hex() for key in rows["key"].tolist()], pyarrow.string()),
+        "amount": pyarrow.array(rows["amount"], pyarrow.int64()),
+    }
+    for name in ("from", "to"):
+        used, places = np.unique(rows[name], return_inverse=True)
+        columns[name] = pyarrow.DictionaryArray.from_arrays(
+            pyarrow.array(places.astype(np.int32)),
+            pyarrow.array([f"acct-{number}" for number in used.tolist()]),
+        )
+    batch = pyarrow.record_batch(columns)
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+def send_all(core: int, url: str, connections: int, requests: Sequence[bytes]) -> Course:
+    """Send all requests, from a core, and keep their answers. Raises LoadFailed."""
+    loop = run_closed_loop(url, connections, iter(requests), deadline_s=DEADLINE_S, is_keeping=True)
+    try:
+        with run_on(core):
+            course = uvloop.run(loop)
+    except (OSError, ValueError) as error:
+        raise LoadFailed(f"{url}: a connection failed: {error}") from None
+    if course.lost:
+        raise LoadFailed(f"{url}: a connection failed: the server hung up")
+    return course
+
+
+def check_answers(kind: str, answers: list[bytes]) -> None:
+    """See that each answer says ITEMS times that a transfer was applied. Raises LoadFailed."""
+    for answer in answers:
+        status, body = read_status(answer), split_answer(answer)[1]
+        if status != OK:
+            raise LoadFailed(f"POST /transfers was answered with {status}: {body[:300]!r}")
+        applied = body.count(APPLIED) if kind == JSON else _count_arrow(body)
+        if applied != ITEMS:
+            raise LoadFailed(f"POST /transfers has applied {applied:,} of {ITEMS:,}")
+
+
+def _count_arrow(body: bytes) -> int:
+    table = pyarrow.ipc.open_stream(body).read_all()
+    is_new = pyarrow.compute.invert(table["replayed"])
+    is_applied = pyarrow.compute.equal(table["status"], "applied")
+    return int(pyarrow.compute.sum(pyarrow.compute.and_(is_new, is_applied)).as_py())

@@ -4,22 +4,26 @@ This module owns nothing else. It exits with 1 if a server or a load fails; a go
 told, and no failure.
 """
 
-import json
 from pathlib import Path
 
 import click
 
-from ..compare.build import describe_build
+from ..build import describe_build
+from ..load.generators import RATE_MAX, LoadFailed, make_generator, pick_generator
 from ..machine import describe_machine, make_scratch, pick_cores
-from ..options import accounts_option, json_option
-from ..peers.command import go_option, heed_sigterm
-from ..peers.peer import PeerFailed
-from .generators import OWN, WRK, make_generator, pick_generator
-from .loads import LoadFailed
+from ..options import (
+    accounts_option,
+    generator_option,
+    go_option,
+    json_option,
+    rounds_option,
+    seconds_option,
+)
+from ..processes import ProcessFailed, heed_sigterm
+from ..report import write_json
+from .report import Heading, make_data, write_report
 from .results import PARTS, PROFILE_S, Plan, measure_all
 from .subjects import Setting
-from .writing import Heading, make_data, write_report
-from .wrk import RATE_MAX
 
 KEYS_MAX = 100_000_000
 """No run may need more keys, each of which costs a server 64 bytes."""
@@ -50,26 +54,12 @@ def read_parts(context: click.Context, parameter: click.Parameter, value: str) -
     show_default=True,
     help="Clients at a time; each number is measured. The profile is of the first.",
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(1, 100),
-    default=3,
-    show_default=True,
-    help="Rounds over all servers, besides one that does not count.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.1, 30),
-    default=3.0,
-    show_default=True,
-    help="Of load on one server in one round; wrk takes whole seconds.",
+@rounds_option(3, 100, "servers")
+@seconds_option(
+    3.0, click.FloatRange(0.1, 30), "Of load on one server in one round; wrk takes whole seconds."
 )
 @go_option
-@click.option(
-    "--generator",
-    type=click.Choice([WRK, OWN]),
-    help="Of the closed loop.  [default: wrk if there]",
-)
+@generator_option
 @click.option(
     "--only",
     "parts",
@@ -116,12 +106,12 @@ def main(
             setting = Setting(core, load_core, scratch, accounts, keys, go_binary)
             load = make_generator(name, load_core, accounts)
             results = measure_all(plan, setting, load, lambda what: click.echo(what, err=True))
-    except (LoadFailed, PeerFailed, RuntimeError) as error:
+    except (LoadFailed, ProcessFailed) as error:
         raise click.ClickException(str(error)) from error
     heading = Heading(machine, describe_build().commit, name, rounds, seconds)
     click.echo("\n".join(write_report(heading, results)))
     if json_path is not None:
-        json_path.write_text(json.dumps(make_data(heading, results), indent=2) + "\n")
+        write_json(json_path, make_data(heading, results))
 
 
 def count_keys(plan: Plan) -> int:

@@ -1,16 +1,20 @@
 """perf on a server under load: every thread's stacks, the system's part of them included.
 
-This module owns how perf is started, what its text looks like, and what its refusal is called. What
-a stack means is told by classes.py.
+This module owns how perf is started, what its text looks like, what its refusal is called, and what
+a sample was spent on. The system's time belongs to the call that asked for it, which is on the
+stack; code belongs to the file that it is compiled into. perf follows frame pointers, which
+libpython and libc do not keep, so of a stack outside of the system only the inner end is sure: what
+runs in libc counts for whoever is seen to have called it, and else as the rest.
 """
 
 import re
-import subprocess
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
-from ..machine import run_on
+from ..processes import ProcessFailed, run_successfully
 
 RATE_HZ = 999
 """Not a round number, or what happens a thousand times a second would be seen always or never."""
@@ -55,24 +59,11 @@ def record(core: int, pid: int, seconds: float, scratch: Path) -> list[Sample]:
 
 def _run(core: int, command: tuple[str, ...], seconds: float) -> str:
     try:
-        with run_on(core):
-            ended = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=seconds + GRACE_S,
-            )
+        return run_successfully("perf", command, core=core, deadline_s=seconds + GRACE_S)
     except FileNotFoundError:
         raise PerfRefused("No profile: perf is not installed.") from None
-    except subprocess.TimeoutExpired:
-        raise PerfRefused("No profile: perf did not come to an end.") from None
-    if ended.returncode != 0:
-        lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-        said = lines[0] if lines else "it said nothing"
-        raise PerfRefused(f"No profile: perf failed: {said}")
-    return ended.stdout
+    except ProcessFailed as error:
+        raise PerfRefused(f"No profile: {str(error).splitlines()[0]}") from None
 
 
 def read_samples(text: str) -> Iterator[Sample]:
@@ -84,3 +75,90 @@ def read_samples(text: str) -> Iterator[Sample]:
         frames = tuple(Frame(one["symbol"], one["file"]) for one in found if one is not None)
         if named is not None and frames:
             yield Sample(int(named["thread"]), frames)
+
+
+# -- what a sample was spent on --------------------------------------------------------------------
+class Kind(Enum):
+    """What time goes into. The value is what a table calls it."""
+
+    SOCKET_WRITE = "sockets: write"
+    SOCKET_READ = "sockets: read"
+    POLL = "poll"
+    SYNC = "journal: write and sync"
+    HAND_OVER = "thread hand-over"
+    ENGINE = "engine"
+    SERVICE = "parser, rows and answers"
+    PYTHON = "Python and its loop"
+    OTHER = "other"
+
+
+KERNEL = "[kernel"
+SYSTEM_RULES = (
+    (Kind.SYNC, re.compile(r"__x64_sys_(fdatasync|fsync|pwrite64|pwritev2?|fallocate)")),
+    # An eventfd and a socket are written by the same system call, so the longer way comes first.
+    (Kind.HAND_OVER, re.compile(r"eventfd_\w+|(__x64_sys_|do_)futex\w*|__x64_sys_sched_yield")),
+    (Kind.POLL, re.compile(r"(__x64_sys|do)_epoll_\w+")),
+    (Kind.SOCKET_WRITE, re.compile(r"ksys_write|sock_write_iter|__x64_sys_(writev?|send\w+)")),
+    (Kind.SOCKET_READ, re.compile(r"ksys_read|sock_read_iter|__x64_sys_(readv?|recv\w+)")),
+    # None of the above, but the processor was given to another thread: one was woken.
+    (Kind.HAND_OVER, re.compile(r"schedule|asm_sysvec_reschedule_ipi")),
+)
+"""The first that matches any function of the system on the stack."""
+
+WRAPPER_RULES = (
+    (Kind.SYNC, re.compile(r"(fdatasync|pwrite64|pwrite)")),
+    (Kind.HAND_OVER, re.compile(r"pthread_(mutex|cond)_\w+|lll_\w+|futex\w*")),
+    (Kind.POLL, re.compile(r"epoll_p?wait")),
+    (Kind.SOCKET_WRITE, re.compile(r"write")),
+    (Kind.SOCKET_READ, re.compile(r"read")),
+)
+"""Functions of libc that go into the system, without the ornaments of their names."""
+ORNAMENTS = re.compile(r"^(__GI_)?_*(libc_)?|@.*$")
+
+FILE_RULES = (
+    (Kind.ENGINE, re.compile(r"/ledgercore/[^/]*\.so")),
+    (Kind.SERVICE, re.compile(r"/service/[^/]*\.so")),
+    (Kind.PYTHON, re.compile(r"/(lib)?python[\d.]*(\.so[\d.]*)?$|/uvloop/|/lib-dynload/")),
+    (Kind.PYTHON, re.compile(r"/site-packages/.*\.so")),
+)
+
+
+def class_sample(frames: tuple[Frame, ...]) -> Kind:
+    """Return what a sample was spent on, from its frames, the inner one first."""
+    inner = [frame.symbol for frame in frames if frame.file.startswith(KERNEL)]
+    for kind, rule in SYSTEM_RULES:
+        if any(rule.fullmatch(symbol) for symbol in inner):
+            return kind
+    # The way into the system and out of it has no name of a call, but the caller's has.
+    for frame in frames[len(inner) :]:
+        found = _class_code(frame)
+        if found is not None:
+            return found
+        if "libc" not in frame.file:
+            break
+    return Kind.OTHER
+
+
+def _class_code(frame: Frame) -> Kind | None:
+    """Return what a function outside of the system belongs to, None if that is its caller."""
+    for kind, rule in FILE_RULES:
+        if rule.search(frame.file):
+            return kind
+    name = ORNAMENTS.sub("", frame.symbol)
+    for kind, rule in WRAPPER_RULES:
+        if rule.fullmatch(name):
+            return kind
+    return None
+
+
+def count_kinds(samples: Iterable[Sample]) -> Counter[Kind]:
+    """Return how many samples each kind has."""
+    return Counter(class_sample(sample.frames) for sample in samples)
+
+
+def name_threads(samples: Iterable[Sample]) -> dict[int, str]:
+    """Return what each thread mostly does, by its number."""
+    counts: dict[int, Counter[Kind]] = {}
+    for sample in samples:
+        counts.setdefault(sample.thread, Counter())[class_sample(sample.frames)] += 1
+    return {thread: count.most_common(1)[0][0].value for thread, count in counts.items()}

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from ..load.generators import Generator, Load, LoadFailed
 from ..machine import CpuTimes, read_process_cpu, read_thread_times
-from ..waiting import wait_until
-from .classes import Kind, count_kinds, name_threads
-from .loads import Generator, Load, LoadFailed
-from .perf import PerfRefused, Sample, record
+from ..processes import wait_for
+from .perf import Kind, PerfRefused, Sample, count_kinds, name_threads, record
 from .subjects import Setting, Subject
 
 WORKING_S = 0.1
@@ -68,7 +67,7 @@ def take_profile(
     before = read_thread_times(subject.pid)
     cpu_before_s = read_process_cpu(subject.pid)
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(generator, subject.url, connections, seconds + SETTLING_S)
+        future = pool.submit(generator, subject.url, connections, seconds + SETTLING_S, ())
         _await_work(subject.pid, cpu_before_s, future)
         if is_sampled:
             try:
@@ -82,7 +81,7 @@ def take_profile(
 
 def _await_work(pid: int, cpu_before_s: float, future: "Future[Load]") -> None:
     """Return once the server is under load, or the load has failed before it began."""
-    wait_until(
+    wait_for(
         lambda: future.done() or read_process_cpu(pid) >= cpu_before_s + WORKING_S,
         lambda: LoadFailed("the generator has put no load on the server"),
     )

@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from .bulk import BulkRow, measure_bulk
-from .bulk_requests import ARROW, list_formats
+from ..load.generators import Generator
+from .bulk import ARROW, BulkRow, list_formats, measure_bulk
 from .latency import Latency, measure_latency, pick_rival
-from .loads import Generator
 from .profile import Profile, take_profile
-from .ratios import Ratio, compare
 from .subjects import DURABLE, Setting, Subject, open_subjects
-from .throughput import Row, Tell, Turns, find_peak, make_rows, run_rounds
+from .throughput import Ratio, Row, Tell, Turns, compare, find_peak, make_rows, run_rounds
 
 THROUGHPUT, LATENCY, BULK, PROFILE = "throughput", "latency", "bulk", "profile"
 PARTS = (THROUGHPUT, LATENCY, BULK, PROFILE)
@@ -47,7 +45,7 @@ class Results:
 
 
 def measure_all(plan: Plan, setting: Setting, generator: Generator, tell: Tell) -> Results:
-    """Measure all parts of a plan. Raises LoadFailed, PeerFailed or RuntimeError."""
+    """Measure all parts of a plan. Raises LoadFailed or ProcessFailed."""
     results = Results()
     if {THROUGHPUT, LATENCY, PROFILE} & set(plan.parts):
         with ExitStack() as stack:

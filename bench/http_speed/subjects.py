@@ -7,17 +7,10 @@ service with a journal and without, and the sketch in Go where its binary is nam
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import httpx
-
-from ledgercore.client.loopback import make_options
-
 from ..machine import CpuTimes, read_cpu_times
-from ..peers.peer import DEADLINE_S
-from ..peers.processes import await_server, pick_port, run_server
-from ..servers import PLAIN, SERVICE, Server
+from ..processes import PLAIN, SERVICE, GoServer, Server
 
 FUNDS = 100_000_000
 KEYS_MAX = 16_777_216
@@ -51,16 +44,13 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A server that is up."""
+    """A server that is up, what a table calls it, and the lines that each request's head has."""
 
     name: str
+    title: str
     url: str
     pid: int
-
-    @property
-    def title(self) -> str:
-        """What it is called in a table."""
-        return TITLES[self.name]
+    headers: tuple[str, ...] = ()
 
     @property
     def cpu_times(self) -> CpuTimes:
@@ -70,58 +60,48 @@ class Subject:
 
 def open_subjects(setting: Setting, stack: ExitStack) -> dict[str, Subject]:
     """Start all servers, for as long as the stack lasts, and return them by name."""
-    names = [PLAIN_NAME, MEMORY, DURABLE]
-    if setting.go_binary is not None:
-        names += [GO_MEMORY, GO_LOG]
-    opened = {}
-    for name in names:
-        open_one = open_go if name in (GO_MEMORY, GO_LOG) else open_own
-        opened[name] = open_one(name, setting, stack)
+    names = [name for name in TITLES if setting.go_binary or name not in (GO_MEMORY, GO_LOG)]
+    opened = {name: open_subject(name, setting, stack) for name in names}
     # Nobody is to wait for the disk because of what a start left to be written.
     os.sync()
     return opened
 
 
-def open_own(name: str, setting: Setting, stack: ExitStack) -> Subject:
-    """Start the service or the plain handler."""
-    commands = {
-        PLAIN_NAME: PLAIN,
-        MEMORY: (*SERVICE, "--durability=memory", *describe_demo(setting)),
-        DURABLE: (*SERVICE, f"--data={setting.scratch / 'data'}", *describe_demo(setting)),
-    }
+def open_subject(name: str, setting: Setting, stack: ExitStack) -> Subject:
+    """Start one server. Raises ProcessFailed."""
     log = setting.scratch / f"{name}.log"
-    server = stack.enter_context(Server(setting.core, *commands[name], log=log))
-    return Subject(name, server.url, server.process.pid)
+    server: Server | GoServer
+    if name in (GO_MEMORY, GO_LOG):
+        assert setting.go_binary is not None
+        wal = setting.scratch / "go.wal" if name == GO_LOG else None
+        server = GoServer(
+            setting.core, setting.go_binary, log, accounts=setting.accounts, wal=wal, funds=FUNDS
+        )
+    elif name == PLAIN_NAME:
+        server = Server(setting.core, *PLAIN, log=log)
+    else:
+        place = f"--data={setting.scratch / name}" if name == DURABLE else "--durability=memory"
+        return open_service(name, TITLES[name], setting, stack, place)
+    stack.enter_context(server)
+    return Subject(name, TITLES[name], server.url, server.pid)
 
 
-def describe_demo(setting: Setting) -> tuple[str, ...]:
-    """Return the flags for accounts that can pay, and for the keys that are to be expected."""
-    return (
+def open_service(
+    name: str,
+    title: str,
+    setting: Setting,
+    stack: ExitStack,
+    *flags: str,
+    headers: tuple[str, ...] = (),
+) -> Subject:
+    """Start the service with flags besides those for accounts that can pay, and for the keys."""
+    demo = (
         f"--demo-accounts={setting.accounts}",
         f"--demo-funds={FUNDS}",
         # A table that grows stands still meanwhile, which is of another benchmark's concern.
         f"--keys-reserved={setting.keys}",
         f"--keys-max={max(setting.keys, KEYS_MAX)}",
     )
-
-
-def open_go(name: str, setting: Setting, stack: ExitStack) -> Subject:
-    """Start the sketch in Go. Raises PeerFailed if its binary is none."""
-    assert setting.go_binary is not None
-    address = f"127.0.0.1:{pick_port()}"
-    flags = {
-        "-addr": address,
-        "-accounts": str(setting.accounts),
-        "-funds": str(FUNDS),
-        "-procs": "1",
-    }
-    if name == GO_LOG:
-        flags["-wal"] = str(setting.scratch / "go.wal")
-    command = [str(setting.go_binary.resolve()), *(word for flag in flags.items() for word in flag)]
     log = setting.scratch / f"{name}.log"
-    process = stack.enter_context(run_server(setting.core, command, log))
-    url = f"http://{address}"
-    # Whatever it answers to this, it is there.
-    ask = partial(httpx.get, url, timeout=DEADLINE_S, **make_options(url))
-    await_server(process, log, ask, httpx.ConnectError)
-    return Subject(name, url, process.pid)
+    server = stack.enter_context(Server(setting.core, *SERVICE, *flags, *demo, log=log))
+    return Subject(name, title, server.url, server.pid, headers)

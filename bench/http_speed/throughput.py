@@ -1,6 +1,8 @@
 """The closed loop: every server in turn, at each number of connections, round by round.
 
-This module owns what a turn is and how turns become rows. It compares nothing: that is ratios.py.
+This module owns what a turn is, how turns become rows and ratios, and the goals of the project. A
+ratio compares what was measured seconds apart in the same round, so that what else happens on the
+machine hits both.
 """
 
 import os
@@ -8,9 +10,10 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..load.generators import Generator, Load
 from ..measure import Figure, make_figure
-from .loads import Generator, Load
-from .subjects import Subject
+from ..report import format_verdict
+from .subjects import DURABLE, GO_LOG, GO_MEMORY, MEMORY, PLAIN_NAME, Subject
 
 Tell = Callable[[str], None]
 
@@ -90,7 +93,7 @@ def take_turn(subject: Subject, generator: Generator, connections: int, seconds:
     # Nobody is to wait for the disk because of what the one before left to be written.
     os.sync()
     before = subject.cpu_times
-    load = generator(subject.url, connections, seconds)
+    load = generator(subject.url, connections, seconds, subject.headers)
     after = subject.cpu_times
     return Turn(load, after.user_s - before.user_s, after.system_s - before.system_s)
 
@@ -126,4 +129,80 @@ def find_peak(turns: Turns, name: str) -> float:
         statistics.median(turn.load.rate for turn in timed)
         for (subject, _), timed in turns.items()
         if subject == name
+    )
+
+
+# -- ratios ----------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two servers, and the goals of their ratio by the number of connections."""
+
+    upper: str
+    lower: str
+    goals: Mapping[int, float]
+
+
+COMPARISONS = (
+    Comparison(DURABLE, PLAIN_NAME, {64: 4.0, 256: 4.0}),
+    Comparison(MEMORY, PLAIN_NAME, {64: 4.0, 256: 4.0}),
+    Comparison(DURABLE, GO_LOG, {64: 4.0, 256: 3.0}),
+    Comparison(MEMORY, GO_MEMORY, {64: 3.0}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A ratio by the wall and by processor time; the latter is None if its clock has not moved.
+
+    Where the generator may have been the limit of the faster server, the wall shows too little.
+    """
+
+    name: str
+    connections: int
+    by_wall: Figure
+    by_cpu: Figure | None
+    is_load_limit: bool
+
+    @property
+    def verdict(self) -> str:
+        """Whether the goal is reached, by each of the clocks; empty where there is none."""
+        if self.by_wall.goal is None:
+            return ""
+        by_wall = format_verdict(self.by_wall.is_reached)
+        if self.by_cpu is None or self.by_cpu.is_reached == self.by_wall.is_reached:
+            return by_wall
+        return f"{by_wall} by the wall, {format_verdict(self.by_cpu.is_reached)} by CPU"
+
+
+def compare(turns: Turns) -> list[Ratio]:
+    """Return every ratio whose two servers were measured, at each number of connections."""
+    ratios = []
+    for comparison in COMPARISONS:
+        for (name, connections), upper in turns.items():
+            lower = turns.get((comparison.lower, connections))
+            if name == comparison.upper and lower is not None:
+                goal = comparison.goals.get(connections)
+                ratios.append(make_ratio(comparison, connections, upper, lower, goal))
+    return ratios
+
+
+def make_ratio(
+    comparison: Comparison,
+    connections: int,
+    upper: Sequence[Turn],
+    lower: Sequence[Turn],
+    goal: float | None,
+) -> Ratio:
+    """Return the ratio of two servers from their turns, which are of the same rounds."""
+    name = f"{comparison.upper} : {comparison.lower}"
+    pairs = list(zip(upper, lower, strict=True))
+    by_wall = [one.load.rate / other.load.rate for one, other in pairs]
+    # A round in which the processor's clock has not moved tells nothing.
+    by_cpu = [other.cpu_us / one.cpu_us for one, other in pairs if one.cpu_us and other.cpu_us]
+    return Ratio(
+        name,
+        connections,
+        make_figure(name, "", by_wall, goal=goal),
+        make_figure(name, "", by_cpu, goal=goal) if by_cpu else None,
+        any(turn.load.is_bottleneck for turn in upper),
     )

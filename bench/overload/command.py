@@ -5,8 +5,6 @@ This module owns the flags, the run and what is printed. Exits with 1 when a bou
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,14 +12,13 @@ from typing import Any
 
 import click
 
-from ..machine import describe_machine, make_scratch, pick_cores, run_on
-from ..servers import SERVICE, Server, create_key, make_environment
+from ..machine import describe_machine, make_scratch, pick_cores
+from ..processes import SERVICE, Server, create_key, python, run
 from .figures import Overload, make_overload
 from .watching import watching
 
 ACCOUNTS = 1000
 DEADLINE_S = 300.0
-SIMULATE = (sys.executable, "-m", "bench", "simulate")
 
 
 @click.command()
@@ -84,14 +81,14 @@ def run_overload(
         # The first warms up: tables, allocators, the processor's own memory.
         peaks = [run_simulator(load_core, server.url, key, *common) for _ in range(2)]
         peak = max(peaks, key=lambda each: float(each["answered_per_s"]))
-        before_mb = read_memory_mb(server.process.pid)
+        before_mb = read_memory_mb(server.pid)
         table = scratch / "table.csv"
         rate = factor * float(peak["answered_per_s"])
         with watching(server.url, key, load_core) as watch:
             loaded = run_simulator(
                 load_core, server.url, key, *common, f"--rate={rate}", "--seed=2", f"--csv={table}"
             )
-        after_mb = read_memory_mb(server.process.pid)
+        after_mb = read_memory_mb(server.pid)
     with table.open() as file:
         rows = list(csv.DictReader(file))
     return make_overload(
@@ -109,14 +106,10 @@ def run_overload(
 
 def run_simulator(core: int, url: str, key: dict[str, str], *flags: str) -> dict[str, Any]:
     """Run the simulator to its end, and return its summary, whether it found fault or not."""
-    with run_on(core):
-        ended = subprocess.run(
-            [*SIMULATE, url, f"--accounts={ACCOUNTS}", "--quiet", "--json", *flags],
-            env=make_environment() | key,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
+    command = python(
+        "bench", "simulate", url, f"--accounts={ACCOUNTS}", "--quiet", "--json", *flags
+    )
+    ended = run(command, core=core, deadline_s=DEADLINE_S, environment=key)
     if not ended.stdout:
         raise click.ClickException(f"the simulator failed: {ended.stderr.strip()}")
     summary: dict[str, Any] = json.loads(ended.stdout)

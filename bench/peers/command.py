@@ -4,37 +4,29 @@ This module owns the flags and the files that are written.
 """
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import click
 
-from ..machine import ROOT, describe_machine, make_scratch, pick_cores
-from ..options import accounts_option
+from ..machine import describe_machine, make_scratch, pick_cores
+from ..options import (
+    accounts_option,
+    connections_option,
+    go_option,
+    output_option,
+    rounds_option,
+    seconds_option,
+    seed_option,
+)
+from ..processes import ProcessFailed, heed_sigterm
+from ..report import write_json
 from .comparison import Plan, compare_peers
-from .finding import PEERS, open_peers
-from .peer import PeerFailed, Settings
-from .table import format_table, make_report
+from .peer import PEERS, PeerFailed, Settings, open_peers
+from .report import format_table, make_report
 
 TRANSFERS_MAX = 20_000_000
 """In all rounds of one peer, so that memory and disk suffice."""
-GO_HELP = (
-    "A program that keeps the contract of the sketch in Go. It is started with `-addr HOST:PORT"
-    " -wal FILE -accounts N -procs N`, and has to serve POST /transfer there: {from, to, amount},"
-    " the key in Idempotency-Key, between acct-0 ... acct-N-1, which hold 1,000,000 each; 201 means"
-    " applied, 422 refused."
-)
-go_option = click.option(
-    "--go",
-    "go_binary",
-    type=click.Path(exists=True, dir_okay=False, executable=True, path_type=Path),
-    help=GO_HELP,
-)
-"""The flag for the sketch in Go, of every command that puts it beside the service."""
 
 
 @click.command()
@@ -46,12 +38,10 @@ go_option = click.option(
     help="Which to compare; more than once for more than one. All of them if none is named.",
 )
 @go_option
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0, 600, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="A round of one peer ends then, or with its transfers.",
+@seconds_option(
+    1.0,
+    click.FloatRange(0, 600, min_open=True),
+    "A round of one peer ends then, or with its transfers.",
 )
 @click.option(
     "--transfers",
@@ -60,29 +50,11 @@ go_option = click.option(
     show_default=True,
     help="In a round of one peer, at most.",
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    help="Rounds over all peers, after one that does not count.",
-)
-@click.option(
-    "--clients",
-    type=click.IntRange(1, 1000),
-    default=64,
-    show_default=True,
-    help="At a time, each waiting for its answer.",
-)
+@rounds_option(5, 1000, "peers")
+@connections_option("--clients", 1000)
 @accounts_option
-@click.option("--seed", default=1, show_default=True, help="Of the transfers.")
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=ROOT / "build" / "peers",
-    show_default="build/peers",
-    help="Where peers.json and peers.md are written.",
-)
+@seed_option
+@output_option("build/peers", ("peers.json", "peers.md"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
 def main(
     names: tuple[str, ...],
@@ -115,25 +87,10 @@ def main(
             wanted = [name for name in PEERS if name in names or not names]
             peers, missing = open_peers(wanted, settings, stack)
             rows = compare_peers(peers, accounts, plan, lambda what: click.echo(what, err=True))
-        except PeerFailed as error:
+        except (PeerFailed, ProcessFailed) as error:
             raise click.ClickException(str(error)) from error
-    report = json.dumps(make_report(rows, missing, machine, plan, accounts), indent=2)
+    report = make_report(rows, missing, machine, plan, accounts)
     table = format_table(rows, missing, machine, plan, accounts)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "peers.json").write_text(report + "\n")
+    write_json(output / "peers.json", report)
     (output / "peers.md").write_text(table)
-    click.echo(report if as_json else table, nl=as_json)
-
-
-@contextmanager
-def heed_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as an error would, so that what it started is ended too."""
-
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    click.echo(json.dumps(report, indent=2) if as_json else table, nl=as_json)

@@ -10,14 +10,12 @@ import ledgercore
 from ledgercore import TRANSFER, Engine, Status, __version__
 
 from ..machine import run_on
-from ..workloads import ASSET, Call, Rows
-from .clients import run_clients
+from ..workloads import ASSET, WORLD, Call, Rows
 from .peer import FUNDS, Peer, PeerFailed, Round, Settings
 
 BATCH_ROWS = 8_192
 SPARE_KEYS = 1_000_000
 """Keys for what is asked besides the transfers of the rounds, and then some."""
-WORLD = "world"
 
 
 class EnginePeer(Peer):
@@ -26,11 +24,11 @@ class EnginePeer(Peer):
     title = "ledgercore, transfer()"
     durability = "on the disk: one sync for the calls of all threads that wait"
     directory = "engine"
+    is_embedded = True
 
     def __init__(self, settings: Settings, keys_reserved: int = 0) -> None:
-        self.version = __version__
-        self.clients = settings.clients
-        self._core = settings.core
+        super().__init__(settings, __version__)
+        self.asks = [self.call] * settings.clients
         with ExitStack() as stack, run_on(settings.core):
             path = settings.scratch / self.directory
             self._engine = stack.enter_context(
@@ -44,15 +42,10 @@ class EnginePeer(Peer):
             open_funded(self._engine, settings.names)
             self._stack = stack.pop_all()
 
-    def ask(self, call: Call) -> bool:
+    def call(self, call: Call) -> bool:
         """Make one call."""
         source, target, amount, key = call
         return tell(self._engine.transfer(source, target, amount, key=key).status)
-
-    def run(self, calls: Sequence[Call], seconds: float) -> Round:
-        """Run all clients."""
-        with run_on(self._core):
-            return run_clients([self.ask] * self.clients, calls, seconds, is_embedded=True)
 
     def read_balances(self) -> Mapping[str, int]:
         """Return the balances of all accounts but `world`, after an audit of all."""
@@ -73,9 +66,9 @@ class BatchPeer(EnginePeer):
     def __init__(self, settings: Settings) -> None:
         # A table that grows stands still for moments, and rounds of this peer are short.
         super().__init__(settings, keys_reserved=settings.transfers + settings.accounts)
-        self.clients = 1
+        self.asks = [self.call]
 
-    def ask(self, call: Call) -> bool:
+    def call(self, call: Call) -> bool:
         """Make one call, as a batch of one."""
         outcomes = self._engine.transfer_batch(make_rows(self._engine, [call]))
         return tell(Status(int(outcomes["status"][0])))
@@ -84,7 +77,7 @@ class BatchPeer(EnginePeer):
         """Hand over batch after batch; the rows are made before the clock starts."""
         rows = make_rows(self._engine, calls)
         done = 0
-        with run_on(self._core):
+        with run_on(self.core):
             started = time.perf_counter()
             while done < len(rows) and time.perf_counter() < started + seconds:
                 batch = rows[done : done + BATCH_ROWS]

@@ -1,22 +1,43 @@
 """What a peer is: something that moves money, opened with the same accounts as all the others.
 
-This module owns the contract that every peer keeps. It starts nothing and measures nothing.
+This module owns the names of the peers and the contract that each of them keeps, and how calls are
+dealt out to clients that are threads. A peer's module is imported only when it is asked for, since
+it may need a library that is not there.
 """
 
+import os
+import pwd
+import tempfile
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from ..machine import run_on
 from ..workloads import Call
+
+PEERS = {
+    "sqlite": "sqlite:SqlitePeer",
+    "postgres": "postgres:PostgresPeer",
+    "redis": "redis:RedisPeer",
+    "go": "over_http:GoPeer",
+    "service": "over_http:ServicePeer",
+    "engine": "engine:EnginePeer",
+    "batches": "engine:BatchPeer",
+}
+"""The module and the class of each peer, in the order of the table."""
+
+Ask = Callable[[Call], bool]
+"""Makes one call, and tells whether it was applied (the first time that its key came)."""
 
 FUNDS = 1_000_000
 """What each account holds at the start, in minor units. No account may go below zero."""
-DEADLINE_S = 60.0
-"""No single wait for a peer is longer."""
 
 
 class PeerMissing(Exception):
@@ -67,26 +88,38 @@ class Round:
 class Peer(ABC):
     """A peer that is open: its accounts `acct-0` ... hold FUNDS each. Close it, or use `with`.
 
-    Making one raises PeerMissing where the machine lacks what it needs.
+    Making one raises PeerMissing where the machine lacks what it needs. `asks` has one function for
+    each client, and `core` is where the clients run.
     """
 
     title: ClassVar[str]
     durability: ClassVar[str]
     """What an answer means."""
-    version: str
-    clients: int
+    is_embedded: ClassVar[bool] = False
+    """Whether clients and peer share a process."""
+    asks: Sequence[Ask]
     _stack: ExitStack
 
-    @abstractmethod
+    def __init__(self, settings: Settings, version: str) -> None:
+        self.version = version
+        self.core = settings.core if self.is_embedded else settings.load_core
+
+    @property
+    def clients(self) -> int:
+        """How many there are."""
+        return len(self.asks)
+
+    def ask(self, call: Call) -> bool:
+        """Make one call, and tell whether it was applied (the first time that its key came)."""
+        return self.asks[0](call)
+
     def run(self, calls: Sequence[Call], seconds: float) -> Round:
         """Make calls, as fast as may be, until they or the time are at an end.
 
         Raises PeerFailed if one of them is refused.
         """
-
-    @abstractmethod
-    def ask(self, call: Call) -> bool:
-        """Make one call, and tell whether it was applied (the first time that its key came)."""
+        with run_on(self.core):
+            return run_clients(self.asks, calls, seconds, is_embedded=self.is_embedded)
 
     @abstractmethod
     def read_balances(self) -> Mapping[str, int] | None:
@@ -109,3 +142,88 @@ class Peer(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def run_clients(
+    asks: Sequence[Ask], calls: Sequence[Call], seconds: float, *, is_embedded: bool
+) -> Round:
+    """Deal out calls to clients as one deals cards, and time them until they or the time end.
+
+    `asks` has one function for each client. Raises PeerFailed if a call is refused, and what an
+    `ask` raises.
+    """
+    started, cpu_started_s = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(len(asks)) as pool:
+        running = [
+            pool.submit(_run_client, ask, calls[number :: len(asks)], started + seconds)
+            for number, ask in enumerate(asks)
+        ]
+        times_s = [client.result() for client in running]
+    seconds = time.perf_counter() - started
+    cpu_s = time.process_time() - cpu_started_s
+    return Round(
+        calls=[
+            call
+            for number, done in enumerate(times_s)
+            for call in calls[number :: len(asks)][: len(done)]
+        ],
+        seconds=seconds,
+        latencies_s=[time_s for done in times_s for time_s in done],
+        load_share=None if is_embedded else cpu_s / seconds,
+    )
+
+
+def _run_client(ask: Ask, calls: Sequence[Call], end: float) -> list[float]:
+    """Return how long each call took that was made before the end."""
+    clock = time.perf_counter
+    times_s = []
+    asked = clock()
+    for call in calls:
+        if asked >= end:
+            break
+        if not ask(call):
+            raise PeerFailed(f"refused, though the money was there: {call}")
+        answered = clock()
+        times_s.append(answered - asked)
+        asked = answered
+    return times_s
+
+
+def open_peer(name: str, settings: Settings) -> Peer:
+    """Open a peer. Raises PeerMissing, saying how to install it, and PeerFailed."""
+    module, _, peer = PEERS[name].partition(":")
+    try:
+        made: Peer = getattr(import_module(f"{__package__}.{module}"), peer)(settings)
+    except ModuleNotFoundError as error:
+        hint = "pip install '.[peers]', from the root of the project"
+        raise PeerMissing(f"needs the Python library {error.name}: {hint}") from error
+    return made
+
+
+def open_peers(
+    names: Iterable[str], settings: Settings, stack: ExitStack
+) -> tuple[dict[str, Peer], dict[str, str]]:
+    """Open the peers that are there; return them, and how to install each of the others."""
+    found: dict[str, Peer] = {}
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = stack.enter_context(open_peer(name, settings))
+        except PeerMissing as error:
+            missing[name] = str(error)
+    return found, missing
+
+
+@contextmanager
+def make_socket_directory(user: str | None = None) -> Iterator[Path]:
+    """Yield a directory for Unix sockets, whose path has to be short: no checkout's is for sure."""
+    with tempfile.TemporaryDirectory(prefix="peer-") as name:
+        give(Path(name), user)
+        yield Path(name)
+
+
+def give(path: Path, user: str | None) -> None:
+    """Let another user own a path, if one is named."""
+    if user is not None:
+        record = pwd.getpwnam(user)
+        os.chown(path, record.pw_uid, record.pw_gid)

@@ -4,28 +4,22 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from ..machine import run_on
+from ..processes import DEADLINE_S, Process, run_successfully
 from ..workloads import Call
-from .clients import Ask, run_clients
-from .peer import DEADLINE_S, FUNDS, Peer, PeerFailed, PeerMissing, Round, Settings
-from .processes import (
-    await_server,
-    describe_user,
-    make_data_directory,
-    make_socket_directory,
-    run_server,
-)
+from .peer import FUNDS, Ask, Peer, PeerFailed, PeerMissing, Settings, give, make_socket_directory
 
 INSTALL = "install PostgreSQL (Debian: apt-get install postgresql)"
 DEBIAN_DIRECTORY = Path("/usr/lib/postgresql")
+DISK_DIRECTORY = Path("/var/tmp")
+"""A place on a disk, where every user may write."""
 SPARE_CONNECTIONS = 10
 SUPERUSER = "bench"
 
@@ -79,17 +73,16 @@ class PostgresPeer(Peer):
     def __init__(self, settings: Settings) -> None:
         directory = find_binaries()
         user = pick_user()
-        self.clients = settings.clients
-        self._load_core = settings.load_core
         with ExitStack() as stack:
             sockets = stack.enter_context(make_socket_directory(user))
             data = stack.enter_context(make_data_directory(settings.scratch, user))
             log = settings.scratch / "postgres.log"
             make_cluster(directory, data, user)
-            command = make_command(directory, data, sockets, self.clients)
+            command = make_command(directory, data, sockets, settings.clients)
             # To PostgreSQL, SIGINT means: end all sessions and shut down in good order.
-            server = run_server(settings.core, command, log, user=user, stop_signal=signal.SIGINT)
-            process = stack.enter_context(server)
+            server = stack.enter_context(
+                Process(settings.core, command, log, user=user, stop_signal=signal.SIGINT)
+            )
 
             def connect() -> Any:
                 """Return a connection that is there; each statement is a transaction."""
@@ -102,14 +95,14 @@ class PostgresPeer(Peer):
                 )
                 return stack.enter_context(closing(connection))
 
-            self._connection = await_server(process, log, connect, psycopg.OperationalError)
-            self.version = self._show("server_version").split()[0]
+            self._connection = server.wait_for(connect, psycopg.OperationalError)
+            super().__init__(settings, self._show("server_version").split()[0])
             # The schema is one string of many statements, which only a query without arguments is.
             self._connection.execute(SCHEMA)
             self._connection.execute(OPEN, (settings.names, FUNDS))
             self._connection.execute("VACUUM ANALYZE accounts")
             self._check_durable()
-            self._asks = [make_ask(connect()) for _ in range(self.clients)]
+            self.asks = [make_ask(connect()) for _ in range(settings.clients)]
             self._stack = stack.pop_all()
 
     def _show(self, setting: str) -> str:
@@ -120,15 +113,6 @@ class PostgresPeer(Peer):
         for setting in ("fsync", "synchronous_commit"):
             if self._show(setting) != "on":
                 raise PeerFailed(f"PostgreSQL runs with {setting} off")
-
-    def ask(self, call: Call) -> bool:
-        """Make one call."""
-        return self._asks[0](call)
-
-    def run(self, calls: Sequence[Call], seconds: float) -> Round:
-        """Run all clients."""
-        with run_on(self._load_core):
-            return run_clients(self._asks, calls, seconds, is_embedded=False)
 
     def read_balances(self) -> Mapping[str, int]:
         """Return what the table of accounts says."""
@@ -167,19 +151,25 @@ def pick_user() -> str | None:
     return "postgres" if "postgres" in users else "nobody"
 
 
+@contextmanager
+def make_data_directory(scratch: Path, user: str | None) -> Iterator[Path]:
+    """Yield a directory for data of a user: in the scratch space, if they can reach it."""
+    place = scratch
+    if user is not None:
+        # The scratch space is private, but there is nothing in it to be kept from anybody.
+        scratch.chmod(0o711)
+        if not all(parent.stat().st_mode & 0o001 for parent in scratch.parents):
+            place = DISK_DIRECTORY
+    with tempfile.TemporaryDirectory(prefix="peer-", dir=place) as name:
+        give(Path(name), user)
+        yield Path(name)
+
+
 def make_cluster(directory: Path, data: Path, user: str | None) -> None:
     """Write an empty cluster into an empty directory."""
     flags = ("--auth=trust", f"--username={SUPERUSER}", "--encoding=UTF8", "--locale=C")
-    ended = subprocess.run(
-        [str(directory / "initdb"), "--no-sync", *flags, f"--pgdata={data}"],
-        capture_output=True,
-        text=True,
-        cwd="/",
-        timeout=DEADLINE_S,
-        **describe_user(user),
-    )
-    if ended.returncode != 0:
-        raise PeerFailed(f"initdb failed: {ended.stderr}")
+    command = [str(directory / "initdb"), "--no-sync", *flags, f"--pgdata={data}"]
+    run_successfully("initdb", command, user=user)
 
 
 def make_command(directory: Path, data: Path, sockets: Path, clients: int) -> list[str]:

@@ -1,18 +1,16 @@
 """Redis as a ledger: one Lua script a transfer, and a log that is synced before each answer."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
 from redis import Redis, UnixDomainSocketConnection
 from redis.exceptions import BusyLoadingError, ConnectionError
 
-from ..machine import run_on
+from ..processes import DEADLINE_S, Process
 from ..workloads import Call
-from .clients import Ask, run_clients
-from .peer import DEADLINE_S, FUNDS, Peer, PeerFailed, PeerMissing, Round, Settings
-from .processes import await_server, make_socket_directory, run_server
+from .peer import FUNDS, Ask, Peer, PeerFailed, PeerMissing, Settings, make_socket_directory
 
 INSTALL = "install redis-server (Debian: apt-get install redis-server)"
 
@@ -52,8 +50,6 @@ class RedisPeer(Peer):
         binary = shutil.which("redis-server")
         if binary is None:
             raise PeerMissing(INSTALL)
-        self.clients = settings.clients
-        self._load_core = settings.load_core
         with ExitStack() as stack:
             socket = stack.enter_context(make_socket_directory()) / "redis"
             data = settings.scratch / "redis"
@@ -62,7 +58,7 @@ class RedisPeer(Peer):
             flags = ("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700")
             durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
             command = [binary, *flags, *durable, "--dir", str(data)]
-            process = stack.enter_context(run_server(settings.core, command, log))
+            server = stack.enter_context(Process(settings.core, command, log))
 
             def connect() -> Any:
                 """Return a connection that is there: a client that does more would be the limit."""
@@ -71,17 +67,17 @@ class RedisPeer(Peer):
                 stack.callback(connection.disconnect)
                 return connection
 
-            connection = await_server(process, log, connect, (ConnectionError, BusyLoadingError))
+            connection = server.wait_for(connect, (ConnectionError, BusyLoadingError))
             self._client: Any = stack.enter_context(closing(Redis(unix_socket_path=str(socket))))
-            self.version = self._client.info("server")["redis_version"]
+            super().__init__(settings, self._client.info("server")["redis_version"])
             self._check_durable()
             self._script = self._client.script_load(TRANSFER)
             with self._client.pipeline(transaction=False) as pipeline:
                 for name in settings.names:
                     pipeline.hset(f"account:{name}", mapping={"balance": FUNDS, "floor": 0})
                 pipeline.execute()
-            connections = [connection, *(connect() for _ in range(self.clients - 1))]
-            self._asks = [self._make_ask(connection) for connection in connections]
+            connections = [connection, *(connect() for _ in range(settings.clients - 1))]
+            self.asks = [self._make_ask(connection) for connection in connections]
             self._names = settings.names
             self._stack = stack.pop_all()
 
@@ -101,15 +97,6 @@ class RedisPeer(Peer):
             return bool(read())
 
         return ask
-
-    def ask(self, call: Call) -> bool:
-        """Make one call."""
-        return self._asks[0](call)
-
-    def run(self, calls: Sequence[Call], seconds: float) -> Round:
-        """Run all clients."""
-        with run_on(self._load_core):
-            return run_clients(self._asks, calls, seconds, is_embedded=False)
 
     def read_balances(self) -> Mapping[str, int]:
         """Return the balance of each account's hash."""

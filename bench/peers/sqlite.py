@@ -1,13 +1,11 @@
 """SQLite as a ledger: a file, one writer, and one transaction for each transfer."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 
-from ..machine import run_on
 from ..workloads import Call
-from .clients import run_clients
-from .peer import FUNDS, Peer, PeerFailed, Round, Settings
+from .peer import FUNDS, Peer, PeerFailed, Settings
 
 SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -37,11 +35,11 @@ class SqlitePeer(Peer):
 
     title = "SQLite, one transaction each"
     durability = "on the disk: one sync for each transfer (WAL, synchronous=FULL)"
+    is_embedded = True
 
     def __init__(self, settings: Settings) -> None:
-        self.version = sqlite3.sqlite_version
-        self.clients = 1
-        self._core = settings.core
+        super().__init__(settings, sqlite3.sqlite_version)
+        self.asks = [self.move]
         with ExitStack() as stack:
             # The client is a thread of its own; this one only opens, checks and closes.
             self._connection = stack.enter_context(
@@ -59,7 +57,7 @@ class SqlitePeer(Peer):
             self._connection.execute("COMMIT")
             self._stack = stack.pop_all()
 
-    def ask(self, call: Call) -> bool:
+    def move(self, call: Call) -> bool:
         """Make one call in a transaction of its own."""
         source, target, amount, key = call
         execute = self._connection.execute
@@ -79,11 +77,6 @@ class SqlitePeer(Peer):
                 execute("ROLLBACK")
             raise
         return is_applied
-
-    def run(self, calls: Sequence[Call], seconds: float) -> Round:
-        """Run one client."""
-        with run_on(self._core):
-            return run_clients([self.ask], calls, seconds, is_embedded=True)
 
     def read_balances(self) -> Mapping[str, int]:
         """Return what the table of accounts says."""

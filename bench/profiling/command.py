@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from subprocess import SubprocessError
 from typing import Any
 
 import click
@@ -161,7 +160,7 @@ def main(
     output.mkdir(parents=True, exist_ok=True)
     try:
         report = profile_all(wanted, transfers, seconds, connections, output)
-    except (NothingSeen, RuntimeError, SubprocessError) as error:
+    except (NothingSeen, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
     (output / "profile.json").write_text(json.dumps(report, indent=1) + "\n")
     click.echo(f"kept in {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")

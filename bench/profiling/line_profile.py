@@ -7,18 +7,16 @@ tells the interrupting profiler no line, and Scalene then takes the first one of
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..machine import ROOT
+from ..processes import python, run
 
 PAGE_NAME = "scalene-profile.html"
 """What Scalene calls every page, in the directory that it runs in."""
-DEADLINE_S = 60.0
 
 
 class NothingSeen(Exception):
@@ -141,10 +139,8 @@ def shorten_paths(path: Path) -> None:
 def render_page(path: Path) -> Path:
     """Make a page of a profile, beside it and of its name. It needs no other file to be read."""
     page = path.with_suffix(".html")
-    command = [sys.executable, "-m", "scalene", "view", "--standalone", path.name]
-    ended = subprocess.run(
-        command, cwd=path.parent, capture_output=True, text=True, timeout=DEADLINE_S
-    )
+    command = python("scalene", "view", "--standalone", path.name)
+    ended = run(command, directory=path.parent)
     made = path.with_name(PAGE_NAME)
     if not made.exists():
         raise RuntimeError(f"Scalene made no page of {path}: {ended.stdout}{ended.stderr}")

@@ -7,24 +7,18 @@ first and is the truth about the speed; what a profiler adds belongs to no figur
 import json
 import math
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from ledgercore.client.loopback import make_options
 from ledgercore.service.profiling.stacks import read_thread_names
 
-from ..machine import ROOT, pick_cores, read_thread_times, run_on
-from ..servers import SERVICE, Server, make_environment
-from ..waiting import DEADLINE_S, wait_until
+from ..machine import ROOT, pick_cores, read_thread_times
+from ..processes import DEADLINE_S, SERVICE, Process, Server, python, run_successfully
 from .line_profile import Profile, read_profile, render_page, shorten_paths
 from .sampling import sample_stacks
 
@@ -38,8 +32,6 @@ These sleeps wait for no condition: they are how long a measurement lasts.
 
 SAMPLER_START_S = 2.0
 """How much longer a load runs under py-spy, which reads the symbols of all libraries first."""
-
-SIMULATE = (sys.executable, "-m", "bench", "simulate")
 
 SWITCH_ON, SWITCH_OFF = signal.SIGILL, signal.SIGBUS
 """What `python -m scalene.profile --on` and `--off` send; the first would end another process."""
@@ -99,18 +91,8 @@ def _name_target(stage: str, transfers: int | None) -> tuple[str, ...]:
 
 def _run_module(module: str, *flags: str) -> Any:
     """Run a module to its end on the core of what is measured; return the JSON that it prints."""
-    with run_on(pick_cores()[0]):
-        ended = subprocess.run(
-            [sys.executable, "-m", module, *flags],
-            cwd=ROOT,
-            env=make_environment(),
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
-    if ended.returncode != 0:
-        raise RuntimeError(f"{module} {flags[-1]} failed: {ended.stderr}")
-    return json.loads(ended.stdout.splitlines()[0])
+    told = run_successfully(f"{module} {flags[-1]}", python(module, *flags), core=pick_cores()[0])
+    return json.loads(told.splitlines()[0])
 
 
 def _keep(path: Path) -> Profile:
@@ -123,66 +105,32 @@ def _keep(path: Path) -> Profile:
 
 
 # -- the server -----------------------------------------------------------------------------------
-class Load:
+class Load(Process):
     """The simulator's clients on a server, from the other core; made once they are at work.
 
-    It asks no key again at the end: that is load too, and would be profiled.
+    It asks no key again at the end: that is load too, and would be profiled. An interrupt ends it
+    before its time, and with it the processes that it has started.
     """
 
-    def __init__(self, url: str, seconds: float, connections: int) -> None:
+    def __init__(self, url: str, seconds: float, connections: int, log: Path) -> None:
         flags = (f"--seconds={seconds}", f"--clients={connections}", f"--accounts={ACCOUNTS}")
-        before = _read_lsn(url)
-        with run_on(pick_cores()[1]):
-            self._process = subprocess.Popen(
-                [*SIMULATE, url, *flags, "--quiet", "--json", "--no-check"],
-                cwd=ROOT,
-                env=make_environment(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+        command = python("bench", "simulate", url, *flags, "--quiet", "--json", "--no-check")
+        lsn = _read_lsn(url) + connections
+        core = pick_cores()[1]
+        super().__init__(core, command, log, name="the simulator", stop_signal=signal.SIGINT)
         self._deadline_s = seconds + DEADLINE_S
         try:
-            self._await_transfers(url, before + connections)
+            self.wait_for(lambda: True if _read_lsn(url) >= lsn else None)
         except BaseException:
             self.stop()
             raise
 
-    def _await_transfers(self, url: str, lsn: int) -> None:
-        wait_until(
-            lambda: self._process.poll() is not None or _read_lsn(url) >= lsn,
-            lambda: RuntimeError("the simulator has sent no transfers"),
-        )
-
     def finish(self) -> tuple[int, float]:
         """Wait for the end; return how many transfers were applied, and how many a second."""
-        out, errors = self._process.communicate(timeout=self._deadline_s)
-        if self._process.returncode != 0:
-            raise RuntimeError(f"the simulator failed: {errors or out}")
-        result = json.loads(out)
+        self.wait(self._deadline_s)
+        result = json.loads(self.printed)
         applied = int(result["statuses"].get("201", 0))
         return applied, applied / float(result["seconds"])
-
-    def stop(self) -> None:
-        """End the load if it has not come to its end, and with it the processes it started."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.communicate(timeout=DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _read_lsn(url: str) -> int:
@@ -193,21 +141,19 @@ def _read_lsn(url: str) -> int:
     return int(answer.raise_for_status().json()["lsn"])
 
 
-@contextmanager
-def open_server(scratch: Path, name: str, *launcher: str) -> Iterator[Server]:
-    """Yield a durable server on the core of what is measured, behind a launcher if there is one."""
+def open_server(scratch: Path, name: str, *launcher: str) -> Server:
+    """Start a durable server on the core of what is measured, behind a launcher if there is one."""
     module, *serve = SERVICE
     command = (*launcher, "-m", module, "---", *serve) if launcher else SERVICE
     flags = (f"--demo-accounts={ACCOUNTS}", f"--data={scratch / name}")
-    with Server(pick_cores()[0], *command, *flags, log=scratch / f"{name}.log") as server:
-        yield server
+    return Server(pick_cores()[0], *command, *flags, log=scratch / f"{name}.log")
 
 
 def time_server(scratch: Path, seconds: float, connections: int) -> Speed:
     """Put load on a server without a profiler."""
     with open_server(scratch, "plain") as server:
         cpu_s = server.cpu_s
-        with Load(server.url, seconds, connections) as load:
+        with Load(server.url, seconds, connections, scratch / "load") as load:
             applied, rate = load.finish()
         return Speed(applied, rate, (server.cpu_s - cpu_s) / max(applied, 1) * 1e6)
 
@@ -219,12 +165,12 @@ def profile_server(scratch: Path, seconds: float, connections: int, path: Path) 
     path.unlink(missing_ok=True)
     with (
         open_server(scratch, "scalene", *launcher) as server,
-        Load(server.url, total_s, connections) as load,
+        Load(server.url, total_s, connections, scratch / "load") as load,
     ):
         time.sleep(SETTLING_S)  # How long the load has to settle; nothing tells when it has.
-        server.process.send_signal(SWITCH_ON)
+        server.send_signal(SWITCH_ON)
         time.sleep(seconds)  # This is how long the profile is of.
-        server.process.send_signal(SWITCH_OFF)
+        server.send_signal(SWITCH_OFF)
         load.finish()
     # Scalene writes at the very end of the process, which the block has waited for.
     return _keep(path)
@@ -237,12 +183,12 @@ def sample_server(scratch: Path, seconds: float, connections: int) -> Samples:
     """
     core = pick_cores()[1]
     with open_server(scratch, "sampled") as server:
-        pid = server.process.pid
-        with Load(server.url, math.ceil(seconds) + SAMPLER_START_S, connections) as load:
+        pid = server.pid
+        total_s = math.ceil(seconds) + SAMPLER_START_S
+        with Load(server.url, total_s, connections, scratch / "load") as load:
             time.sleep(SETTLING_S)  # As above.
             before = read_thread_times(pid)
-            with run_on(core):
-                text = sample_stacks(pid, seconds, scratch / "stacks.txt")
+            text = sample_stacks(pid, seconds, scratch / "stacks.txt", core=core)
             after = read_thread_times(pid)
             _, rate = load.finish()
     names = {int(number): name for number, name in read_thread_names(text).items()}

@@ -5,7 +5,6 @@ everything else goes on. How py-spy is started and what its refusal means is ser
 """
 
 import math
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +17,19 @@ from ledgercore.service.profiling.py_spy import (
     make_command,
 )
 
+from ..processes import ProcessFailed, run
+
 RATE_HZ = RATE_HZ_MAX
 GRACE_S = 60.0
 """How long py-spy may take to begin and to find the names, besides the time that it samples."""
 
 
 def sample_stacks(
-    pid: int, seconds: float, path: Path, sampler: Sequence[str] | None = None
+    pid: int,
+    seconds: float,
+    path: Path,
+    sampler: Sequence[str] | None = None,
+    core: int | None = None,
 ) -> str:
     """Sample all threads of a process into a file, and return its text, py-spy's raw format.
 
@@ -32,16 +37,10 @@ def sample_stacks(
     """
     command = make_command(sampler or find_sampler(), pid, math.ceil(seconds), RATE_HZ, path)
     try:
-        ended = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds + GRACE_S,
-        )
+        ended = run(command, core=core, deadline_s=seconds + GRACE_S)
     except FileNotFoundError:
         raise SamplingRefused(f"No flame graph: {explain_missing()}") from None
-    except subprocess.TimeoutExpired:
+    except ProcessFailed:
         raise SamplingRefused("No flame graph: py-spy did not come to an end.") from None
     if ended.returncode != 0 or not path.exists():
         raise SamplingRefused(f"No flame graph: {explain_refusal(ended.stdout + ended.stderr)}")

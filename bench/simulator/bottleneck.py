@@ -5,7 +5,7 @@ This module owns the limits beyond which a figure tells more of the simulator th
 
 import numpy as np
 
-from ..load import CPU_SHARE_MAX
+from ..load.loops import CPU_SHARE_MAX
 from .coordinator import Run
 
 LATENESS_P99_MAX_S = 0.005

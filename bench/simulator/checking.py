@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ..http import find_header
+from ..load.http1 import find_header
+from ..load.link import Address
 from .asking import RequestMaker
 from .clients import KEY_REUSED, digest_body
-from .connection import Address
 from .messages import Checked
 from .mixes import KINDS
 from .plan import Plan

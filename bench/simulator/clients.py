@@ -17,9 +17,9 @@ import msgspec
 from ledgercore.client import retries
 from ledgercore.client.retries import Attempts, Backoff, RetryBudget, RetryPolicy, Verdict
 
-from ..http import find_header, split_answer
+from ..load.http1 import find_header, split_answer
+from ..load.link import NO_CONNECTION, Address, Link
 from .asking import RequestMaker
-from .connection import Address, Link
 from .nonsense import NONSENSE
 from .plan import Plan
 from .samples import (
@@ -27,7 +27,6 @@ from .samples import (
     GAVE_UP,
     HUNG_UP,
     LIMITED,
-    NO_CONNECTION,
     REUSED,
     STORED,
     TIMEOUT,
@@ -159,7 +158,7 @@ class Client:
             self._flags |= STORED
         self.finish(ANSWERED, now_s, digest_body(body))
 
-    def take_failure(self, failure: str) -> None:
+    def take_failure(self, failure: str, reason: str = "") -> None:
         """Try again where there was no answer."""
         self._status, self._problem = 0, ""
         self._crew.tally.failures[failure] += 1
@@ -336,7 +335,7 @@ class _Deaf:
     def take_answer(self, status: int, answer: bytes) -> None:
         """Hear nothing."""
 
-    def take_failure(self, failure: str) -> None:
+    def take_failure(self, failure: str, reason: str = "") -> None:
         """Hear nothing."""
 
 

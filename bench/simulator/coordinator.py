@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..load.link import Address, connect, find_address
 from .asking import RequestMaker
 from .board import Board, Reading
-from .connection import Address, connect, find_address
 from .facts import Balances, FactFinder, SimulationFailed
 from .live import Show
 from .messages import CHECK, GO, LEAVE, STOP, Checked, Loaded, Running
@@ -87,7 +87,7 @@ class Coordinator:
 
     async def _find_server(self) -> Address:
         try:
-            address = await find_address(*self._plan.address)
+            address = await find_address(self._plan.url)
             (await connect(address, CONNECT_TIMEOUT_S)).close()
         except OSError as error:
             reason = error.strerror or str(error) or "no answer"

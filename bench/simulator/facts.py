@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from ..load.link import Address
 from .asking import RequestMaker
-from .connection import Address
 from .questions import Answer, Asker, NoAnswer
 
 PAGE = 1000

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 
-from .alarm import Alarm
+from ..load.alarm import Alarm
 from .clients import CLOCK, Client, Crew
 from .patterns import Floats, Pattern
 

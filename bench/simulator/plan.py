@@ -56,12 +56,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None = None
 
     @property
-    def address(self) -> tuple[str, int]:
-        """The host and the port of the server."""
-        parts = urlsplit(self.url)
-        return parts.hostname or "127.0.0.1", parts.port or 80
-
-    @property
     def authority(self) -> str:
         """What the header Host says."""
         return urlsplit(self.url).netloc.rpartition("@")[2]

@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..load.link import Address
 from .asking import RequestMaker
-from .connection import Address
 from .facts import FactFinder, SimulationFailed
 from .questions import Answer, Series
 

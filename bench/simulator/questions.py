@@ -11,8 +11,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from ledgercore.client.retries import Backoff, judge_answer, read_retry_after
 
-from ..http import find_header, split_answer
-from .connection import Address, Link
+from ..load.http1 import find_header, split_answer
+from ..load.link import Address, Link
 
 Subject = TypeVar("Subject")
 
@@ -58,7 +58,7 @@ class Asker:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(Answer(status, *split_answer(answer)))
 
-    def take_failure(self, failure: str) -> None:
+    def take_failure(self, failure: str, reason: str) -> None:
         """Tell who waits that there is no answer."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(NoAnswer(failure))

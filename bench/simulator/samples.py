@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..load.link import LOST, NO_CONNECTION, UNREADABLE
 from .mixes import KINDS
 
 ANSWERED, DROPPED = "answered", "dropped"
-NO_CONNECTION, LOST, TIMEOUT = "no-connection", "lost", "timeout"
-UNREADABLE, GAVE_UP, HUNG_UP, UNFINISHED = "unreadable", "gave-up", "hung-up", "unfinished"
+TIMEOUT, GAVE_UP = "timeout", "gave-up"
+HUNG_UP, UNFINISHED = "hung-up", "unfinished"
 ENDS = (
     ANSWERED,
     DROPPED,

@@ -20,11 +20,11 @@ import msgspec
 import numpy as np
 import uvloop
 
-from .alarm import sleep_until
+from ..load.alarm import sleep_until
+from ..load.link import find_address
 from .checking import Checker
 from .choice import AccountChoice, draw_transfers
 from .clients import CLIENTS, CLOCK, Client, Crew
-from .connection import find_address
 from .loops import ClosedLoop, Loop, OpenLoop
 from .messages import CHECK, GO, STOP, Loaded, Message, Order, Ready, Running, decode_order, encode
 from .plan import Share
@@ -79,7 +79,7 @@ class Worker:
         choice = AccountChoice(plan.accounts, plan.zipf, random)
         return Crew(
             plan=plan,
-            address=await find_address(*plan.address),
+            address=await find_address(plan.url),
             policy=share.make_policy(scalar.random),
             random=scalar,
             transfers=draw_transfers(choice, plan.amount_max, random),

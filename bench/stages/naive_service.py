@@ -15,9 +15,10 @@ from sanic.response import json as answer_json
 
 from ledgercore import Engine, Status
 
-from .kernel import SERVER_KEYS_RESERVED, open_engine, read_balances
+from .engine import open_engine, read_balances
 
 BACKLOG = 1024
+KEYS_RESERVED = 200_000
 
 App = Sanic[Any, Any]
 
@@ -62,7 +63,7 @@ def create_app(engine: Engine) -> App:
 def main(directory: Path, port: int) -> None:
     """Serve the ledger in DIRECTORY until SIGTERM; one line says where."""
     listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
-    with open_engine(directory, SERVER_KEYS_RESERVED) as engine:
+    with open_engine(directory, KEYS_RESERVED) as engine:
         app = create_app(engine)
 
         @app.after_server_start

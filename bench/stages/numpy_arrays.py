@@ -13,9 +13,9 @@ import numpy as np
 
 from ledgercore import Status
 
-from ..workloads import WORLD, Call, Rows, Workload
+from ..workloads import WORLD, Workload
 from .python_dict import INT64_MAX, INT64_MIN, Stored
-from .stage import Runner, Stage
+from .stage import CallRunner, Stage
 
 
 class ArrayLedger:
@@ -83,32 +83,18 @@ class ArrayLedger:
         return Status.APPLIED
 
 
-class ArrayRunner(Runner):
+class ArrayRunner(CallRunner):
     """One call a transfer."""
 
     def __init__(self, workload: Workload) -> None:
-        self._workload = workload
         self._ledger = ArrayLedger(workload.accounts + 1)
-        self._statuses: list[Status] = []
+        super().__init__(workload)
+        self.transfer = self._ledger.transfer
         for name in workload.names():
             self._ledger.open_account(name, workload.floor)
         if workload.funds:
             self._ledger.open_account(WORLD, None)
         self.run(self.prepare(workload.funding()))
-
-    def prepare(self, rows: Rows) -> list[Call]:
-        """Return the arguments of each call."""
-        return self._workload.spell(rows)
-
-    def run(self, prepared: list[Call]) -> None:
-        """Make the calls."""
-        transfer = self._ledger.transfer
-        self._statuses = [transfer(*call) for call in prepared]
-
-    @property
-    def statuses(self) -> list[Status]:
-        """What each call returned."""
-        return self._statuses
 
     def balances(self) -> dict[str, int]:
         """Return every account's balance."""
@@ -122,10 +108,4 @@ def open_arrays(workload: Workload, scratch: Path) -> Iterator[ArrayRunner]:
     yield ArrayRunner(workload)
 
 
-STAGE = Stage(
-    name="numpy",
-    title="numpy arrays, one lock",
-    promise="in memory",
-    transfers=50_000,
-    open=open_arrays,
-)
+ARRAYS = Stage("numpy", "numpy arrays, one lock", "in memory", 50_000, open_arrays)

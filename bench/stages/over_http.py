@@ -1,76 +1,61 @@
-"""What the stages over HTTP share: a server on one core, and clients on another, if there is one.
+"""Over HTTP: a server on one core and clients on another, if there is one, and four ways between.
 
-This module owns how transfers become requests, and how answers become statuses. It never serves.
+A plain Sanic handler (naive_service.py) makes one sync a request, and loses all that the engine
+gains by batches. In the service what arrives together shares a sync: as Sanic reads it, as the
+service reads a plain request natively, and with many transfers in a request. This module owns how
+transfers become requests, and how answers become statuses. It never serves.
 """
 
 import json
-import subprocess
-import sys
-from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 
 from ledgercore import Status
+from ledgercore.client import LedgerClient
+from ledgercore.client.loopback import make_options
 
-from ..load import CPU_SHARE_MAX
-from ..machine import ROOT, pick_cores, run_on
-from ..servers import DEADLINE_S, Server, make_environment
+from ..load.http1 import make_bulk, make_transfer
+from ..load.loops import CPU_SHARE_MAX
+from ..machine import pick_cores
+from ..processes import SERVICE, Process, Server, python
 from ..workloads import Rows, Workload
-from .kernel import open_engine
-from .stage import Runner
+from .engine import open_engine
+from .stage import Runner, Stage
 
+ITEMS = 8_192
 REUSED = "idempotency-key-reused"
 """The one problem of a sound request that no outcome is behind."""
 
 
-class SenderProcess:
+class SenderProcess(Process):
     """The clients, as a process of their own that is ended with the `with` block."""
 
     def __init__(self, url: str, log: Path) -> None:
-        self._log = log
-        _, core = pick_cores()
-        with run_on(core), log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.stages.sender", url],
-                cwd=ROOT,
-                env=make_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
+        command = python("bench.load.sender", url)
+        super().__init__(pick_cores()[1], command, log, name="the clients", is_asked=True)
 
     def order(self, line: str) -> dict[str, float]:
         """Have one thing done, and return what is told of it. It ends: each has a deadline."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
-            self._process.stdin.write(f"{line}\n")
-            self._process.stdin.flush()
-            told = self._process.stdout.readline()
-        except BrokenPipeError:
-            told = ""
-        if not told:
-            raise RuntimeError(f"the clients failed: {self._log.read_text()}")
-        result: dict[str, float] = json.loads(told)
-        return result
-
-    def stop(self) -> None:
-        """End the process: without input it has nothing left to do."""
-        try:
-            self._process.communicate(timeout=DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
+        told: dict[str, float] = json.loads(self.ask(line))
+        return told
 
 
-class HttpRunner(Runner):
-    """One request a transfer. `headers` are sent with each, whole lines."""
+class ServiceRunner(Runner):
+    """One request a transfer, to the service, on Sanic's way through it.
 
-    headers = ""
+    A header that the service does not know keeps a request on the way that every other request
+    than a plain one takes.
+    """
+
+    headers: ClassVar[str] = "X-Way: ordinary\r\n"
+    keys_reserved: ClassVar[int] = 200_000
 
     def __init__(
         self, workload: Workload, server: Server, sender: SenderProcess, scratch: Path
@@ -83,6 +68,11 @@ class HttpRunner(Runner):
         self._answers = scratch / "answers"
         self._load_share = 0.0
 
+    @classmethod
+    def describe_server(cls, data: Path) -> tuple[str, ...]:
+        """Return the module and the flags that serve the ledger in a directory."""
+        return (*SERVICE, f"--data={data}", f"--keys-reserved={cls.keys_reserved}")
+
     def prepare(self, rows: Rows) -> Path:
         """Give the requests to the clients, and let them connect."""
         self._requests.write_bytes(msgspec.msgpack.encode(self.write_requests(rows)))
@@ -92,16 +82,7 @@ class HttpRunner(Runner):
     def write_requests(self, rows: Rows) -> list[bytes]:
         """Return the requests that ask for transfers."""
         host = urlsplit(self.url).netloc
-        requests = []
-        for source, target, amount, key in self.workload.spell(rows):
-            body = f'{{"from":"{source}","to":"{target}","amount":{amount}}}'
-            head = (
-                f"POST /transfer HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-                f"{self.headers}Idempotency-Key: {key}\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n"
-            )
-            requests.append((head + body).encode())
-        return requests
+        return [make_transfer(host, call, self.headers) for call in self.workload.spell(rows)]
 
     def run(self, prepared: Path) -> None:
         """Let the clients send the requests that were prepared last."""
@@ -119,9 +100,10 @@ class HttpRunner(Runner):
         """Return what one answer tells."""
         return [read_status(http_status, body)]
 
-    @abstractmethod
     def balances(self) -> dict[str, int]:
         """Return every account's balance, as the server tells it."""
+        with LedgerClient(self.url) as client:
+            return {account.id: account.balance for account in client.accounts()}
 
     @property
     def cpu_s(self) -> float:
@@ -135,6 +117,54 @@ class HttpRunner(Runner):
         return f"the clients took {self._load_share:.0%} of their core in the last round{limit}"
 
 
+class NativeRunner(ServiceRunner):
+    """One plain request a transfer: it becomes a row of a batch without a Python object."""
+
+    headers = ""
+    keys_reserved = 500_000
+
+
+class NaiveRunner(ServiceRunner):
+    """One request a transfer, to the naive service."""
+
+    headers = ""
+
+    @classmethod
+    def describe_server(cls, data: Path) -> tuple[str, ...]:
+        """Return the module and the flags that serve the ledger in a directory."""
+        return ("bench.stages.naive_service", str(data))
+
+    def balances(self) -> dict[str, int]:
+        """Ask for all balances at once."""
+        answer = httpx.get(f"{self.url}/balances", **make_options(self.url))
+        balances: dict[str, int] = answer.json()
+        return balances
+
+
+class BulkRunner(ServiceRunner):
+    """Many transfers a request, to the service, which keeps their order."""
+
+    keys_reserved = 2_500_000
+
+    def write_requests(self, rows: Rows) -> list[bytes]:
+        """Return the requests that ask for transfers."""
+        host, calls = urlsplit(self.url).netloc, self.workload.spell(rows)
+        return [make_bulk(host, calls[at : at + ITEMS]) for at in range(0, len(calls), ITEMS)]
+
+    def read_statuses(self, http_status: int, body: bytes) -> list[Status]:
+        """Return what one answer tells."""
+        assert http_status == 200, body
+        return [_read_item(item) for item in msgspec.json.decode(body)]
+
+
+def _read_item(item: dict[str, str]) -> Status:
+    if item["status"] == "applied":
+        return Status.APPLIED
+    if item["reason"] == REUSED:
+        return Status.KEY_REUSED
+    return Status[item["reason"].upper().replace("-", "_")]
+
+
 def read_status(http_status: int, body: bytes) -> Status:
     """Return the status of the ledger that an answer tells."""
     if http_status == 201:
@@ -145,18 +175,27 @@ def read_status(http_status: int, body: bytes) -> Status:
     return Status[answer["reason"].upper().replace("-", "_")]
 
 
-def make_ledger(workload: Workload, directory: Path) -> None:
-    """Make the ledger that a server is to serve, with its accounts and their money."""
-    with open_engine(directory, keys_reserved=0) as engine:
-        workload.open_accounts(engine)
-
-
 @contextmanager
-def run_clients(server: Server, scratch: Path) -> Iterator[SenderProcess]:
-    """Yield the clients of a server that is up; ends both."""
-    with server:
-        sender = SenderProcess(server.url, scratch / "sender.log")
-        try:
-            yield sender
-        finally:
-            sender.stop()
+def open_http(
+    kind: type[ServiceRunner], workload: Workload, scratch: Path
+) -> Iterator[ServiceRunner]:
+    """Yield a stage whose server keeps its ledger in `scratch`, with its accounts and money."""
+    data = scratch / "data"
+    with open_engine(data, keys_reserved=0) as engine:
+        workload.open_accounts(engine)
+    command = kind.describe_server(data)
+    with (
+        Server(pick_cores()[0], *command, log=scratch / "server.log") as server,
+        SenderProcess(server.url, scratch / "sender.log") as sender,
+    ):
+        yield kind(workload, server, sender, scratch)
+
+
+def _stage(name: str, title: str, transfers: int, kind: type[ServiceRunner]) -> Stage:
+    return Stage(name, title, "durable", transfers, partial(open_http, kind), spread=True)
+
+
+HTTP_PLAIN = _stage("http-plain", "HTTP, a plain Sanic handler", 1_000, NaiveRunner)
+HTTP_BATCHED = _stage("http-batched", "HTTP, batched, by Sanic", 6_000, ServiceRunner)
+HTTP_NATIVE = _stage("http-native", "HTTP, read natively", 20_000, NativeRunner)
+HTTP_BULK = _stage("http-bulk", f"HTTP, {ITEMS:,} a request", 16 * ITEMS, BulkRunner)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ledgercore import Status
 
-from ..workloads import ASSET, WORLD, Call, Rows, Workload
-from .stage import Runner, Stage
+from ..workloads import ASSET, WORLD, Workload
+from .stage import CallRunner, Stage
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -81,36 +81,22 @@ class DictLedger:
         return Status.APPLIED
 
 
-class DictRunner(Runner):
+class DictRunner(CallRunner):
     """One call a transfer."""
 
     def __init__(self, workload: Workload) -> None:
-        self._workload = workload
-        self._ledger = DictLedger()
-        self._statuses: list[Status] = []
-        accounts = self._ledger.accounts
-        accounts |= {name: Account(ASSET, workload.floor) for name in workload.names()}
+        ledger = DictLedger()
+        super().__init__(workload)
+        self.transfer = ledger.transfer
+        self._accounts = ledger.accounts
+        self._accounts |= {name: Account(ASSET, workload.floor) for name in workload.names()}
         if workload.funds:
-            accounts[WORLD] = Account(ASSET, None)
+            self._accounts[WORLD] = Account(ASSET, None)
         self.run(self.prepare(workload.funding()))
-
-    def prepare(self, rows: Rows) -> list[Call]:
-        """Return the arguments of each call."""
-        return self._workload.spell(rows)
-
-    def run(self, prepared: list[Call]) -> None:
-        """Make the calls."""
-        transfer = self._ledger.transfer
-        self._statuses = [transfer(*call) for call in prepared]
-
-    @property
-    def statuses(self) -> list[Status]:
-        """What each call returned."""
-        return self._statuses
 
     def balances(self) -> dict[str, int]:
         """Return every account's balance."""
-        return {name: account.balance for name, account in self._ledger.accounts.items()}
+        return {name: account.balance for name, account in self._accounts.items()}
 
 
 @contextmanager
@@ -119,10 +105,4 @@ def open_dict(workload: Workload, scratch: Path) -> Iterator[DictRunner]:
     yield DictRunner(workload)
 
 
-STAGE = Stage(
-    name="dict",
-    title="Python dicts, one lock",
-    promise="in memory",
-    transfers=60_000,
-    open=open_dict,
-)
+DICT = Stage("dict", "Python dicts, one lock", "in memory", 60_000, open_dict)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ledgercore import Status
 
-from ..workloads import Rows, Workload
+from ..workloads import Call, Rows, Workload
 
 
 class Runner(ABC):
@@ -45,6 +45,30 @@ class Runner(ABC):
     def note(self) -> str:
         """What should be known of the last run besides its time; may be empty."""
         return ""
+
+
+class CallRunner(Runner):
+    """A stage that makes one call a transfer, to its `transfer`."""
+
+    transfer: Callable[[str, str, int, str], Status]
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self._statuses: list[Status] = []
+
+    def prepare(self, rows: Rows) -> list[Call]:
+        """Return the arguments of each call."""
+        return self._workload.spell(rows)
+
+    def run(self, prepared: list[Call]) -> None:
+        """Make the calls."""
+        transfer = self.transfer
+        self._statuses = [transfer(*call) for call in prepared]
+
+    @property
+    def statuses(self) -> list[Status]:
+        """What each call returned."""
+        return self._statuses
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -14,12 +15,15 @@ from click.testing import CliRunner
 
 import ledgercore
 from bench.__main__ import COMMANDS, main
-from bench.load import Plan, Result, measure_answer, run_load
+from bench.load.__main__ import Result
+from bench.load.generators import run_load_process
+from bench.load.http1 import measure_answer
+from bench.load.loops import make_random_transfers, run_closed_loop
 from bench.machine import describe_machine, make_scratch, pick_cores, read_process_cpu, run_on
 from bench.measure import Round, make_figure, make_rate
 from bench.plain import ANSWER
+from bench.processes import PLAIN, Server
 from bench.report import format_report
-from bench.servers import PLAIN, Server, run_load_process
 from bench.workloads import Workload
 from ledgercore.service.wire.transfer_answer import encode_body
 from tests.support.histories import wait_readable
@@ -96,9 +100,9 @@ def test_the_load_counts_what_it_asks(plain: Server) -> None:
 
 
 async def test_the_load_ends_with_its_time(plain: Server) -> None:
-    result = await run_load(Plan(plain.url, connections=4, seconds=0.1))
-    assert result.seconds >= 0.1
-    assert result.statuses == {"201": result.requests}
+    course = await run_closed_loop(plain.url, 4, make_random_transfers(plain.url, 50), seconds=0.1)
+    assert course.seconds >= 0.1
+    assert course.statuses == {201: len(course.latencies_s)}
 
 
 async def test_the_load_counts_what_is_lost() -> None:
@@ -108,9 +112,9 @@ async def test_the_load_counts_what_is_lost() -> None:
         await writer.wait_closed()
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        result = await run_load(Plan(f"http://127.0.0.1:{port}", connections=3, requests=9))
-    assert (result.requests, result.lost) == (0, 3)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        course = await run_closed_loop(url, 3, islice(make_random_transfers(url, 50), 9))
+    assert (len(course.latencies_s), course.lost) == (0, 3)
 
 
 async def test_the_load_ends_when_it_cannot_read_an_answer() -> None:
@@ -123,9 +127,9 @@ async def test_the_load_ends_when_it_cannot_read_an_answer() -> None:
 
     closed = asyncio.Event()
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(ValueError, match="Content-Length"):
-            await run_load(Plan(f"http://127.0.0.1:{port}", connections=1, requests=1))
+            await run_closed_loop(url, 1, make_random_transfers(url, 50))
         await closed.wait()
 
 

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from bench.compare import build, chart, command
+from bench import build
+from bench.compare import chart, command
 from bench.compare.confirming import find_confirmed_fault
 from bench.compare.gate import find_fault, find_limit, read_baseline, record_baseline
 from bench.compare.results import (
@@ -30,7 +31,7 @@ from bench.compare.results import (
 from bench.compare.rounds import check_sound, scale, time_round
 from bench.compare.writing import HEADS, format_ratio
 from bench.measure import Round
-from bench.stages import STAGES, Runner, kernel
+from bench.stages import STAGES, Runner, engine
 from bench.stages.python_dict import DictRunner
 from bench.workloads import Call, Workload
 
@@ -52,7 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     directory = tmp_path_factory.mktemp("compare")
     with pytest.MonkeyPatch.context() as patch:
         # So few transfers need no memory for millions of keys.
-        patch.setattr(kernel, "KEYS_RESERVED", 0)
+        patch.setattr(engine, "KEYS_RESERVED", 0)
         return directory, run_compare("--transfers=3000", f"--output={directory}").stdout
 
 

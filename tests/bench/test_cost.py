@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,38 +11,37 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.__main__ import main
-from bench.cost.command import compare_variants, find_doubts
-from bench.cost.variants import (
+from bench.http_speed.cost import (
     BARE,
     GUARDED,
     TITLES,
     UNWATCHED,
-    Variant,
-    dispatch,
-    open_variants,
+    compare_variants,
+    find_doubts,
+    open_variant,
 )
-from bench.http_speed.generators import OWN, WRK, make_generator
-from bench.http_speed.loads import Load, LoadFailed
-from bench.http_speed.subjects import Setting
+from bench.http_speed.subjects import Setting, Subject
 from bench.http_speed.throughput import Turn, make_rows, run_rounds
+from bench.load.generators import Load, LoadFailed, make_generator
 from bench.machine import pick_cores
+from bench.options import OWN, WRK
 
 CORE, LOAD_CORE = pick_cores()
 ACCOUNTS = 50
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Variant]]:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Subject]]:
     setting = Setting(CORE, LOAD_CORE, tmp_path_factory.mktemp("cost"), ACCOUNTS, 100_000)
     with ExitStack() as stack:
-        yield open_variants([BARE, GUARDED], setting, stack)
+        yield {name: open_variant(name, setting, stack) for name in (BARE, GUARDED)}
 
 
 # -- the variants ---------------------------------------------------------------------------------
 
 
 def test_the_guarded_variant_asks_for_all_that_it_is_measured_for(
-    opened: dict[str, Variant],
+    opened: dict[str, Subject],
 ) -> None:
     bare, guarded = opened[BARE], opened[GUARDED]
     body = {"from": "acct-0", "to": "acct-1", "amount": 1}
@@ -65,25 +64,23 @@ def test_the_guarded_variant_asks_for_all_that_it_is_measured_for(
 
 
 @pytest.mark.parametrize("name", [OWN, WRK])
-def test_each_url_has_the_load_of_its_own(name: str, opened: dict[str, Variant]) -> None:
+def test_each_variant_has_the_headers_of_its_own(name: str, opened: dict[str, Subject]) -> None:
     if name == WRK and shutil.which("wrk") is None:
         pytest.skip("wrk is not installed")
-    loads = {
-        one.url: make_generator(name, LOAD_CORE, ACCOUNTS, one.headers) for one in opened.values()
-    }
+    load = make_generator(name, LOAD_CORE, ACCOUNTS)
     for one in opened.values():
-        assert dispatch(loads)(one.url, 2, 0.2).requests > 0
-    without = make_generator(name, LOAD_CORE, ACCOUNTS)
+        assert load(one.url, 2, 0.2, one.headers).requests > 0
     with pytest.raises(LoadFailed, match=r"'401'|'status'"):
-        without(opened[GUARDED].url, 2, 0.2)
+        load(opened[GUARDED].url, 2, 0.2, ())
 
 
 @pytest.mark.parametrize("name", [OWN, WRK])
-def test_a_percent_sign_in_a_header_is_one(name: str, opened: dict[str, Variant]) -> None:
+def test_a_percent_sign_in_a_header_is_one(name: str, opened: dict[str, Subject]) -> None:
     if name == WRK and shutil.which("wrk") is None:
         pytest.skip("wrk is not installed")
-    load = make_generator(name, LOAD_CORE, ACCOUNTS, ("X-Odd: 100%d %s", "X-More: 1"))
-    assert load(opened[BARE].url, 2, 0.2).requests > 0
+    load = make_generator(name, LOAD_CORE, ACCOUNTS)
+    headers = ("X-Odd: 100%d %s", "X-More: 1")
+    assert load(opened[BARE].url, 2, 0.2, headers).requests > 0
 
 
 # -- the figures ----------------------------------------------------------------------------------
@@ -109,7 +106,7 @@ def test_pairs_are_compared_round_by_round_each_with_its_goal() -> None:
 def test_a_machine_that_is_busy_is_told(
     shares: tuple[float, ...], load_share: float, doubts: int
 ) -> None:
-    subjects = {name: Variant(name, "", 0) for name in (BARE, GUARDED)}
+    subjects = {name: Subject(name, "", "", 0) for name in (BARE, GUARDED)}
     turns = {
         (name, 8): [Turn(Load(10, 1.0, 1.0, 2.0, load_share), share, 0.0)]
         for name, share in zip(subjects, shares, strict=False)
@@ -119,10 +116,11 @@ def test_a_machine_that_is_busy_is_told(
     assert all("only 20% of its core" in line for line in told)
 
 
-def test_no_server_is_always_the_one_after_a_certain_other(opened: dict[str, Variant]) -> None:
+def test_no_server_is_always_the_one_after_a_certain_other(opened: dict[str, Subject]) -> None:
     asked: list[str] = []
 
-    def load(url: str, connections: int, seconds: float) -> Load:
+    def load(url: str, connections: int, seconds: float, headers: Sequence[str]) -> Load:
+        assert headers in [one.headers for one in opened.values() if one.url == url]
         asked.append(url)
         return Load(1, 1.0, 1.0, 1.0, 0.5)
 

@@ -16,26 +16,31 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.__main__ import main
-from bench.http_speed import generators, perf, results
-from bench.http_speed.bulk_requests import (
+from bench.http_speed import perf, results
+from bench.http_speed.bulk import (
     ARROW,
     ITEMS,
     JSON,
     check_answers,
     list_formats,
     make_requests,
+    send_all,
 )
-from bench.http_speed.bulk_sender import send_all
-from bench.http_speed.latency import compare_runs
-from bench.http_speed.loads import Load, LoadFailed
-from bench.http_speed.open_loop import OpenRun, make_plan, run_open_loop
-from bench.http_speed.ratios import COMPARISONS, compare, make_ratio
+from bench.http_speed.latency import OpenRun, compare_runs, run_open_loop
 from bench.http_speed.subjects import DURABLE, GO_LOG, Subject
-from bench.http_speed.throughput import Turn, find_peak, make_rows
-from bench.http_speed.writing import pad
-from bench.http_speed.wrk import RATE_MAX, SCRIPT, run_command, run_wrk
+from bench.http_speed.throughput import (
+    COMPARISONS,
+    Turn,
+    compare,
+    find_peak,
+    make_ratio,
+    make_rows,
+)
+from bench.load import generators
+from bench.load.generators import RATE_MAX, SCRIPT, Load, LoadFailed, run_command, run_wrk
 from bench.machine import pick_cores, read_cpu_times, read_process_cpu, read_thread_times
-from bench.servers import PLAIN, SERVICE, Server
+from bench.processes import PLAIN, SERVICE, Server
+from bench.report import format_markdown
 from bench.workloads import Workload
 
 CORE, LOAD_CORE = pick_cores()
@@ -125,7 +130,7 @@ def test_only_what_was_measured_is_compared_each_with_its_goal() -> None:
 def test_rows_and_the_peak_are_medians_of_the_rounds() -> None:
     rates = {8: (100, 300, 200), 64: (600, 100, 500)}
     turns = {(DURABLE, n): [make_turn(rate, 8) for rate in some] for n, some in rates.items()}
-    eight, many = make_rows({DURABLE: Subject(DURABLE, "", 0)}, turns)
+    eight, many = make_rows({DURABLE: Subject(DURABLE, "", "", 0)}, turns)
     assert (eight.rate.low, eight.rate.median, many.rate.median) == (100, 200, 500)
     assert (eight.user_us, eight.system_us, eight.cpu_us) == pytest.approx((2, 6, 8))
     assert eight.core_share == pytest.approx(200 * 8e-6)
@@ -135,7 +140,7 @@ def test_rows_and_the_peak_are_medians_of_the_rounds() -> None:
 
 @pytest.mark.parametrize(("ours_ms", "is_reached"), [((1, 5, 2), True), ((1, 5, 3), False)])
 def test_the_p99_is_compared_round_by_round(ours_ms: tuple[float, ...], is_reached: bool) -> None:
-    pair = (Subject(DURABLE, "", 0), Subject(GO_LOG, "", 0))
+    pair = (Subject(DURABLE, "", "", 0), Subject(GO_LOG, "", "", 0))
     ours, theirs = (
         [OpenRun(100, 70.0, 0.5, p99_ms, 0.1, 0.4) for p99_ms in some]
         for some in (ours_ms, (4, 5, 4))
@@ -248,15 +253,17 @@ def test_an_answer_that_is_cut_off_fails() -> None:
 # -- the open loop, the machine, the words --------------------------------------------------------
 
 
-def test_the_open_loop_offers_what_it_is_told(plain: Server, tmp_path: Path) -> None:
-    plan = make_plan(plain.url, 400.0, 1.0, 8, ACCOUNTS)
-    run = run_open_loop(LOAD_CORE, plan, tmp_path)
+def test_the_open_loop_offers_what_it_is_told(plain: Server, service: Server) -> None:
+    run = run_open_loop(LOAD_CORE, plain.url, rate=400.0, seconds=1.0, clients=8, accounts=ACCOUNTS)
     assert 300 < run.requests < 500
     assert run.rate == run.requests
     assert 0 < run.p50_ms <= run.p99_ms
     assert 0 < run.cpu_share < 1.1
-    with without_a_server() as url, pytest.raises(LoadFailed, match="0 of"):
-        run_open_loop(LOAD_CORE, make_plan(url, 50.0, 0.2, 2, ACCOUNTS), tmp_path)
+    few = {"rate": 50.0, "seconds": 0.2, "clients": 2}
+    with pytest.raises(LoadFailed, match="of 8 were applied"):
+        run_open_loop(LOAD_CORE, service.url, **few, accounts=10 * ACCOUNTS)
+    with without_a_server() as url, pytest.raises(LoadFailed, match="the open loop failed"):
+        run_open_loop(LOAD_CORE, url, **few, accounts=ACCOUNTS)
 
 
 def test_the_times_of_threads_add_up_to_those_of_the_process() -> None:
@@ -269,8 +276,8 @@ def test_the_times_of_threads_add_up_to_those_of_the_process() -> None:
 
 
 def test_a_table_is_markdown_that_can_be_read() -> None:
-    head, rule, row = pad(("name", "n"), [("a", "1,000")])
-    assert (head, rule, row) == ("| name |     n |", "| --- | ---: |", "| a    | 1,000 |")
+    head, rule, row = format_markdown(("name", "n"), [("a", "1,000")])
+    assert (head, rule, row) == ("| name |     n |", "| ---- | ----: |", "| a    | 1,000 |")
 
 
 # -- the command ----------------------------------------------------------------------------------

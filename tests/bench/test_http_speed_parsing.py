@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.http_speed.classes import Kind, class_sample, count_kinds, name_threads
-from bench.http_speed.loads import Load, LoadFailed
-from bench.http_speed.perf import Frame, read_samples
+from bench.http_speed.perf import (
+    Frame,
+    Kind,
+    class_sample,
+    count_kinds,
+    name_threads,
+    read_samples,
+)
 from bench.http_speed.profile import sum_up
-from bench.http_speed.wrk import read_output
+from bench.load.generators import Load, LoadFailed, read_output
 from bench.machine import CpuTimes
 
 COUNT = 540_000

@@ -18,13 +18,20 @@ from click.testing import CliRunner, Result
 from bench.__main__ import main
 from bench.machine import ROOT, pick_cores
 from bench.peers import comparison, postgres
-from bench.peers.checking import Reference, check_money, make_hard_calls
-from bench.peers.clients import run_clients
-from bench.peers.finding import PEERS, open_peer
+from bench.peers.comparison import Reference, check_money, make_hard_calls
 from bench.peers.over_http import read_go_version
-from bench.peers.peer import FUNDS, Peer, PeerFailed, PeerMissing, Round, Settings
-from bench.peers.processes import await_server, run_server
-from bench.servers import make_environment
+from bench.peers.peer import (
+    FUNDS,
+    PEERS,
+    Peer,
+    PeerFailed,
+    PeerMissing,
+    Round,
+    Settings,
+    open_peer,
+    run_clients,
+)
+from bench.processes import Process, ProcessFailed, make_environment
 from bench.workloads import Call, Workload
 from tests.support.servers import DEADLINE_S, wait_until
 
@@ -86,14 +93,11 @@ class DictPeer(Peer):
     durability = "none"
 
     def __init__(self, ledger: Reference, *, tells: bool) -> None:
-        self.version, self.clients = "1", 1
+        self.version, self.asks = "1", [ledger.ask]
         self._ledger, self._tells, self._stack = ledger, tells, ExitStack()
 
-    def ask(self, call: Call) -> bool:
-        return self._ledger.ask(call)
-
     def run(self, calls: Sequence[Call], seconds: float) -> Round:
-        return run_clients([self.ask], calls, seconds, is_embedded=True)
+        return run_clients(self.asks, calls, seconds, is_embedded=True)
 
     def read_balances(self) -> Mapping[str, int] | None:
         return self._ledger.balances if self._tells else None
@@ -373,15 +377,12 @@ def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
 
     command = [sys.executable, "-c", "raise SystemExit('no such ledger')"]
     with (
-        run_server(pick_cores()[0], command, log) as process,
-        pytest.raises(PeerFailed, match="no such ledger"),
+        Process(pick_cores()[0], command, log) as process,
+        pytest.raises(ProcessFailed, match="no such ledger"),
     ):
-        await_server(process, log, connect, ConnectionRefusedError)
-    with (
-        pytest.raises(PeerFailed, match="cannot be run"),
-        run_server(pick_cores()[0], [str(tmp_path / "none")], log),
-    ):
-        pass
+        process.wait_for(connect, ConnectionRefusedError)
+    with pytest.raises(ProcessFailed, match="cannot be run"):
+        Process(pick_cores()[0], [str(tmp_path / "none")], log)
 
 
 def test_the_version_of_go_is_read_from_the_program(tmp_path: Path) -> None:

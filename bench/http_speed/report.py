@@ -3,21 +3,25 @@
 This module owns the words. It never measures, and holds no figure of its own.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..load import CPU_SHARE_MAX
+from ..load.loops import CPU_SHARE_MAX
 from ..measure import Figure
-from ..report import format_markdown, format_value
+from ..report import (
+    format_markdown,
+    format_ms,
+    format_rate,
+    format_times,
+    format_us,
+    format_verdict,
+)
 from .bulk import BulkRow
 from .latency import P99_SHARE_MAX, Latency
 from .profile import Profile
-from .ratios import MISSED, REACHED, Ratio
 from .results import Results
-from .throughput import Row
+from .throughput import Ratio, Row
 
-RATE = "/s"
 LIMIT = "generator was the limit"
 
 ROW_HEADS = (
@@ -78,7 +82,7 @@ def make_data(heading: Heading, results: Results) -> dict[str, Any]:
     for told, ratio in zip(data["ratios"], results.ratios, strict=True):
         told["verdict"] = ratio.verdict
     for told, row in zip(data["bulk"], results.bulk, strict=True):
-        told["verdict"] = _judge(row.rate.is_reached)
+        told["verdict"] = format_verdict(row.rate.is_reached)
     return data
 
 
@@ -91,28 +95,19 @@ def write_report(heading: Heading, results: Results) -> list[str]:
     build = f"commit {heading.commit}; closed loop by {heading.generator}"
     lines = [heading.machine, build, course]
     if results.rows:
-        lines += ["", *pad(ROW_HEADS, [_list_row(row) for row in results.rows])]
+        lines += ["", *format_markdown(ROW_HEADS, [_list_row(row) for row in results.rows])]
     if results.ratios:
-        lines += ["", *pad(RATIO_HEADS, [_list_ratio(ratio) for ratio in results.ratios])]
+        lines += [
+            "",
+            *format_markdown(RATIO_HEADS, [_list_ratio(ratio) for ratio in results.ratios]),
+        ]
     if results.latency is not None:
-        lines += ["", *pad(LATENCY_HEADS, _list_latency(results.latency))]
+        lines += ["", *format_markdown(LATENCY_HEADS, _list_latency(results.latency))]
     if results.bulk:
-        lines += ["", *pad(BULK_HEADS, [_list_bulk(row) for row in results.bulk])]
+        lines += ["", *format_markdown(BULK_HEADS, [_list_bulk(row) for row in results.bulk])]
     if results.profile is not None:
         lines += ["", *_write_profile(results.profile)]
     return [*lines, *([""] if results.notes else []), *results.notes]
-
-
-def pad(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table in Markdown, its columns as wide as what they hold."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-
-    def widen(row: Sequence[str]) -> list[str]:
-        name, *cells = row
-        aligned = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        return [name.ljust(widths[0]), *aligned]
-
-    return format_markdown(widen(heads), [widen(row) for row in rows])
 
 
 def _list_row(row: Row) -> tuple[str, ...]:
@@ -120,8 +115,8 @@ def _list_row(row: Row) -> tuple[str, ...]:
         row.title,
         str(row.connections),
         *_list_figure(row.rate),
-        *(_format_ms(value) for value in (row.p50_ms, row.p99_ms)),
-        *(_format_us(value) for value in (row.cpu_us, row.user_us, row.system_us)),
+        *(format_ms(value) for value in (row.p50_ms, row.p99_ms)),
+        *(format_us(value) for value in (row.cpu_us, row.user_us, row.system_us)),
         f"{row.core_share:.0%}",
         f"{row.load_share:.0%}",
         LIMIT if row.is_load_limit else "",
@@ -133,7 +128,7 @@ def _list_ratio(ratio: Ratio) -> tuple[str, ...]:
         ratio.name,
         str(ratio.connections),
         *_list_figure(ratio.by_wall),
-        _format_times(ratio.by_cpu.median) if ratio.by_cpu else "?",
+        format_times(ratio.by_cpu.median if ratio.by_cpu else None, 2),
         "" if ratio.by_wall.goal is None else f"{ratio.by_wall.goal:g} ×",
         "; ".join(filter(None, [ratio.verdict, LIMIT if ratio.is_load_limit else ""])),
     )
@@ -143,8 +138,8 @@ def _list_latency(latency: Latency) -> list[tuple[str, ...]]:
     rows = [
         (
             row.title,
-            format_value(row.offered, RATE),
-            *(_format_ms(value) for value in (row.p50_ms, row.p99_ms, row.late_p99_ms)),
+            format_rate(row.offered),
+            *(format_ms(value) for value in (row.p50_ms, row.p99_ms, row.late_p99_ms)),
             f"{row.load_share:.0%}",
             LIMIT if row.load_share > CPU_SHARE_MAX else "",
         )
@@ -152,7 +147,7 @@ def _list_latency(latency: Latency) -> list[tuple[str, ...]]:
     ]
     share = latency.p99_share
     told = f"{share.median:.2f} ({share.low:.2f} to {share.high:.2f})"
-    verdict = f"goal: at most {P99_SHARE_MAX:g}: {_judge(latency.is_reached)}"
+    verdict = f"goal: at most {P99_SHARE_MAX:g}: {format_verdict(latency.is_reached)}"
     return [*rows, (f"{share.name}, round by round", "", "", told, "", "", verdict)]
 
 
@@ -161,10 +156,10 @@ def _list_bulk(row: BulkRow) -> tuple[str, ...]:
         row.kind,
         str(row.connections),
         *_list_figure(row.rate),
-        _format_us(row.cpu_us),
+        format_us(row.cpu_us),
         f"{row.load_share:.0%}",
-        format_value(row.rate.goal, RATE),
-        "; ".join([_judge(row.rate.is_reached), *([LIMIT] if row.is_load_limit else [])]),
+        format_rate(row.rate.goal),
+        "; ".join([format_verdict(row.rate.is_reached), *([LIMIT] if row.is_load_limit else [])]),
     )
 
 
@@ -173,35 +168,20 @@ def _write_profile(profile: Profile) -> list[str]:
         f"The durable service at {profile.connections} connections, {profile.rate:,.0f} requests/s"
         f" while looked at, {profile.cpu_us:.2f} µs of processor each"
     )
-    threads = [(row.name, _format_us(row.user_us), _format_us(row.system_us))
+    threads = [(row.name, format_us(row.user_us), format_us(row.system_us))
                for row in profile.threads]  # fmt: skip
-    lines = [f"{setting}:", "", *pad(THREAD_HEADS, threads)]
+    lines = [f"{setting}:", "", *format_markdown(THREAD_HEADS, threads)]
     if profile.kinds:
-        kinds = [(row.name, f"{row.share:.1%}", _format_us(row.cpu_us)) for row in profile.kinds]
-        lines += ["", *pad(KIND_HEADS, kinds), "", f"{profile.samples:,} samples of perf."]
+        kinds = [(row.name, f"{row.share:.1%}", format_us(row.cpu_us)) for row in profile.kinds]
+        lines += [
+            "",
+            *format_markdown(KIND_HEADS, kinds),
+            "",
+            f"{profile.samples:,} samples of perf.",
+        ]
     return [*lines, *(["", profile.note] if profile.note else [])]
 
 
-def _list_figure(figure: Figure) -> tuple[str, str, str]:
-    write = _format_times if not figure.unit else _format_rate
-    return write(figure.median), write(figure.low), write(figure.high)
-
-
-def _judge(is_reached: bool) -> str:
-    return REACHED if is_reached else MISSED
-
-
-def _format_rate(value: float) -> str:
-    return format_value(value, RATE)
-
-
-def _format_times(value: float) -> str:
-    return f"{value:.2f} ×"
-
-
-def _format_ms(value: float) -> str:
-    return f"{value:.2f} ms"
-
-
-def _format_us(value: float) -> str:
-    return f"{value:.2f} µs"
+def _list_figure(figure: Figure) -> list[str]:
+    values = (figure.median, figure.low, figure.high)
+    return [format_rate(value) if figure.unit else format_times(value, 2) for value in values]

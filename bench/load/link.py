@@ -1,4 +1,4 @@
-"""One connection to the server: a request out, its answer in.
+"""A client's connection to a server: a request out, its answer in, and what fails in between.
 
 This module owns sockets, and the ways in which they fail. It never decides what is sent, and
 retries nothing.
@@ -8,11 +8,13 @@ import asyncio
 import socket
 import struct
 from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
 
-from ..http import measure_answer, read_status
-from .samples import LOST, NO_CONNECTION, UNREADABLE
+from .http1 import AnswerReader, read_status
 
-ANSWER_BYTES_MAX = 1 << 22
+NO_CONNECTION, LOST, UNREADABLE = "no-connection", "lost", "unreadable"
+"""What may happen in the place of an answer."""
+
 CLOSING = b"connection: close"
 _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -21,23 +23,24 @@ Address = tuple[int, Any]
 
 
 class Taker(Protocol):
-    """Who has asked, and is told what came of it: one of these, once a request."""
+    """Who has sent a request: is told once what came of it, by one of these."""
 
     def take_answer(self, status: int, answer: bytes) -> None:
         """Take a whole answer, with its head."""
 
-    def take_failure(self, failure: str) -> None:
-        """Take the name of what happened in the place of an answer."""
+    def take_failure(self, failure: str, reason: str) -> None:
+        """Take the name of what happened in the place of an answer, and why in words."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection that is open, with one request on its way at a time."""
+    """An open connection, with at most one request on its way."""
 
     def __init__(self, taker: Taker) -> None:
         self._taker: Taker | None = taker
         self._transport: asyncio.Transport | None = None
-        self._buffer = b""
+        self._reader = AnswerReader()
         self._is_waiting = False
+        self._end = LOST, "the server hung up"
         self.is_open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -50,35 +53,33 @@ class Connection(asyncio.Protocol):
         """Send a request, whose answer or failure the taker is told."""
         assert self._transport is not None
         self._is_waiting = True
-        self._transport.write(request)
+        if self.is_open:
+            self._transport.write(request)
+        else:
+            self._fail(*self._end)
 
     def data_received(self, data: bytes) -> None:
         """Take a part of an answer; once it is whole, hand it on."""
-        buffer = self._buffer + data if self._buffer else data
         try:
-            length = measure_answer(buffer)
-            if len(buffer) < length <= ANSWER_BYTES_MAX:
-                self._buffer = buffer
+            answer = self._reader.take(data)
+            if answer is None:
                 return
-            status = read_status(buffer)
-        except ValueError:
-            self._fail(UNREADABLE)
+            status = read_status(answer)
+            if not self._is_waiting:
+                raise ValueError("an answer that nobody asked for")
+        except ValueError as error:
+            self._fail(UNREADABLE, str(error))
             return
-        if len(buffer) != length or not self._is_waiting:
-            # More than was asked for: nothing on this connection can be trusted from here on.
-            self._fail(UNREADABLE)
-            return
-        self._buffer = b""
         self._is_waiting = False
-        if status >= 400 and CLOSING in buffer.lower():
+        if status >= 400 and CLOSING in answer.lower():
             self.close()
         if self._taker is not None:
-            self._taker.take_answer(status, buffer)
+            self._taker.take_answer(status, answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the taker, if it still waits."""
-        self.is_open = False
-        self._fail(LOST)
+        if self.is_open:
+            self._fail(LOST, str(exc or "the server hung up"))
 
     def close(self) -> None:
         """Hang up, and tell nobody."""
@@ -91,12 +92,13 @@ class Connection(asyncio.Protocol):
         self._taker = None
         self.close()
 
-    def _fail(self, failure: str) -> None:
+    def _fail(self, failure: str, reason: str) -> None:
         taker, is_waiting = self._taker, self._is_waiting
+        self._end = failure, reason
         self._is_waiting = False
         self.close()
         if taker is not None and is_waiting:
-            taker.take_failure(failure)
+            taker.take_failure(failure, reason)
 
 
 class Link:
@@ -118,14 +120,9 @@ class Link:
 
     async def open(self) -> None:
         """Open the connection before it is needed. Raises OSError if that cannot be done."""
-        sock = await connect(self._address, self._connect_timeout_s)
-        try:
-            loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(lambda: Connection(self._taker), sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-        self._connection = connection
+        self._connection = await open_connection(
+            self._address, self._taker, self._connect_timeout_s
+        )
 
     def hang_up(self) -> None:
         """Close the connection and forget what is on its way."""
@@ -139,17 +136,31 @@ class Link:
     async def _open_and_send(self, request: bytes) -> None:
         try:
             await self.open()
-        except OSError:
+        except OSError as error:
             self._opening = None
-            self._taker.take_failure(NO_CONNECTION)
+            self._taker.take_failure(NO_CONNECTION, str(error))
             return
         self._opening = None
         assert self._connection is not None
         self._connection.send(request)
 
 
-async def find_address(host: str, port: int) -> Address:
-    """Return where to connect to. Raises OSError for a name that nobody knows."""
+async def open_connection(address: Address, taker: Taker, timeout_s: float) -> Connection:
+    """Return a connection that is open. Raises OSError."""
+    sock = await connect(address, timeout_s)
+    try:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Connection(taker), sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return connection
+
+
+async def find_address(url: str) -> Address:
+    """Return where to connect to for a URL. Raises OSError for a name that nobody knows."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
     loop = asyncio.get_running_loop()
     family, _, _, _, where = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
     return family, where

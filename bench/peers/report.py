@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..load import CPU_SHARE_MAX
+from ..load.loops import CPU_SHARE_MAX
+from ..report import format_markdown, format_ms
 from .comparison import Plan, Row
 
 HEADS = ("peer", "transfers/s", "lowest to highest", "p50", "p99", "clients", "load")
-LEFT = {"peer", "version", "what an answer means"}
+MEANING_HEADS = ("peer", "version", "what an answer means")
 
 
 def make_report(
@@ -30,11 +31,8 @@ def format_table(
     rows: Sequence[Row], missing: Mapping[str, str], machine: str, plan: Plan, accounts: int
 ) -> str:
     """Return the report as Markdown, which can be read as it is too."""
-    figures = [HEADS, *(make_cells(row) for row in rows)]
-    meanings = [
-        ("peer", "version", "what an answer means"),
-        *((row.title, row.version, row.durability) for row in rows),
-    ]
+    figures = format_markdown(HEADS, [make_cells(row) for row in rows])
+    meanings = [(row.title, row.version, row.durability) for row in rows]
     size = f"{accounts:,} accounts; {plan.rounds} rounds of at most {plan.seconds:g} s each, and of"
     said = [f"{machine}.", f"{size} at most {plan.transfers:,} transfers; seed {plan.seed}."]
     busy = [row.title for row in rows if (row.load_share or 0) > CPU_SHARE_MAX]
@@ -46,7 +44,9 @@ def format_table(
         " were made before."
     )
     said += [f"{name}: not found; {how}." for name, how in missing.items()]
-    return "\n".join([*align(figures), "", *align(meanings), "", *said, ""])
+    return "\n".join(
+        [*figures, "", *format_markdown(MEANING_HEADS, meanings, left=3), "", *said, ""]
+    )
 
 
 def make_cells(row: Row) -> tuple[str, ...]:
@@ -55,32 +55,8 @@ def make_cells(row: Row) -> tuple[str, ...]:
         row.title,
         f"{row.rate:,.0f}",
         f"{min(row.rates):,.0f} to {max(row.rates):,.0f}",
-        format_latency(row.p50_ms),
-        format_latency(row.p99_ms),
+        format_ms(row.p50_ms),
+        format_ms(row.p99_ms),
         str(row.clients),
         "inside" if row.load_share is None else f"{row.load_share:.0%}",
     )
-
-
-def format_latency(latency_ms: float | None) -> str:
-    """Return a latency; a dash where nobody waits for one transfer."""
-    return "-" if latency_ms is None else f"{latency_ms:.2f} ms"
-
-
-def align(table: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, its columns as wide as what they hold."""
-    heads, *rows = table
-    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
-    rules = [
-        "-" * width if head in LEFT else "-" * (width - 1) + ":"
-        for head, width in zip(heads, widths, strict=True)
-    ]
-    return [
-        "| "
-        + " | ".join(
-            cell.ljust(width) if head in LEFT else cell.rjust(width)
-            for head, cell, width in zip(heads, row, widths, strict=True)
-        )
-        + " |"
-        for row in (heads, rules, *rows)
-    ]

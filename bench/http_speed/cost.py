@@ -1,10 +1,10 @@
-"""`python -m bench cost`: its flags, and the order in which things are measured.
+"""`python -m bench cost`: what the service's own care costs a transfer, part by part.
 
-This module owns nothing else. It exits with 1 if a server or a load fails; a goal that is missed is
-told, and no failure.
+This module owns the variants and their goals: all durable, all on one core, all alive at once.
+Loads, rounds and ratios are those of `python -m bench http`. It exits with 1 if a server or a load
+fails; a goal that is missed is told, and no failure.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,47 +12,58 @@ from pathlib import Path
 
 import click
 
-from ..compare.build import describe_build
-from ..http_speed.generators import OWN, WRK, make_generator, pick_generator
-from ..http_speed.loads import LoadFailed
-from ..http_speed.ratios import Comparison, Ratio, make_ratio
-from ..http_speed.results import Results
-from ..http_speed.subjects import Setting
-from ..http_speed.throughput import Row, Tell, Turns, make_rows, run_rounds
-from ..http_speed.writing import Heading, make_data, write_report
-from ..http_speed.wrk import RATE_MAX
+from ..build import describe_build
+from ..load.generators import RATE_MAX, LoadFailed, make_generator, pick_generator
 from ..machine import describe_machine, make_scratch, pick_cores
-from ..options import accounts_option, json_option
-from ..peers.command import heed_sigterm
-from .variants import GOALS, TITLES, dispatch, open_variants
+from ..options import (
+    accounts_option,
+    connections_option,
+    generator_option,
+    json_option,
+    rounds_option,
+    seconds_option,
+)
+from ..processes import ProcessFailed, create_key, heed_sigterm
+from ..report import write_json
+from .report import Heading, make_data, write_report
+from .results import Results
+from .subjects import Setting, Subject, open_service
+from .throughput import (
+    Comparison,
+    Ratio,
+    Row,
+    Tell,
+    Turns,
+    make_ratio,
+    make_rows,
+    run_rounds,
+)
 
+BARE, GUARDED, UNWATCHED = "bare", "guarded", "unwatched"
+GOALS = {(GUARDED, BARE): 0.93, (BARE, UNWATCHED): 0.97}
+"""Of the throughput of the second, the first is to have so much."""
+
+NO_INSTRUMENTS = "--instruments=0"
+GUARDS = ("--client-rate=1000000", "--global-rate=1000000", "--request-deadline-ms=10000")
+"""Limits that are looked at with each request, and that no request here comes near."""
+TIMEOUT_HEADER = "X-Request-Timeout-Ms: 5000"
 CORE_SHARE_MIN = 0.7
 """A durable server waits for its disk now and then, and has about so much of a core of its own."""
 
+TITLES = {
+    BARE: "nothing on",
+    GUARDED: "API key, client and global limit, deadline",
+    UNWATCHED: f"nothing on, {NO_INSTRUMENTS}",
+}
+
 
 @click.command()
-@click.option(
-    "--connections",
-    type=click.IntRange(1, 10_000),
-    default=64,
-    show_default=True,
-    help="Clients at a time.",
+@connections_option()
+@rounds_option(7, 30, "variants")
+@seconds_option(
+    3.0, click.FloatRange(0.1, 10), "Of load on one variant in one round; wrk takes whole seconds."
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(1, 30),
-    default=7,
-    show_default=True,
-    help="Rounds over all variants, besides one that does not count.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.1, 10),
-    default=3.0,
-    show_default=True,
-    help="Of load on one variant in one round; wrk takes whole seconds.",
-)
-@click.option("--generator", type=click.Choice([WRK, OWN]), help="  [default: wrk if there]")
+@generator_option
 @accounts_option
 @json_option
 def main(
@@ -63,7 +74,7 @@ def main(
     accounts: int,
     json_path: Path | None,
 ) -> None:
-    """Measure what the service's own care costs a transfer, with parts of it on and off.
+    """Measure what the service's own care costs a transfer, part by part.
 
     The variants share one core and the load has the other. Ratios are taken within a round, in
     which all are measured seconds apart.
@@ -78,34 +89,41 @@ def main(
             results = measure_cost(
                 setting, name, connections, rounds, seconds, lambda what: click.echo(what, err=True)
             )
-    except (LoadFailed, RuntimeError) as error:
+    except (LoadFailed, ProcessFailed) as error:
         raise click.ClickException(str(error)) from error
     heading = Heading(machine, describe_build().commit, name, rounds, seconds)
     click.echo("\n".join(write_report(heading, results)))
     if json_path is not None:
-        json_path.write_text(json.dumps(make_data(heading, results), indent=2) + "\n")
+        write_json(json_path, make_data(heading, results))
 
 
 def measure_cost(
     setting: Setting, generator: str, connections: int, rounds: int, seconds: float, tell: Tell
 ) -> Results:
-    """Measure all variants, and compare them. Raises LoadFailed, RuntimeError."""
+    """Measure all variants, and compare them. Raises LoadFailed, ProcessFailed."""
+    load = make_generator(generator, setting.load_core, setting.accounts)
     with ExitStack() as stack:
         tell("starting the servers")
-        variants = open_variants(list(TITLES), setting, stack)
+        variants = {name: open_variant(name, setting, stack) for name in TITLES}
         os.sync()
-        load = dispatch(
-            {
-                variant.url: make_generator(
-                    generator, setting.load_core, setting.accounts, variant.headers
-                )
-                for variant in variants.values()
-            }
-        )
         turns = run_rounds(variants, load, [connections], rounds, seconds, tell)
         results = Results(make_rows(variants, turns), compare_variants(turns, connections))
     results.notes += find_doubts(results.rows)
     return results
+
+
+def open_variant(name: str, setting: Setting, stack: ExitStack) -> Subject:
+    """Start a variant for as long as the stack lasts."""
+    data = setting.scratch / name
+    flags = [f"--data={data}"]
+    headers: tuple[str, ...] = ()
+    if name == GUARDED:
+        flags += GUARDS
+        token = create_key(data, "shop", "--scope=transfer")["token"]
+        headers = (f"Authorization: Bearer {token}", TIMEOUT_HEADER)
+    elif name == UNWATCHED:
+        flags.append(NO_INSTRUMENTS)
+    return open_service(name, TITLES[name], setting, stack, *flags, headers=headers)
 
 
 def find_doubts(rows: Sequence[Row]) -> list[str]:

@@ -4,7 +4,7 @@
 -- It makes COUNT requests before the clock starts, since making them while it runs would halve what
 -- wrk can send. Each has a key of its own, TAG-1 ... TAG-COUNT, and two random accounts. When all
 -- are sent it stops, and says so, rather than send one again. At the end it writes one line of
--- JSON, which bench/http_speed/wrk.py reads; wrk's own text rounds and leaves out its processor time.
+-- JSON, which bench/load/generators.py reads; wrk's own text rounds and leaves out its processor time.
 
 local AMOUNT_MAX = 100
 local SEED_DIGITS = 8

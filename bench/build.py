@@ -11,7 +11,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..machine import ROOT
+from .machine import ROOT
 
 UNKNOWN = "unknown"
 

@@ -1,0 +1,326 @@
+"""Child processes: servers and generators of load, started on one core, awaited, and ended.
+
+This module owns how each of them is started, when it is ready, and that it is gone at the end, by
+its own id. It measures nothing, and never talks to a server.
+"""
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+from .machine import ROOT, CpuTimes, read_cpu_times, run_on
+
+DEADLINE_S = 60.0
+"""No single wait for a process is longer, unless its caller says so."""
+POLL_INTERVAL_S = 0.02
+LAST_LINES = 5
+
+SERVICE = ("service", "serve", "--port=0")
+PLAIN = ("bench.plain",)
+KEYS = ("service", "admin", "keys")
+
+Ready = TypeVar("Ready")
+
+
+class ProcessFailed(RuntimeError):
+    """A process did not start, or did not end as it should; the message is for people."""
+
+
+class Process:
+    """A process that was started, and is stopped with the `with` block.
+
+    Its errors go into `log`, and what it prints beside that, into `printed`; with `is_asked` it is
+    asked over its standard input instead, and answers on its output, line by line.
+    """
+
+    def __init__(
+        self,
+        core: int,
+        command: Sequence[str],
+        log: Path,
+        *,
+        name: str = "",
+        user: str | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        is_asked: bool = False,
+    ) -> None:
+        self._name = name or Path(command[0]).name
+        self._log = log
+        self._printed = log.with_name(f"{log.name}.printed")
+        self._stop_signal = stop_signal
+        with run_on(core), log.open("wb") as errors, self._printed.open("wb") as printed:
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE if is_asked else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if is_asked else printed,
+                    stderr=errors,
+                    text=True,
+                    env=make_environment(),
+                    **describe_user(user),
+                )
+            except OSError as error:
+                told = f"{command[0]} cannot be run: {error.strerror}"
+                raise ProcessFailed(told) from error
+        self.pid = self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is gone, by its own will or by another's."""
+        return self._process.poll() is not None
+
+    @property
+    def cpu_times(self) -> CpuTimes:
+        """The processor time that it has had so far."""
+        return read_cpu_times(self.pid)
+
+    @property
+    def cpu_s(self) -> float:
+        """The seconds of processor that it has had so far."""
+        return self.cpu_times.total_s
+
+    @property
+    def printed(self) -> str:
+        """What it has printed so far."""
+        return self._printed.read_text(errors="replace")
+
+    def explain(self, what: str) -> ProcessFailed:
+        """Return an error that has the last lines of what the process has said."""
+        said = self.printed + self._log.read_text(errors="replace")
+        return ProcessFailed("\n".join([what, *said.splitlines()[-LAST_LINES:]]))
+
+    def wait_for(
+        self,
+        look: Callable[[], Ready | None],
+        not_yet: type[Exception] | tuple[type[Exception], ...] = (),
+    ) -> Ready:
+        """Return what `look` returns once it is something, and raises nothing that is `not_yet`.
+
+        Raises ProcessFailed if the process ends or takes too long.
+        """
+        last: list[Exception] = []
+
+        def is_there() -> Ready | None:
+            # In this order: a process that ends may have done all before.
+            has_ended = self.has_ended
+            try:
+                found = look()
+            except not_yet as error:
+                found, last[:] = None, [error]
+            if found is None and has_ended:
+                raise explain()
+            return found
+
+        def explain() -> ProcessFailed:
+            told = f": {last[0]}" if last else ""
+            return self.explain(f"{self._name} did not start{told}")
+
+        return wait_for(is_there, explain)
+
+    def ask(self, line: str) -> str:
+        """Send a line to a process that is asked, and return the line that it answers with."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+            told: str = self._process.stdout.readline()
+        except BrokenPipeError:
+            told = ""
+        if not told:
+            raise self.explain(f"{self._name} failed")
+        return told
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def wait(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait for the end. Raises ProcessFailed if that is no success, or takes too long."""
+        try:
+            code = self._process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise self.explain(f"{self._name} did not come to its end") from None
+        if code != 0:
+            raise self.explain(f"{self._name} ended with {code}")
+
+    def stop(self) -> None:
+        """Stop it as its operator would; kill it if it does not listen."""
+        # One that is asked has nothing left to do without input.
+        if self._process.stdin is None:
+            self.send_signal(self._stop_signal)
+        try:
+            self._process.communicate(timeout=DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class Server(Process):
+    """A server of our own, which prints its URL once it is ready, and so is when it is made."""
+
+    def __init__(self, core: int, module: str, *flags: str, log: Path) -> None:
+        super().__init__(core, python(module, *flags), log, name=module)
+        try:
+            self.url = self.wait_for(self._find_url)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _find_url(self) -> str | None:
+        # One that has recovered says so before it says where it serves.
+        whole_lines = self.printed.rpartition("\n")[0]
+        urls = [word for word in whole_lines.split() if word.startswith("http://")]
+        return urls[0] if urls else None
+
+
+class GoServer(Process):
+    """The sketch in Go, with its log if `wal` names one, and so much in each account if told."""
+
+    def __init__(
+        self,
+        core: int,
+        binary: Path,
+        log: Path,
+        *,
+        accounts: int,
+        wal: Path | None = None,
+        funds: int | None = None,
+    ) -> None:
+        address = "127.0.0.1", pick_port()
+        flags: dict[str, object] = {"-addr": ":".join(map(str, address)), "-accounts": accounts}
+        flags |= {"-procs": 1}
+        flags |= {} if wal is None else {"-wal": wal}
+        flags |= {} if funds is None else {"-funds": funds}
+        words = [str(word) for flag in flags.items() for word in flag]
+        super().__init__(core, [str(binary.resolve()), *words], log)
+        self.url = f"http://{flags['-addr']}"
+        try:
+            self.wait_for(partial(_knock, address), OSError)
+        except BaseException:
+            self.stop()
+            raise
+
+
+def _knock(address: tuple[str, int]) -> bool:
+    """Tell that somebody listens. Raises OSError where nobody does."""
+    socket.create_connection(address, DEADLINE_S).close()
+    return True
+
+
+def wait_for(look: Callable[[], Ready | None], explain: Callable[[], Exception]) -> Ready:
+    """Return what `look` returns once it is something true; raise `explain()` after a deadline."""
+    end_s = time.monotonic() + DEADLINE_S
+    while not (found := look()):
+        if time.monotonic() > end_s:
+            raise explain()
+        time.sleep(POLL_INTERVAL_S)  # Another process tells of itself only to who looks.
+    return found
+
+
+def run(
+    command: Sequence[str],
+    *,
+    core: int | None = None,
+    deadline_s: float = DEADLINE_S,
+    user: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, successful or not, and return what it has printed.
+
+    Raises FileNotFoundError if there is none, and ProcessFailed if it takes too long.
+    """
+    with nullcontext() if core is None else run_on(core):
+        try:
+            return subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=deadline_s,
+                env=make_environment() | dict(environment or {}),
+                **describe_user(user) | ({} if directory is None else {"cwd": directory}),
+            )
+        except subprocess.TimeoutExpired:
+            name = Path(command[0]).name
+            raise ProcessFailed(f"{name} did not come to its end in {deadline_s:.0f} s") from None
+
+
+def run_successfully(what: str, command: Sequence[str], **options: Any) -> str:
+    """Run a command to its end as `run` does, and return its output.
+
+    Raises ProcessFailed, which names what has failed and why, unless it ends with success.
+    """
+    ended = run(command, **options)
+    if ended.returncode != 0:
+        raise ProcessFailed(f"{what} failed: {(ended.stderr or ended.stdout).strip()}")
+    return ended.stdout
+
+
+def create_key(ledger: Path, name: str, *flags: str) -> dict[str, str]:
+    """Make an API key for a ledger that is not served yet; return what is told of it by name."""
+    command = python(*KEYS, "create", name, f"--data={ledger}", *flags)
+    told = run_successfully("making an API key", command)
+    return dict(line.split() for line in told.splitlines())
+
+
+def python(module: str, *flags: str) -> list[str]:
+    """Return the command that runs a module of ours."""
+    return [sys.executable, "-m", module, *flags]
+
+
+def make_environment() -> dict[str, str]:
+    """Return the environment without the settings of a server that somebody may have left there."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("LEDGERCORE_")}
+
+
+def describe_user(user: str | None) -> dict[str, Any]:
+    """Return how subprocess starts a process: as a user with that user's groups only, if named."""
+    if user is None:
+        return {"cwd": ROOT}
+    record = pwd.getpwnam(user)
+    # The checkout may be out of the reach of others.
+    return {"user": record.pw_uid, "group": record.pw_gid, "extra_groups": [], "cwd": "/"}
+
+
+def pick_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def heed_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as an error would, so that what it started is ended too."""
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
