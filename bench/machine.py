@@ -53,8 +53,10 @@ class CpuTimes:
 
     @property
     def total_s(self) -> float:
-        """Both together."""
         return self.user_s + self.system_s
+
+    def __sub__(self, earlier: "CpuTimes") -> "CpuTimes":
+        return CpuTimes(self.user_s - earlier.user_s, self.system_s - earlier.system_s)
 
 
 def read_process_cpu(pid: int) -> float:

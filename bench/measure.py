@@ -5,7 +5,7 @@ This module owns what a figure is. It never prints one: that is report.py.
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
@@ -45,6 +45,17 @@ class Figure:
     def is_reached(self) -> bool:
         """Whether the median reaches the goal; true where there is none."""
         return self.goal is None or self.median >= self.goal
+
+
+Tell = Callable[[str], None]
+"""Is told in words what is being done."""
+
+
+def count_rounds(rounds: int, what: str, tell: Tell) -> Iterator[int]:
+    """Yield 0 for a round that does not count, and then the numbers of those that do."""
+    for number in range(rounds + 1):
+        tell(f"{what}: round {number} of {rounds}" if number else f"{what}: warming up")
+        yield number
 
 
 def make_figure(

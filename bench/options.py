@@ -3,7 +3,7 @@
 Where a default or a range is a command's own, it names it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +96,16 @@ def output_option(default: str, files: Sequence[str]) -> Option:
         show_default=True,
         help=f"Where {', '.join(files)} go.",
     )
+
+
+def pick_names(known: Collection[str]) -> Callable[[Any, Any, str | None], list[str]]:
+    """Return the callback of an option that names some of what is known, as in `one,other`."""
+
+    def pick(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
+        names = list(known) if value is None else value.split(",")
+        for name in names:
+            if name not in known:
+                raise click.BadParameter(f"{name!r} is none of {', '.join(known)}")
+        return names
+
+    return pick

@@ -5,13 +5,12 @@ figures come from.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .measure import Figure
 
-HEADS = ("figure", "median", "lowest", "highest", "a CPU second", "goal", "")
 REACHED, MISSED = "reached", "MISSED"
 
 
@@ -61,16 +60,24 @@ def format_verdict(is_reached: bool) -> str:
 
 
 # -- tables ---------------------------------------------------------------------------------------
-def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+Row = TypeVar("Row")
+Columns = Mapping[str, Callable[[Row], str]]
+"""What stands in each column of a table, by the column's head."""
+
+
+def make_cells(columns: Columns[Row], rows: Iterable[Row]) -> list[list[str]]:
+    """Return the cells of a table, a list for each row; the first has the heads."""
+    return [list(columns), *([write(row) for write in columns.values()] for row in rows)]
+
+
+def format_table(cells: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     """Return the lines of a table: the first `left` columns to the left, the rest to the right."""
-    return ["  ".join(row).rstrip() for row in _align([heads, *rows], left)]
+    return ["  ".join(row).rstrip() for row in _align(cells, left)]
 
 
-def format_markdown(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
-) -> list[str]:
+def format_markdown(cells: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     """Return the lines of the same table in Markdown, which can be read as it is too."""
-    head, *body = _align([heads, *rows], left)
+    head, *body = _align(cells, left)
     rule = [
         "-" * len(cell) if column < left else f"{'-' * (len(cell) - 1)}:"
         for column, cell in enumerate(head)
@@ -91,18 +98,22 @@ def _align(table: Sequence[Sequence[str]], left: int) -> list[list[str]]:
 
 
 # -- the report of `make bench`, and files --------------------------------------------------------
+FIGURE_COLUMNS: Columns[Figure] = {
+    "figure": lambda figure: figure.name,
+    "median": lambda figure: format_value(figure.median, figure.unit),
+    "lowest": lambda figure: format_value(figure.low, figure.unit),
+    "highest": lambda figure: format_value(figure.high, figure.unit),
+    "a CPU second": lambda figure: format_value(figure.per_cpu_s, figure.unit),
+    "goal": lambda figure: format_value(figure.goal, figure.unit),
+    "": lambda figure: "" if figure.goal is None else format_verdict(figure.is_reached),
+}
+
+
 def format_report(figures: Sequence[Figure], machine: str) -> list[str]:
     """Return the lines of a report: every figure beside its goal, and then the notes."""
-    lines = [machine, "", *format_table(HEADS, [_make_row(figure) for figure in figures])]
+    lines = [machine, "", *format_table(make_cells(FIGURE_COLUMNS, figures))]
     notes = [f"{figure.name}: {figure.note}" for figure in figures if figure.note]
     return [*lines, "", *notes] if notes else lines
-
-
-def _make_row(figure: Figure) -> tuple[str, ...]:
-    numbers = (figure.median, figure.low, figure.high, figure.per_cpu_s, figure.goal)
-    *cells, goal = (format_value(number, figure.unit) for number in numbers)
-    verdict = "" if figure.goal is None else format_verdict(figure.is_reached)
-    return (figure.name, *cells, goal, verdict)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from .compare.confirming import find_confirmed_fault, measure_ratio
-from .compare.gate import find_limit, read_baseline
+from .compare.gate import find_confirmed_fault, find_limit, measure_ratio, read_baseline
 from .compare.results import REFERENCE, compare_cpu_rates
 from .compare.rounds import (
     check_sound,

@@ -7,9 +7,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from ..charts import INK, MUTED, SERIES, draw, save
-from ..report import format_value
+from ..report import format_rate
+from .report import format_ratio
 from .results import REFERENCE, StageResult
-from .writing import RATE, format_ratio
 
 COLOURS = {"in memory": SERIES[0], "durable": SERIES[1]}
 ROW_INCHES = 0.5
@@ -40,7 +40,7 @@ def draw_comparison(results: Sequence[StageResult], note: str, paths: Sequence[P
             error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 3},
         )
         for place, result in zip(places, results, strict=True):
-            text = f"{format_value(result.rate.median, RATE)}   {format_ratio(result.ratio)}"
+            text = f"{format_rate(result.rate.median)}   {format_ratio(result.ratio)}"
             panel.annotate(
                 text,
                 (result.rate.high, place),

@@ -11,55 +11,29 @@ import click
 
 from ..build import describe_build
 from ..machine import describe_machine
-from ..stages import STAGES, Stage
+from ..options import accounts_option, output_option, pick_names, rounds_option, seed_option
+from ..stages import STAGES
 from ..workloads import Workload
 from .chart import draw_comparison
-from .confirming import find_confirmed_faults, measure_ratio
-from .gate import read_baseline, record_baseline
+from .gate import find_confirmed_fault, measure_ratio, read_baseline, record_baseline
+from .report import Setting, keep, make_data, write_text
 from .results import REFERENCE, StageResult, summarize
 from .rounds import run_rounds, scale
-from .writing import Setting, keep, make_data, write_text
-
-ACCOUNTS = 10_000
-ROUNDS = 11
-
-
-def pick_stages(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> list[Stage]:
-    """Return the stages that are named, and the one that they are compared with."""
-    names = list(STAGES) if value is None else value.split(",")
-    for name in names:
-        if name not in STAGES:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(STAGES)}")
-    return [stage for name, stage in STAGES.items() if name in {REFERENCE, *names}]
 
 
 @click.command()
+@output_option("build/compare", ("compare.json", ".md", ".png", ".svg"))
 @click.option(
-    "--output",
-    default=Path("build/compare"),
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where compare.json, .md, .png and .svg go.",
+    "--stages", "names", callback=pick_names(STAGES), help="Only these, as in dict,kernel,journal."
 )
-@click.option("--stages", callback=pick_stages, help="Only these, as in dict,kernel,journal.")
-@click.option(
-    "--rounds",
-    default=ROUNDS,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="How often each stage is timed; once more does not count.",
-)
+@rounds_option(11, None, "stages")
 @click.option(
     "--transfers",
     type=click.IntRange(min=1),
     help="Size of the largest round; slower stages get fewer.  [default: about a minute in all]",
 )
-@click.option(
-    "--accounts", default=ACCOUNTS, show_default=True, type=click.IntRange(min=2), help="How many."
-)
-@click.option("--seed", default=1, show_default=True, help="Of the choice of transfers.")
+@accounts_option
+@seed_option
 @click.option("--record", is_flag=True, help="Lower bench/baseline.json to what is measured.")
 @click.option(
     "--gate",
@@ -69,7 +43,7 @@ def pick_stages(
 @click.option("--json", "is_json", is_flag=True, help="Print the data, and nothing else.")
 def main(
     output: Path,
-    stages: list[Stage],
+    names: list[str],
     rounds: int,
     transfers: int | None,
     accounts: int,
@@ -82,10 +56,14 @@ def main(
 
     A stage is as fast as its ratio to the pure-Python stage says, which is always measured with it.
     """
-    # Before there is any load of our own.
-    machine = describe_machine()
+    machine = describe_machine()  # Before there is any load of our own.
     workload = Workload(accounts, seed)
-    results = measure(stages, workload, rounds, transfers)
+    stages = [stage for name, stage in STAGES.items() if name in {REFERENCE, *names}]
+    with click.progressbar(length=rounds + 1, label="rounds", file=sys.stderr) as bar:
+        timed, notes = run_rounds(
+            stages, workload, scale(stages, transfers), rounds, lambda: bar.update(1)
+        )
+    results = summarize(stages, timed, notes)
     setting = Setting(machine, describe_build(), accounts, seed, rounds)
     keep(output, setting, results)
     charts = [output / "compare.png", output / "compare.svg"]
@@ -95,34 +73,27 @@ def main(
     if is_json:
         click.echo(json.dumps(make_data(setting, results), indent=2))
     else:
-        for line in [*write_text(setting, results), ""]:
-            click.echo(line)
+        click.echo("\n".join([*write_text(setting, results), ""]))
         click.echo(f"{output}: compare.json, compare.md, compare.png, compare.svg")
     if gate:
         check_slower(results, workload, transfers)
 
 
-def measure(
-    stages: list[Stage], workload: Workload, rounds: int, transfers: int | None
-) -> list[StageResult]:
-    """Run all rounds, telling on a terminal how far they are."""
-    sizes = scale(stages, transfers)
-    with click.progressbar(length=rounds + 1, label="rounds", file=sys.stderr) as bar:
-        timed, notes = run_rounds(stages, workload, sizes, rounds, lambda: bar.update(1))
-    return summarize(stages, timed, notes)
-
-
 def check_slower(results: list[StageResult], workload: Workload, transfers: int | None) -> None:
     """Tell which stages are slower than is allowed, and exit with 1 if there are any."""
-    ratios = {
-        result.name: result.cpu_ratio.median
+    baseline = read_baseline()
+    faults = [
+        find_confirmed_fault(
+            result.name,
+            result.cpu_ratio.median,
+            baseline,
+            lambda name: measure_ratio(name, workload, transfers),
+        )
         for result in results
         if result.name != REFERENCE and result.cpu_ratio is not None
-    }
-    faults = find_confirmed_faults(
-        ratios, read_baseline(), lambda name: measure_ratio(name, workload, transfers)
-    )
-    for fault in faults:
+    ]
+    found = [fault for fault in faults if fault is not None]
+    for fault in found:
         click.echo(fault, err=True)
-    if faults:
+    if found:
         sys.exit(1)

@@ -56,7 +56,8 @@ def summarize(
 
 
 def _make_line(stage: Stage, rounds: list[Round], reference: list[Round], note: str) -> StageResult:
-    rate, ratio = _spread(_rates(rounds)), _spread(compare_rates(rounds, reference))
+    rate = _spread(round.work / round.wall_s for round in rounds)
+    ratio = _spread(compare_rates(rounds, reference))
     assert rate is not None and ratio is not None
     return StageResult(
         stage.name,
@@ -72,13 +73,12 @@ def _make_line(stage: Stage, rounds: list[Round], reference: list[Round], note: 
     )
 
 
-def _rates(rounds: Iterable[Round]) -> Iterable[float]:
-    return (round.work / round.wall_s for round in rounds)
-
-
 def compare_rates(rounds: Sequence[Round], reference: Sequence[Round]) -> list[float]:
     """Return, round by round, how many times as much was done in a second."""
-    return [upper / lower for upper, lower in zip(_rates(rounds), _rates(reference), strict=True)]
+    return [
+        (upper.work / upper.wall_s) / (lower.work / lower.wall_s)
+        for upper, lower in zip(rounds, reference, strict=True)
+    ]
 
 
 def compare_cpu_rates(rounds: Sequence[Round], reference: Sequence[Round]) -> list[float]:

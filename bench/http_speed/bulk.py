@@ -20,10 +20,9 @@ from ..load.generators import LoadFailed
 from ..load.http1 import make_bulk, make_post, read_status, split_answer
 from ..load.loops import CPU_SHARE_MAX, Course, run_closed_loop
 from ..machine import run_on
-from ..measure import Figure, Round, make_rate
+from ..measure import Figure, Round, count_rounds, make_rate
 from ..workloads import Rows, Workload
 from .subjects import DURABLE, Setting, Subject, open_subject
-from .throughput import Tell
 
 try:
     import pyarrow  # type: ignore[import-untyped]
@@ -61,32 +60,18 @@ class BulkRow:
         return self.load_share > CPU_SHARE_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class _Timed:
-    """A round, and the share of its core that the sender had in it."""
-
-    round: Round
-    load_share: float
-
-
-def count_transfers(seconds: float) -> int:
-    """Return how many transfers one format makes in one round."""
-    return math.ceil(REQUESTS_PER_S * seconds) * ITEMS
-
-
-def measure_bulk(setting: Setting, rounds: int, seconds: float, tell: Tell) -> list[BulkRow]:
-    """Send to a server of its own, `rounds` times besides once that does not count."""
+def measure_bulk(setting: Setting) -> list[BulkRow]:
+    """Send to a server of its own, as often as is set besides once that does not count."""
     formats = [(kind, count) for kind in list_formats() for count in CONNECTIONS]
-    size = count_transfers(seconds)
-    keys = (rounds + 1) * len(formats) * size
+    size = math.ceil(REQUESTS_PER_S * setting.seconds) * ITEMS
+    keys = (setting.rounds + 1) * len(formats) * size
     own = replace(setting, scratch=setting.scratch / "bulk", keys=keys)
     own.scratch.mkdir()
-    timed: dict[tuple[str, int], list[_Timed]] = {one: [] for one in formats}
+    timed: dict[tuple[str, int], list[tuple[Round, float]]] = {one: [] for one in formats}
     with ExitStack() as stack:
         server = open_subject(DURABLE, own, stack)
         streams = iter(range(keys))
-        for number in range(rounds + 1):
-            tell(f"bulk: round {number} of {rounds}" if number else "bulk: warming up")
+        for _ in count_rounds(setting.rounds, "bulk", setting.tell):
             for kind, connections in formats:
                 taken = _time_once(own, server, kind, connections, size, next(streams))
                 timed[kind, connections].append(taken)
@@ -95,23 +80,23 @@ def measure_bulk(setting: Setting, rounds: int, seconds: float, tell: Tell) -> l
 
 def _time_once(
     setting: Setting, server: Subject, kind: str, connections: int, size: int, stream: int
-) -> _Timed:
+) -> tuple[Round, float]:
+    """Return a round, and the share of its core that the sender had in it."""
     workload = Workload(setting.accounts)
     requests = make_requests(kind, server.url, workload, workload.transfers(size, stream))
     os.sync()
     before = server.cpu_times
     sent = send_all(setting.load_core, server.url, connections, requests)
-    after = server.cpu_times
+    cpu = server.cpu_times - before
     check_answers(kind, sent.answers)
-    cpu_s = after.total_s - before.total_s
-    return _Timed(Round(size, sent.seconds, cpu_s), sent.cpu_share)
+    return Round(size, sent.seconds, cpu.total_s), sent.cpu_share
 
 
-def _make_row(kind: str, connections: int, timed: Sequence[_Timed]) -> BulkRow:
-    rounds = [one.round for one in timed]
+def _make_row(kind: str, connections: int, timed: Sequence[tuple[Round, float]]) -> BulkRow:
+    rounds, load_shares = zip(*timed, strict=True)
     cpu_us = sum(one.cpu_s for one in rounds) / sum(one.work for one in rounds) * 1e6
     rate = make_rate(f"{kind}, {connections}", "transfers/s", rounds, goal=GOALS[kind])
-    return BulkRow(kind, connections, rate, cpu_us, max(one.load_share for one in timed))
+    return BulkRow(kind, connections, rate, cpu_us, max(load_shares))
 
 
 # -- requests and answers -------------------------------------------------------------------------

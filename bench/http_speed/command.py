@@ -1,9 +1,12 @@
 """`python -m bench http`: its flags, and the order in which things are measured.
 
-This module owns nothing else. It exits with 1 if a server or a load fails; a goal that is missed is
-told, and no failure.
+This module owns which part needs what: the closed and the open loop and the profile share servers,
+the bulk has one of its own when these are gone. It exits with 1 if a server or a load fails; a goal
+that is missed is told, and no failure.
 """
 
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -16,15 +19,22 @@ from ..options import (
     generator_option,
     go_option,
     json_option,
+    pick_names,
     rounds_option,
     seconds_option,
 )
 from ..processes import ProcessFailed, heed_sigterm
 from ..report import write_json
-from .report import Heading, make_data, write_report
-from .results import PARTS, PROFILE_S, Plan, measure_all
-from .subjects import Setting
+from .bulk import ARROW, list_formats, measure_bulk
+from .latency import measure_latency, pick_rival
+from .profile import take_profile
+from .report import Heading, Results, make_data, write_report
+from .subjects import DURABLE, Setting, open_subjects
+from .throughput import Turns, compare, find_peak, make_rows, run_rounds
 
+THROUGHPUT, LATENCY, BULK, PROFILE = PARTS = ("throughput", "latency", "bulk", "profile")
+PROFILE_S = 3.0
+"""How long perf looks: for about three thousand samples."""
 KEYS_MAX = 100_000_000
 """No run may need more keys, each of which costs a server 64 bytes."""
 
@@ -35,15 +45,6 @@ def read_counts(context: click.Context, parameter: click.Parameter, value: str) 
     if not all(word.isascii() and word.isdigit() and 0 < int(word) <= 10_000 for word in words):
         raise click.BadParameter(f"{value!r} is not like 64,256")
     return [int(word) for word in words]
-
-
-def read_parts(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
-    """Return the parts that are named."""
-    words = value.split(",")
-    for word in words:
-        if word not in PARTS:
-            raise click.BadParameter(f"{word!r} is none of {', '.join(PARTS)}")
-    return words
 
 
 @click.command()
@@ -63,7 +64,7 @@ def read_parts(context: click.Context, parameter: click.Parameter, value: str) -
 @click.option(
     "--only",
     "parts",
-    callback=read_parts,
+    callback=pick_names(PARTS),
     default=",".join(PARTS),
     show_default=True,
     help="Leave out what is not named.",
@@ -93,19 +94,55 @@ def main(
     The servers share one core and the load has the other. Ratios are taken within a round, in which
     all are measured seconds apart.
     """
-    plan = Plan(parts, connections, rounds, seconds, is_sampled)
-    keys = count_keys(plan)
+    # wrk rounds up to whole seconds, and the last load is the one that is profiled.
+    loads = (rounds + 1) * (len(connections) + 1)
+    keys = int(RATE_MAX * (loads * (seconds + 1) + 2 * PROFILE_S))
     if keys > KEYS_MAX:
         raise click.UsageError(f"that may be {keys:,} transfers, of at most {KEYS_MAX:,}")
-    # Before there is any load of our own.
-    machine = describe_machine()
+    measure_and_report(
+        lambda setting: measure_all(setting, parts, connections, is_sampled=is_sampled),
+        generator=generator,
+        rounds=rounds,
+        seconds=seconds,
+        accounts=accounts,
+        keys=keys,
+        go_binary=go_binary,
+        json_path=json_path,
+    )
+
+
+def measure_and_report(
+    measure: Callable[[Setting], Results],
+    *,
+    generator: str | None,
+    rounds: int,
+    seconds: float,
+    accounts: int,
+    keys: int,
+    go_binary: Path | None = None,
+    json_path: Path | None = None,
+) -> None:
+    """Measure as it is set, and print the report; keep its data where a path is named."""
+    machine = describe_machine()  # Before there is any load of our own.
     core, load_core = pick_cores()
     try:
         name = pick_generator(generator)
+        load = make_generator(name, load_core, accounts)
         with heed_sigterm(), make_scratch() as scratch:
-            setting = Setting(core, load_core, scratch, accounts, keys, go_binary)
-            load = make_generator(name, load_core, accounts)
-            results = measure_all(plan, setting, load, lambda what: click.echo(what, err=True))
+            results = measure(
+                Setting(
+                    core,
+                    load_core,
+                    scratch,
+                    accounts,
+                    keys,
+                    load,
+                    rounds,
+                    seconds,
+                    lambda what: click.echo(what, err=True),
+                    go_binary,
+                )
+            )
     except (LoadFailed, ProcessFailed) as error:
         raise click.ClickException(str(error)) from error
     heading = Heading(machine, describe_build().commit, name, rounds, seconds)
@@ -114,8 +151,50 @@ def main(
         write_json(json_path, make_data(heading, results))
 
 
-def count_keys(plan: Plan) -> int:
-    """Return how many transfers one server may be asked for: by each load, the most that can be."""
-    loads = (plan.rounds + 1) * (len(plan.connections) + 1)
-    # wrk rounds up to whole seconds, and the last load is the one that is profiled.
-    return int(RATE_MAX * (loads * (plan.seconds + 1) + 2 * PROFILE_S))
+def measure_all(
+    setting: Setting, parts: Sequence[str], connections: Sequence[int], *, is_sampled: bool
+) -> Results:
+    """Measure all parts that are named. Raises LoadFailed or ProcessFailed."""
+    results = Results()
+    if {THROUGHPUT, LATENCY, PROFILE} & set(parts):
+        measure_shared(results, setting, parts, connections, is_sampled=is_sampled)
+    if BULK in parts:
+        results.bulk = measure_bulk(setting)
+        if ARROW not in list_formats():
+            results.notes.append("No Arrow: pyarrow is not installed.")
+    if setting.go_binary is None:
+        results.notes.append("No Go: name the binary of the sketch with --go.")
+    return results
+
+
+def measure_shared(
+    results: Results,
+    setting: Setting,
+    parts: Sequence[str],
+    connections: Sequence[int],
+    *,
+    is_sampled: bool,
+) -> None:
+    """Measure what needs the servers of all."""
+    with ExitStack() as stack:
+        setting.tell("starting the servers")
+        subjects = open_subjects(setting, stack)
+        turns: Turns = {}
+        if THROUGHPUT in parts:
+            turns = run_rounds(subjects, setting, connections)
+            results.rows, results.ratios = make_rows(subjects, turns), compare(turns)
+        if LATENCY in parts:
+            rival = pick_rival(subjects)
+            # What the rival can do at most has to be known first.
+            turns = turns or run_rounds({rival: subjects[rival]}, setting, connections, rounds=1)
+            peak = find_peak(turns, rival)
+            results.latency = measure_latency(subjects, setting, peak, max(connections))
+        if PROFILE in parts:
+            setting.tell("profile")
+            results.profile = take_profile(
+                subjects[DURABLE],
+                setting,
+                connections[0],
+                min(PROFILE_S, setting.seconds),
+                is_sampled=is_sampled,
+            )

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import click
 
-from ..build import describe_build
-from ..load.generators import RATE_MAX, LoadFailed, make_generator, pick_generator
-from ..machine import describe_machine, make_scratch, pick_cores
+from ..load.generators import RATE_MAX
 from ..options import (
     accounts_option,
     connections_option,
@@ -23,21 +21,11 @@ from ..options import (
     rounds_option,
     seconds_option,
 )
-from ..processes import ProcessFailed, create_key, heed_sigterm
-from ..report import write_json
-from .report import Heading, make_data, write_report
-from .results import Results
+from ..processes import create_key
+from .command import measure_and_report
+from .report import Results
 from .subjects import Setting, Subject, open_service
-from .throughput import (
-    Comparison,
-    Ratio,
-    Row,
-    Tell,
-    Turns,
-    make_ratio,
-    make_rows,
-    run_rounds,
-)
+from .throughput import Ratio, Row, Turns, make_ratio, make_rows, run_rounds
 
 BARE, GUARDED, UNWATCHED = "bare", "guarded", "unwatched"
 GOALS = {(GUARDED, BARE): 0.93, (BARE, UNWATCHED): 0.97}
@@ -79,34 +67,24 @@ def main(
     The variants share one core and the load has the other. Ratios are taken within a round, in
     which all are measured seconds apart.
     """
-    machine = describe_machine()  # Before there is any load of our own.
-    core, load_core = pick_cores()
-    keys = int(RATE_MAX * (rounds + 1) * (seconds + 1))
-    try:
-        name = pick_generator(generator)
-        with heed_sigterm(), make_scratch() as scratch:
-            setting = Setting(core, load_core, scratch, accounts, keys)
-            results = measure_cost(
-                setting, name, connections, rounds, seconds, lambda what: click.echo(what, err=True)
-            )
-    except (LoadFailed, ProcessFailed) as error:
-        raise click.ClickException(str(error)) from error
-    heading = Heading(machine, describe_build().commit, name, rounds, seconds)
-    click.echo("\n".join(write_report(heading, results)))
-    if json_path is not None:
-        write_json(json_path, make_data(heading, results))
+    measure_and_report(
+        lambda setting: measure_cost(setting, connections),
+        generator=generator,
+        rounds=rounds,
+        seconds=seconds,
+        accounts=accounts,
+        keys=int(RATE_MAX * (rounds + 1) * (seconds + 1)),
+        json_path=json_path,
+    )
 
 
-def measure_cost(
-    setting: Setting, generator: str, connections: int, rounds: int, seconds: float, tell: Tell
-) -> Results:
+def measure_cost(setting: Setting, connections: int) -> Results:
     """Measure all variants, and compare them. Raises LoadFailed, ProcessFailed."""
-    load = make_generator(generator, setting.load_core, setting.accounts)
     with ExitStack() as stack:
-        tell("starting the servers")
+        setting.tell("starting the servers")
         variants = {name: open_variant(name, setting, stack) for name in TITLES}
         os.sync()
-        turns = run_rounds(variants, load, [connections], rounds, seconds, tell)
+        turns = run_rounds(variants, setting, [connections])
         results = Results(make_rows(variants, turns), compare_variants(turns, connections))
     results.notes += find_doubts(results.rows)
     return results
@@ -140,13 +118,4 @@ def find_doubts(rows: Sequence[Row]) -> list[str]:
 
 def compare_variants(turns: Turns, connections: int) -> list[Ratio]:
     """Return the ratio of each pair that has a goal."""
-    return [
-        make_ratio(
-            Comparison(upper, lower, {}),
-            connections,
-            turns[upper, connections],
-            turns[lower, connections],
-            goal,
-        )
-        for (upper, lower), goal in GOALS.items()
-    ]
+    return [make_ratio(pair, connections, turns, goal) for pair, goal in GOALS.items()]

@@ -6,10 +6,10 @@ told by perf, where perf is there and may.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ..load.generators import Generator, Load, LoadFailed
+from ..load.generators import Load, LoadFailed
 from ..machine import CpuTimes, read_process_cpu, read_thread_times
 from ..processes import wait_for
 from .perf import Kind, PerfRefused, Sample, count_kinds, name_threads, record
@@ -53,13 +53,7 @@ class Profile:
 
 
 def take_profile(
-    subject: Subject,
-    generator: Generator,
-    setting: Setting,
-    connections: int,
-    seconds: float,
-    *,
-    is_sampled: bool,
+    subject: Subject, setting: Setting, connections: int, seconds: float, *, is_sampled: bool
 ) -> Profile:
     """Load a server, and look at it meanwhile. Raises LoadFailed."""
     samples: list[Sample] = []
@@ -67,8 +61,14 @@ def take_profile(
     before = read_thread_times(subject.pid)
     cpu_before_s = read_process_cpu(subject.pid)
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(generator, subject.url, connections, seconds + SETTLING_S, ())
-        _await_work(subject.pid, cpu_before_s, future)
+        future = pool.submit(
+            setting.generator, subject.url, connections, seconds + SETTLING_S, subject.headers
+        )
+        # Until the server is under load, or the load has failed before it began.
+        wait_for(
+            lambda: future.done() or read_process_cpu(subject.pid) >= cpu_before_s + WORKING_S,
+            lambda: LoadFailed("the generator has put no load on the server"),
+        )
         if is_sampled:
             try:
                 samples = record(setting.load_core, subject.pid, seconds, setting.scratch)
@@ -77,14 +77,6 @@ def take_profile(
         load = future.result()
     after = read_thread_times(subject.pid)
     return sum_up(connections, load, before, after, samples, note, main_thread=subject.pid)
-
-
-def _await_work(pid: int, cpu_before_s: float, future: "Future[Load]") -> None:
-    """Return once the server is under load, or the load has failed before it began."""
-    wait_for(
-        lambda: future.done() or read_process_cpu(pid) >= cpu_before_s + WORKING_S,
-        lambda: LoadFailed("the generator has put no load on the server"),
-    )
 
 
 def sum_up(
@@ -102,18 +94,16 @@ def sum_up(
     threads = []
     nothing = CpuTimes(0.0, 0.0)
     for number, times in sorted(after.items()):
-        past = before.get(number, nothing)
-        user_us = (times.user_s - past.user_s) / load.requests * 1e6
-        system_us = (times.system_s - past.system_s) / load.requests * 1e6
-        if user_us or system_us:
+        spent = times - before.get(number, nothing)
+        if spent.total_s:
             name = "event loop" if number == main_thread else f"thread {number - main_thread}"
             mostly = f", mostly {works[number]}" if number in works else ""
+            user_us, system_us = (
+                each_s / load.requests * 1e6 for each_s in (spent.user_s, spent.system_s)
+            )
             threads.append(ThreadRow(f"{name}{mostly}", user_us, system_us))
     cpu_us = sum(row.user_us + row.system_us for row in threads)
     counts = count_kinds(samples)
-    kinds = [
-        KindRow(kind.value, counts[kind] / len(samples), counts[kind] / len(samples) * cpu_us)
-        for kind in Kind
-        if samples
-    ]
+    shares = {kind: counts[kind] / len(samples) for kind in Kind if samples}
+    kinds = [KindRow(kind.value, share, share * cpu_us) for kind, share in shares.items()]
     return Profile(connections, load.rate, cpu_us, threads, kinds, len(samples), note)

@@ -1,68 +1,30 @@
-"""How the results are told: tables in Markdown that can be read as they are, and data.
+"""What came of a run, and how it is told: as tables in Markdown, and as data.
 
 This module owns the words. It never measures, and holds no figure of its own.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
 from ..load.loops import CPU_SHARE_MAX
 from ..measure import Figure
 from ..report import (
+    Columns,
     format_markdown,
     format_ms,
     format_rate,
     format_times,
     format_us,
     format_verdict,
+    make_cells,
 )
 from .bulk import BulkRow
-from .latency import P99_SHARE_MAX, Latency
-from .profile import Profile
-from .results import Results
+from .latency import P99_SHARE_MAX, Latency, LatencyRow
+from .profile import KindRow, Profile, ThreadRow
 from .throughput import Ratio, Row
 
 LIMIT = "generator was the limit"
-
-ROW_HEADS = (
-    "POST /transfer",
-    "connections",
-    "requests/s",
-    "lowest",
-    "highest",
-    "p50",
-    "p99",
-    "CPU",
-    "user",
-    "system",
-    "of its core",
-    "load",
-    "",
-)
-RATIO_HEADS = (
-    "ratio, round by round",
-    "connections",
-    "by the wall",
-    "lowest",
-    "highest",
-    "by CPU",
-    "goal",
-    "",
-)
-LATENCY_HEADS = ("open loop", "offered", "p50", "p99", "sent late, p99", "load", "")
-BULK_HEADS = (
-    "POST /transfers, durable",
-    "connections",
-    "transfers/s",
-    "lowest",
-    "highest",
-    "CPU",
-    "load",
-    "goal",
-    "",
-)
-THREAD_HEADS = ("thread", "user", "system")
-KIND_HEADS = ("where the time goes", "share", "a request")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +36,89 @@ class Heading:
     generator: str
     rounds: int
     seconds: float
+
+
+@dataclass(slots=True)
+class Results:
+    """What was measured; a part that was not asked for is empty or None."""
+
+    rows: list[Row] = field(default_factory=list)
+    ratios: list[Ratio] = field(default_factory=list)
+    latency: Latency | None = None
+    profile: Profile | None = None
+    bulk: list[BulkRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+Measured = TypeVar("Measured")
+
+
+def _show_rates(find: Callable[[Measured], Figure], title: str) -> Columns[Measured]:
+    """Return the columns of a figure: its median, lowest and highest round."""
+    return {
+        title: lambda row: _show(find(row), find(row).median),
+        "lowest": lambda row: _show(find(row), find(row).low),
+        "highest": lambda row: _show(find(row), find(row).high),
+    }
+
+
+def _show(figure: Figure, value: float) -> str:
+    return format_rate(value) if figure.unit else format_times(value, 2)
+
+
+def _judge(verdict: str, is_load_limit: bool) -> str:
+    return "; ".join(filter(None, [verdict, LIMIT if is_load_limit else ""]))
+
+
+ROW_COLUMNS: Columns[Row] = {
+    "POST /transfer": lambda row: row.title,
+    "connections": lambda row: str(row.connections),
+    **_show_rates(lambda row: row.rate, "requests/s"),
+    "p50": lambda row: format_ms(row.p50_ms),
+    "p99": lambda row: format_ms(row.p99_ms),
+    "CPU": lambda row: format_us(row.cpu_us),
+    "user": lambda row: format_us(row.user_us),
+    "system": lambda row: format_us(row.system_us),
+    "of its core": lambda row: f"{row.core_share:.0%}",
+    "load": lambda row: f"{row.load_share:.0%}",
+    "": lambda row: _judge("", row.is_load_limit),
+}
+RATIO_COLUMNS: Columns[Ratio] = {
+    "ratio, round by round": lambda ratio: ratio.name,
+    "connections": lambda ratio: str(ratio.connections),
+    **_show_rates(lambda ratio: ratio.by_wall, "by the wall"),
+    "by CPU": lambda ratio: format_times(ratio.by_cpu.median if ratio.by_cpu else None, 2),
+    "goal": lambda ratio: "" if ratio.by_wall.goal is None else f"{ratio.by_wall.goal:g} ×",
+    "": lambda ratio: _judge(ratio.verdict, ratio.is_load_limit),
+}
+LATENCY_COLUMNS: Columns[LatencyRow] = {
+    "open loop": lambda row: row.title,
+    "offered": lambda row: format_rate(row.offered),
+    "p50": lambda row: format_ms(row.p50_ms),
+    "p99": lambda row: format_ms(row.p99_ms),
+    "sent late, p99": lambda row: format_ms(row.late_p99_ms),
+    "load": lambda row: f"{row.load_share:.0%}",
+    "": lambda row: _judge("", row.load_share > CPU_SHARE_MAX),
+}
+BULK_COLUMNS: Columns[BulkRow] = {
+    "POST /transfers, durable": lambda row: row.kind,
+    "connections": lambda row: str(row.connections),
+    **_show_rates(lambda row: row.rate, "transfers/s"),
+    "CPU": lambda row: format_us(row.cpu_us),
+    "load": lambda row: f"{row.load_share:.0%}",
+    "goal": lambda row: format_rate(row.rate.goal),
+    "": lambda row: _judge(format_verdict(row.rate.is_reached), row.is_load_limit),
+}
+THREAD_COLUMNS: Columns[ThreadRow] = {
+    "thread": lambda row: row.name,
+    "user": lambda row: format_us(row.user_us),
+    "system": lambda row: format_us(row.system_us),
+}
+KIND_COLUMNS: Columns[KindRow] = {
+    "where the time goes": lambda row: row.name,
+    "share": lambda row: f"{row.share:.1%}",
+    "a request": lambda row: format_us(row.cpu_us),
+}
 
 
 def make_data(heading: Heading, results: Results) -> dict[str, Any]:
@@ -93,74 +138,27 @@ def write_report(heading: Heading, results: Results) -> list[str]:
         " count; server on one core, load on the other"
     )
     build = f"commit {heading.commit}; closed loop by {heading.generator}"
+    tables = [
+        make_cells(ROW_COLUMNS, results.rows),
+        make_cells(RATIO_COLUMNS, results.ratios),
+        _list_latency(results.latency) if results.latency else [],
+        make_cells(BULK_COLUMNS, results.bulk),
+    ]
     lines = [heading.machine, build, course]
-    if results.rows:
-        lines += ["", *format_markdown(ROW_HEADS, [_list_row(row) for row in results.rows])]
-    if results.ratios:
-        lines += [
-            "",
-            *format_markdown(RATIO_HEADS, [_list_ratio(ratio) for ratio in results.ratios]),
-        ]
-    if results.latency is not None:
-        lines += ["", *format_markdown(LATENCY_HEADS, _list_latency(results.latency))]
-    if results.bulk:
-        lines += ["", *format_markdown(BULK_HEADS, [_list_bulk(row) for row in results.bulk])]
+    for cells in tables:
+        if len(cells) > 1:
+            lines += ["", *format_markdown(cells)]
     if results.profile is not None:
         lines += ["", *_write_profile(results.profile)]
     return [*lines, *([""] if results.notes else []), *results.notes]
 
 
-def _list_row(row: Row) -> tuple[str, ...]:
-    return (
-        row.title,
-        str(row.connections),
-        *_list_figure(row.rate),
-        *(format_ms(value) for value in (row.p50_ms, row.p99_ms)),
-        *(format_us(value) for value in (row.cpu_us, row.user_us, row.system_us)),
-        f"{row.core_share:.0%}",
-        f"{row.load_share:.0%}",
-        LIMIT if row.is_load_limit else "",
-    )
-
-
-def _list_ratio(ratio: Ratio) -> tuple[str, ...]:
-    return (
-        ratio.name,
-        str(ratio.connections),
-        *_list_figure(ratio.by_wall),
-        format_times(ratio.by_cpu.median if ratio.by_cpu else None, 2),
-        "" if ratio.by_wall.goal is None else f"{ratio.by_wall.goal:g} ×",
-        "; ".join(filter(None, [ratio.verdict, LIMIT if ratio.is_load_limit else ""])),
-    )
-
-
-def _list_latency(latency: Latency) -> list[tuple[str, ...]]:
-    rows = [
-        (
-            row.title,
-            format_rate(row.offered),
-            *(format_ms(value) for value in (row.p50_ms, row.p99_ms, row.late_p99_ms)),
-            f"{row.load_share:.0%}",
-            LIMIT if row.load_share > CPU_SHARE_MAX else "",
-        )
-        for row in latency.rows
-    ]
+def _list_latency(latency: Latency) -> list[list[str]]:
     share = latency.p99_share
     told = f"{share.median:.2f} ({share.low:.2f} to {share.high:.2f})"
     verdict = f"goal: at most {P99_SHARE_MAX:g}: {format_verdict(latency.is_reached)}"
-    return [*rows, (f"{share.name}, round by round", "", "", told, "", "", verdict)]
-
-
-def _list_bulk(row: BulkRow) -> tuple[str, ...]:
-    return (
-        row.kind,
-        str(row.connections),
-        *_list_figure(row.rate),
-        format_us(row.cpu_us),
-        f"{row.load_share:.0%}",
-        format_rate(row.rate.goal),
-        "; ".join([format_verdict(row.rate.is_reached), *([LIMIT] if row.is_load_limit else [])]),
-    )
+    last = [f"{share.name}, round by round", "", "", told, "", "", verdict]
+    return [*make_cells(LATENCY_COLUMNS, latency.rows), last]
 
 
 def _write_profile(profile: Profile) -> list[str]:
@@ -168,20 +166,8 @@ def _write_profile(profile: Profile) -> list[str]:
         f"The durable service at {profile.connections} connections, {profile.rate:,.0f} requests/s"
         f" while looked at, {profile.cpu_us:.2f} µs of processor each"
     )
-    threads = [(row.name, format_us(row.user_us), format_us(row.system_us))
-               for row in profile.threads]  # fmt: skip
-    lines = [f"{setting}:", "", *format_markdown(THREAD_HEADS, threads)]
+    lines = [f"{setting}:", "", *format_markdown(make_cells(THREAD_COLUMNS, profile.threads))]
     if profile.kinds:
-        kinds = [(row.name, f"{row.share:.1%}", format_us(row.cpu_us)) for row in profile.kinds]
-        lines += [
-            "",
-            *format_markdown(KIND_HEADS, kinds),
-            "",
-            f"{profile.samples:,} samples of perf.",
-        ]
+        kinds = format_markdown(make_cells(KIND_COLUMNS, profile.kinds))
+        lines += ["", *kinds, "", f"{profile.samples:,} samples of perf."]
     return [*lines, *(["", profile.note] if profile.note else [])]
-
-
-def _list_figure(figure: Figure) -> list[str]:
-    values = (figure.median, figure.low, figure.high)
-    return [format_rate(value) if figure.unit else format_times(value, 2) for value in values]

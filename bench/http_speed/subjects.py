@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..load.generators import Generator
 from ..machine import CpuTimes, read_cpu_times
+from ..measure import Tell
 from ..processes import PLAIN, SERVICE, GoServer, Server
 
 FUNDS = 100_000_000
@@ -29,7 +31,7 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where the servers run and lie, and for how much they are made.
+    """Where the servers run and lie, for how much they are made, and how they are measured.
 
     `keys` is how many transfers each of them is to expect in all.
     """
@@ -39,6 +41,10 @@ class Setting:
     scratch: Path
     accounts: int
     keys: int
+    generator: Generator
+    rounds: int
+    seconds: float
+    tell: Tell
     go_binary: Path | None = None
 
 

@@ -78,7 +78,7 @@ def main(
     in_all = (rounds + 1) * transfers
     if in_all > TRANSFERS_MAX:
         raise click.UsageError(f"{in_all:,} transfers in all rounds, of at most {TRANSFERS_MAX:,}")
-    plan = Plan(rounds, transfers, seconds, seed)
+    plan = Plan(rounds, transfers, seconds, seed, accounts)
     machine = describe_machine()
     core, load_core = pick_cores()
     with heed_sigterm(), make_scratch() as scratch, ExitStack() as stack:
@@ -86,11 +86,11 @@ def main(
         try:
             wanted = [name for name in PEERS if name in names or not names]
             peers, missing = open_peers(wanted, settings, stack)
-            rows = compare_peers(peers, accounts, plan, lambda what: click.echo(what, err=True))
+            rows = compare_peers(peers, plan, lambda what: click.echo(what, err=True))
         except (PeerFailed, ProcessFailed) as error:
             raise click.ClickException(str(error)) from error
-    report = make_report(rows, missing, machine, plan, accounts)
-    table = format_table(rows, missing, machine, plan, accounts)
+    report = make_report(rows, missing, machine, plan)
+    table = format_table(rows, missing, machine, plan)
     write_json(output / "peers.json", report)
     (output / "peers.md").write_text(table)
     click.echo(json.dumps(report, indent=2) if as_json else table, nl=as_json)

@@ -8,11 +8,12 @@ and what counts as right. It never says how that is shown.
 import os
 import random
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..measure import Tell
 from ..workloads import Call, Workload
 from .peer import FUNDS, Peer, PeerFailed, Round
 
@@ -32,6 +33,7 @@ class Plan:
     transfers: int
     seconds: float
     seed: int
+    accounts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,12 @@ class Row:
         return statistics.median(self.rates)
 
 
-def compare_peers(
-    peers: Mapping[str, Peer], accounts: int, plan: Plan, tell: Callable[[str], None]
-) -> list[Row]:
+def compare_peers(peers: Mapping[str, Peer], plan: Plan, tell: Tell) -> list[Row]:
     """Time all peers, then check the money of each. `tell` hears what is being done.
 
     Before the rounds that count there is one that does not. Raises PeerFailed.
     """
-    workload = Workload(accounts, plan.seed)
+    workload = Workload(plan.accounts, plan.seed)
     rounds: dict[str, list[Round]] = {name: [] for name in peers}
     references = {name: Reference(workload.names()) for name in peers}
     for number in range(plan.rounds + 1):

@@ -1,8 +1,9 @@
 """The engine of ledgercore without a server: one transfer a call, and batches of them."""
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
@@ -11,81 +12,97 @@ from ledgercore import TRANSFER, Engine, Status, __version__
 
 from ..machine import run_on
 from ..workloads import ASSET, WORLD, Call, Rows
-from .peer import FUNDS, Peer, PeerFailed, Round, Settings
+from .peer import FUNDS, Peer, PeerFailed, Round, Settings, run_clients
 
 BATCH_ROWS = 8_192
 SPARE_KEYS = 1_000_000
 """Keys for what is asked besides the transfers of the rounds, and then some."""
 
 
-class EnginePeer(Peer):
-    """A ledger in this process, and as many threads that call `transfer` as there are clients."""
-
-    title = "ledgercore, transfer()"
-    durability = "on the disk: one sync for the calls of all threads that wait"
-    directory = "engine"
-    is_embedded = True
-
-    def __init__(self, settings: Settings, keys_reserved: int = 0) -> None:
-        super().__init__(settings, __version__)
-        self.asks = [self.call] * settings.clients
-        with ExitStack() as stack, run_on(settings.core):
-            path = settings.scratch / self.directory
-            self._engine = stack.enter_context(
-                ledgercore.open(
-                    path,
-                    keys_max=settings.transfers + settings.accounts + SPARE_KEYS,
-                    keys_reserved=keys_reserved,
-                    snapshot_every=0,
-                )
-            )
-            open_funded(self._engine, settings.names)
-            self._stack = stack.pop_all()
-
-    def call(self, call: Call) -> bool:
-        """Make one call."""
-        source, target, amount, key = call
-        return tell(self._engine.transfer(source, target, amount, key=key).status)
-
-    def read_balances(self) -> Mapping[str, int]:
-        """Return the balances of all accounts but `world`, after an audit of all."""
-        audit = self._engine.audit()
-        if not audit.ok:
-            raise PeerFailed(f"the audit fails: {audit}")
-        accounts = self._engine.accounts(0, len(self._engine.balances))
-        return {account.id: account.balance for account in accounts if account.id != WORLD}
+@contextmanager
+def open_ledger(settings: Settings, name: str, keys_reserved: int = 0) -> Iterator[Engine]:
+    """Open a ledger in this process, whose accounts are funded by one without a floor."""
+    with run_on(settings.core):
+        engine = ledgercore.open(
+            settings.scratch / name,
+            keys_max=settings.transfers + settings.accounts + SPARE_KEYS,
+            keys_reserved=keys_reserved,
+            snapshot_every=0,
+        )
+    with engine:
+        engine.open_account(WORLD, asset=ASSET, floor=None)
+        engine.open_accounts(settings.names, asset=ASSET)
+        calls = [(WORLD, name, FUNDS, f"fund-{name}") for name in settings.names]
+        outcomes = engine.transfer_batch(make_rows(engine, calls))
+        if np.any(outcomes["status"] != Status.APPLIED):
+            raise PeerFailed("the accounts cannot be funded")
+        yield engine
 
 
-class BatchPeer(EnginePeer):
-    """A ledger in this process, and one thread that hands over many transfers at a time."""
+@contextmanager
+def open_engine(settings: Settings) -> Iterator[Peer]:
+    """Open a ledger, and as many threads that call `transfer` as there are clients."""
+    with open_ledger(settings, "engine") as engine:
 
-    title = f"ledgercore, transfer_batch() of {BATCH_ROWS:,}"
-    durability = "on the disk: one sync for each batch"
-    directory = "batches"
+        def ask(call: Call) -> bool:
+            source, target, amount, key = call
+            return tell(engine.transfer(source, target, amount, key=key).status)
 
-    def __init__(self, settings: Settings) -> None:
-        # A table that grows stands still for moments, and rounds of this peer are short.
-        super().__init__(settings, keys_reserved=settings.transfers + settings.accounts)
-        self.asks = [self.call]
+        yield Peer(
+            "ledgercore, transfer()",
+            "on the disk: one sync for the calls of all threads that wait",
+            __version__,
+            settings.clients,
+            ask,
+            partial(run_clients, [ask] * settings.clients, settings.core, is_embedded=True),
+            partial(read_balances, engine),
+        )
 
-    def call(self, call: Call) -> bool:
-        """Make one call, as a batch of one."""
-        outcomes = self._engine.transfer_batch(make_rows(self._engine, [call]))
-        return tell(Status(int(outcomes["status"][0])))
 
-    def run(self, calls: Sequence[Call], seconds: float) -> Round:
-        """Hand over batch after batch; the rows are made before the clock starts."""
-        rows = make_rows(self._engine, calls)
-        done = 0
-        with run_on(self.core):
-            started = time.perf_counter()
-            while done < len(rows) and time.perf_counter() < started + seconds:
-                batch = rows[done : done + BATCH_ROWS]
-                if np.any(self._engine.transfer_batch(batch)["status"] != Status.APPLIED):
-                    raise PeerFailed("a transfer was refused, though the money was there")
-                done += len(batch)
-            took_s = time.perf_counter() - started
-        return Round(calls[:done], took_s, [], None)
+@contextmanager
+def open_batches(settings: Settings) -> Iterator[Peer]:
+    """Open a ledger, and one thread that hands over many transfers at a time."""
+    # A table that grows stands still for moments, and rounds of this peer are short.
+    keys = settings.transfers + settings.accounts
+    with open_ledger(settings, "batches", keys) as engine:
+
+        def ask(call: Call) -> bool:
+            outcomes = engine.transfer_batch(make_rows(engine, [call]))
+            return tell(Status(int(outcomes["status"][0])))
+
+        yield Peer(
+            f"ledgercore, transfer_batch() of {BATCH_ROWS:,}",
+            "on the disk: one sync for each batch",
+            __version__,
+            1,
+            ask,
+            partial(run_batches, engine, settings.core),
+            partial(read_balances, engine),
+        )
+
+
+def run_batches(engine: Engine, core: int, calls: Sequence[Call], seconds: float) -> Round:
+    """Hand over batch after batch; the rows are made before the clock starts."""
+    rows = make_rows(engine, calls)
+    done = 0
+    with run_on(core):
+        started = time.perf_counter()
+        while done < len(rows) and time.perf_counter() < started + seconds:
+            batch = rows[done : done + BATCH_ROWS]
+            if np.any(engine.transfer_batch(batch)["status"] != Status.APPLIED):
+                raise PeerFailed("a transfer was refused, though the money was there")
+            done += len(batch)
+        took_s = time.perf_counter() - started
+    return Round(calls[:done], took_s, [], None)
+
+
+def read_balances(engine: Engine) -> dict[str, int]:
+    """Return the balances of all accounts but `world`, after an audit of all."""
+    audit = engine.audit()
+    if not audit.ok:
+        raise PeerFailed(f"the audit fails: {audit}")
+    accounts = engine.accounts(0, len(engine.balances))
+    return {account.id: account.balance for account in accounts if account.id != WORLD}
 
 
 def tell(status: Status) -> bool:
@@ -93,16 +110,6 @@ def tell(status: Status) -> bool:
     if status not in (Status.APPLIED, Status.INSUFFICIENT_FUNDS):
         raise PeerFailed(f"answered {status.name}")
     return status is Status.APPLIED
-
-
-def open_funded(engine: Engine, names: Sequence[str]) -> None:
-    """Open the accounts, and give FUNDS to each of them from an account without a floor."""
-    engine.open_account(WORLD, asset=ASSET, floor=None)
-    engine.open_accounts(names, asset=ASSET)
-    calls = [(WORLD, name, FUNDS, f"fund-{name}") for name in names]
-    outcomes = engine.transfer_batch(make_rows(engine, calls))
-    if np.any(outcomes["status"] != Status.APPLIED):
-        raise PeerFailed("the accounts cannot be funded")
 
 
 def make_rows(engine: Engine, calls: Sequence[Call]) -> Rows:

@@ -5,8 +5,9 @@ URL only.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,99 +32,104 @@ BUILD_INFORMATION = re.compile(rb"\xff Go buildinf:.{18}(?P<length>.)(?P<rest>.{
 a magic word of 14 bytes, 18 more, then the length of the version and the version itself."""
 
 
-class HttpPeer(Peer):
-    """A server that is there, and as many connections to it as there are clients."""
-
-    def __init__(
-        self, server: Server | GoServer, settings: Settings, version: str, stack: ExitStack
-    ) -> None:
-        super().__init__(settings, version)
-        self.url = server.url
-        self.asks = [self.post] * settings.clients
-        self._client = stack.enter_context(
-            httpx.Client(base_url=self.url, timeout=DEADLINE_S, **make_options(self.url))
+@contextmanager
+def open_service(settings: Settings) -> Iterator[Peer]:
+    """Start `ledgercore serve`, with the funded accounts of its demo."""
+    demo = (f"--demo-accounts={settings.accounts}", f"--demo-funds={FUNDS}")
+    data, log = f"--data={settings.scratch / 'service'}", settings.scratch / "service.log"
+    with (
+        Server(settings.core, *SERVICE, *demo, data, log=log) as server,
+        open_client(server.url) as client,
+    ):
+        title = "ledgercore, POST /transfer"
+        yield Peer(
+            title,
+            "on the disk: one sync for all that came meanwhile",
+            __version__,
+            settings.clients,
+            partial(post, client, title),
+            partial(run_connections, server.url, title, settings),
+            partial(read_balances, client),
         )
-        self._stack = stack.pop_all()
 
-    def post(self, call: Call) -> bool:
-        """Make one call over a connection of its own."""
-        source, target, amount, key = call
-        response = self._client.post(
-            "/transfer",
-            json={"from": source, "to": target, "amount": amount},
-            headers={"Idempotency-Key": key},
+
+@contextmanager
+def open_go(settings: Settings) -> Iterator[Peer]:
+    """Start the sketch. It tells no balances, so they are found by asking for money."""
+    binary, scratch = settings.go_binary, settings.scratch
+    if binary is None:
+        raise PeerMissing(INSTALL_GO)
+    with (
+        GoServer(
+            settings.core,
+            binary,
+            scratch / "go.log",
+            accounts=settings.accounts,
+            wal=scratch / "go.wal",
+        ) as server,
+        open_client(server.url) as client,
+    ):
+        title = "the sketch in Go, POST /transfer"
+        yield Peer(
+            title,
+            "in its log before the answer, by its own word; no recovery is checked",
+            read_go_version(binary),
+            settings.clients,
+            partial(post, client, title),
+            partial(run_connections, server.url, title, settings),
+            lambda: None,
         )
-        if response.status_code not in (APPLIED, REFUSED):
-            raise PeerFailed(f"{self.title}: answered {response.status_code}: {response.text}")
-        return response.status_code == APPLIED
 
-    def run(self, calls: Sequence[Call], seconds: float) -> Round:
-        """Run all clients, in one event loop."""
-        host = urlsplit(self.url).netloc
-        requests = (make_transfer(host, call) for call in calls)
-        loop = run_closed_loop(
-            self.url, self.clients, requests, seconds=seconds, deadline_s=seconds + DEADLINE_S
+
+def open_client(url: str) -> httpx.Client:
+    """Return a client for single calls."""
+    return httpx.Client(base_url=url, timeout=DEADLINE_S, **make_options(url))
+
+
+def post(client: httpx.Client, title: str, call: Call) -> bool:
+    """Make one call."""
+    source, target, amount, key = call
+    response = client.post(
+        "/transfer",
+        json={"from": source, "to": target, "amount": amount},
+        headers={"Idempotency-Key": key},
+    )
+    if response.status_code not in (APPLIED, REFUSED):
+        raise PeerFailed(f"{title}: answered {response.status_code}: {response.text}")
+    return response.status_code == APPLIED
+
+
+def run_connections(
+    url: str, title: str, settings: Settings, calls: Sequence[Call], seconds: float
+) -> Round:
+    """Run all clients, in one event loop, each over a connection of its own."""
+    host = urlsplit(url).netloc
+    requests = (make_transfer(host, call) for call in calls)
+    deadline_s = seconds + DEADLINE_S
+    with run_on(settings.load_core):
+        course = uvloop.run(
+            run_closed_loop(url, settings.clients, requests, seconds=seconds, deadline_s=deadline_s)
         )
-        with run_on(self.core):
-            course = uvloop.run(loop)
-        answered = len(course.latencies_s)
-        if course.lost or course.statuses != {APPLIED: answered}:
-            counts = dict(course.statuses)
-            raise PeerFailed(f"{self.title}: not all applied: {counts}, {course.lost} lost")
-        return Round(calls[:answered], course.seconds, course.latencies_s, course.cpu_share)
+    answered = len(course.latencies_s)
+    if course.lost or course.statuses != {APPLIED: answered}:
+        counts = dict(course.statuses)
+        raise PeerFailed(f"{title}: not all applied: {counts}, {course.lost} lost")
+    return Round(calls[:answered], course.seconds, course.latencies_s, course.cpu_share)
 
 
-class ServicePeer(HttpPeer):
-    """`ledgercore serve`, with the funded accounts of its demo."""
-
-    title = "ledgercore, POST /transfer"
-    durability = "on the disk: one sync for all that came meanwhile"
-
-    def __init__(self, settings: Settings) -> None:
-        demo = (f"--demo-accounts={settings.accounts}", f"--demo-funds={FUNDS}")
-        data = f"--data={settings.scratch / 'service'}"
-        log = settings.scratch / "service.log"
-        with ExitStack() as stack:
-            server = stack.enter_context(Server(settings.core, *SERVICE, *demo, data, log=log))
-            super().__init__(server, settings, __version__, stack)
-
-    def read_balances(self) -> Mapping[str, int]:
-        """Return the balances of the demo's accounts, after an audit of all."""
-        audit = self._client.get("/audit").json()
-        if not audit["ok"]:
-            raise PeerFailed(f"the audit fails: {audit}")
-        balances: dict[str, int] = {}
-        cursor: dict[str, str] | None = {}
-        while cursor is not None:
-            page = self._client.get("/accounts", params={"limit": str(PAGE), **cursor}).json()
-            balances |= {account["id"]: account["balance"] for account in page["accounts"]}
-            cursor = {"cursor": page["next"]} if page["next"] is not None else None
-        del balances[WORLD]
-        return balances
-
-
-class GoPeer(HttpPeer):
-    """The service of the sketch. It tells no balances, so they are found by asking for money."""
-
-    title = "the sketch in Go, POST /transfer"
-    durability = "in its log before the answer, by its own word; no recovery is checked"
-
-    def __init__(self, settings: Settings) -> None:
-        binary = settings.go_binary
-        if binary is None:
-            raise PeerMissing(INSTALL_GO)
-        with ExitStack() as stack:
-            server = GoServer(
-                settings.core,
-                binary,
-                settings.scratch / "go.log",
-                accounts=settings.accounts,
-                wal=settings.scratch / "go.wal",
-            )
-            super().__init__(stack.enter_context(server), settings, read_go_version(binary), stack)
-
-    def read_balances(self) -> None:
-        """Return nothing: the contract of the sketch has no balances."""
+def read_balances(client: httpx.Client) -> dict[str, int]:
+    """Return the balances of the demo's accounts, after an audit of all."""
+    audit = client.get("/audit").json()
+    if not audit["ok"]:
+        raise PeerFailed(f"the audit fails: {audit}")
+    balances: dict[str, int] = {}
+    cursor: dict[str, str] | None = {}
+    while cursor is not None:
+        page = client.get("/accounts", params={"limit": str(PAGE), **cursor}).json()
+        balances |= {account["id"]: account["balance"] for account in page["accounts"]}
+        cursor = {"cursor": page["next"]} if page["next"] is not None else None
+    del balances[WORLD]
+    return balances
 
 
 def read_go_version(binary: Path) -> str:

@@ -9,35 +9,32 @@ import os
 import pwd
 import tempfile
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, Self
 
 from ..machine import run_on
 from ..workloads import Call
 
 PEERS = {
-    "sqlite": "sqlite:SqlitePeer",
-    "postgres": "postgres:PostgresPeer",
-    "redis": "redis:RedisPeer",
-    "go": "over_http:GoPeer",
-    "service": "over_http:ServicePeer",
-    "engine": "engine:EnginePeer",
-    "batches": "engine:BatchPeer",
+    "sqlite": "sqlite",
+    "postgres": "postgres",
+    "redis": "redis",
+    "go": "over_http",
+    "service": "over_http",
+    "engine": "engine",
+    "batches": "engine",
 }
-"""The module and the class of each peer, in the order of the table."""
-
-Ask = Callable[[Call], bool]
-"""Makes one call, and tells whether it was applied (the first time that its key came)."""
+"""The module of each peer, in the order of the table; it is opened by `open_` and its name."""
 
 FUNDS = 1_000_000
 """What each account holds at the start, in minor units. No account may go below zero."""
+
+Ask = Callable[[Call], bool]
+"""Makes one call, and tells whether it was applied (the first time that its key came)."""
 
 
 class PeerMissing(Exception):
@@ -45,7 +42,7 @@ class PeerMissing(Exception):
 
 
 class PeerFailed(Exception):
-    """A peer did not start, or gave an answer that is neither yes nor no."""
+    """A peer gave an answer that is neither yes nor no, or a wrong one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,87 +82,46 @@ class Round:
     load_share: float | None
 
 
-class Peer(ABC):
-    """A peer that is open: its accounts `acct-0` ... hold FUNDS each. Close it, or use `with`.
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A peer that is open: its accounts `acct-0` ... hold FUNDS each.
 
-    Making one raises PeerMissing where the machine lacks what it needs. `asks` has one function for
-    each client, and `core` is where the clients run.
+    `durability` says what an answer means. `run` makes calls, as fast as may be, until they or so
+    many seconds are at an end; it raises PeerFailed if one of them is refused. `read_balances`
+    returns those of all accounts by id, None if the peer tells none; it raises PeerFailed if the
+    peer itself finds that its books do not balance.
     """
 
-    title: ClassVar[str]
-    durability: ClassVar[str]
-    """What an answer means."""
-    is_embedded: ClassVar[bool] = False
-    """Whether clients and peer share a process."""
-    asks: Sequence[Ask]
-    _stack: ExitStack
-
-    def __init__(self, settings: Settings, version: str) -> None:
-        self.version = version
-        self.core = settings.core if self.is_embedded else settings.load_core
-
-    @property
-    def clients(self) -> int:
-        """How many there are."""
-        return len(self.asks)
-
-    def ask(self, call: Call) -> bool:
-        """Make one call, and tell whether it was applied (the first time that its key came)."""
-        return self.asks[0](call)
-
-    def run(self, calls: Sequence[Call], seconds: float) -> Round:
-        """Make calls, as fast as may be, until they or the time are at an end.
-
-        Raises PeerFailed if one of them is refused.
-        """
-        with run_on(self.core):
-            return run_clients(self.asks, calls, seconds, is_embedded=self.is_embedded)
-
-    @abstractmethod
-    def read_balances(self) -> Mapping[str, int] | None:
-        """Return the balances of all accounts by id; None if the peer tells none.
-
-        Raises PeerFailed if the peer itself finds that its books do not balance.
-        """
-
-    def close(self) -> None:
-        """End what was started for the peer, and remove what was written."""
-        self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    title: str
+    durability: str
+    version: str
+    clients: int
+    ask: Ask
+    run: Callable[[Sequence[Call], float], Round]
+    read_balances: Callable[[], Mapping[str, int] | None]
 
 
 def run_clients(
-    asks: Sequence[Ask], calls: Sequence[Call], seconds: float, *, is_embedded: bool
+    asks: Sequence[Ask], core: int, calls: Sequence[Call], seconds: float, *, is_embedded: bool
 ) -> Round:
     """Deal out calls to clients as one deals cards, and time them until they or the time end.
 
-    `asks` has one function for each client. Raises PeerFailed if a call is refused, and what an
-    `ask` raises.
+    `asks` has one function for each client, all of which are kept on a core. Raises PeerFailed if a
+    call is refused, and what an `ask` raises.
     """
     started, cpu_started_s = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(len(asks)) as pool:
+    hands = [calls[number :: len(asks)] for number in range(len(asks))]
+    with run_on(core), ThreadPoolExecutor(len(asks)) as pool:
         running = [
-            pool.submit(_run_client, ask, calls[number :: len(asks)], started + seconds)
-            for number, ask in enumerate(asks)
+            pool.submit(_run_client, ask, hand, started + seconds)
+            for ask, hand in zip(asks, hands, strict=True)
         ]
         times_s = [client.result() for client in running]
     seconds = time.perf_counter() - started
     cpu_s = time.process_time() - cpu_started_s
     return Round(
         calls=[
-            call
-            for number, done in enumerate(times_s)
-            for call in calls[number :: len(asks)][: len(done)]
+            call for hand, done in zip(hands, times_s, strict=True) for call in hand[: len(done)]
         ],
         seconds=seconds,
         latencies_s=[time_s for done in times_s for time_s in done],
@@ -189,15 +145,19 @@ def _run_client(ask: Ask, calls: Sequence[Call], end: float) -> list[float]:
     return times_s
 
 
-def open_peer(name: str, settings: Settings) -> Peer:
-    """Open a peer. Raises PeerMissing, saying how to install it, and PeerFailed."""
-    module, _, peer = PEERS[name].partition(":")
+def open_peer(name: str, settings: Settings) -> AbstractContextManager[Peer]:
+    """Return the block in which a peer is open.
+
+    Raises PeerMissing, saying how to install it, here or as the block begins, and there PeerFailed
+    and ProcessFailed.
+    """
     try:
-        made: Peer = getattr(import_module(f"{__package__}.{module}"), peer)(settings)
+        module = import_module(f"{__package__}.{PEERS[name]}")
     except ModuleNotFoundError as error:
         hint = "pip install '.[peers]', from the root of the project"
         raise PeerMissing(f"needs the Python library {error.name}: {hint}") from error
-    return made
+    opened: AbstractContextManager[Peer] = getattr(module, f"open_{name}")(settings)
+    return opened
 
 
 def open_peers(
@@ -215,15 +175,13 @@ def open_peers(
 
 
 @contextmanager
-def make_socket_directory(user: str | None = None) -> Iterator[Path]:
-    """Yield a directory for Unix sockets, whose path has to be short: no checkout's is for sure."""
-    with tempfile.TemporaryDirectory(prefix="peer-") as name:
-        give(Path(name), user)
+def make_directory(place: Path | None = None, user: str | None = None) -> Iterator[Path]:
+    """Yield a directory that belongs to a user, if one is named.
+
+    Unless a place is given, its path is short, as that of a Unix socket has to be.
+    """
+    with tempfile.TemporaryDirectory(prefix="peer-", dir=place) as name:
+        if user is not None:
+            record = pwd.getpwnam(user)
+            os.chown(name, record.pw_uid, record.pw_gid)
         yield Path(name)
-
-
-def give(path: Path, user: str | None) -> None:
-    """Let another user own a path, if one is named."""
-    if user is not None:
-        record = pwd.getpwnam(user)
-        os.chown(path, record.pw_uid, record.pw_gid)

@@ -4,9 +4,9 @@ import os
 import pwd
 import shutil
 import signal
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import psycopg
 
 from ..processes import DEADLINE_S, Process, run_successfully
 from ..workloads import Call
-from .peer import FUNDS, Ask, Peer, PeerFailed, PeerMissing, Settings, give, make_socket_directory
+from .peer import FUNDS, Ask, Peer, PeerFailed, PeerMissing, Settings, make_directory, run_clients
 
 INSTALL = "install PostgreSQL (Debian: apt-get install postgresql)"
 DEBIAN_DIRECTORY = Path("/usr/lib/postgresql")
@@ -64,59 +64,56 @@ OPEN = "INSERT INTO accounts SELECT unnest(%s::text[]), %s, 0"
 TRANSFER = "SELECT transfer(%s, %s, %s, %s)"
 
 
-class PostgresPeer(Peer):
-    """A cluster of its own on a Unix socket, with a connection for each client."""
+@contextmanager
+def open_postgres(settings: Settings) -> Iterator[Peer]:
+    """Start a cluster of its own on a Unix socket, with a connection for each client."""
+    binaries, user = find_binaries(), pick_user()
+    with ExitStack() as stack:
+        sockets = stack.enter_context(make_directory(user=user))
+        data = stack.enter_context(make_directory(pick_place(settings.scratch, user), user))
+        make_cluster(binaries, data, user)
+        command = make_command(binaries, data, sockets, settings.clients)
+        log = settings.scratch / "postgres.log"
+        # To PostgreSQL, SIGINT means: end all sessions and shut down in good order.
+        server = stack.enter_context(
+            Process(settings.core, command, log, user=user, stop_signal=signal.SIGINT)
+        )
 
-    title = "PostgreSQL, one function call each"
-    durability = "on the disk: one sync for the commits of a moment (synchronous_commit=on)"
-
-    def __init__(self, settings: Settings) -> None:
-        directory = find_binaries()
-        user = pick_user()
-        with ExitStack() as stack:
-            sockets = stack.enter_context(make_socket_directory(user))
-            data = stack.enter_context(make_data_directory(settings.scratch, user))
-            log = settings.scratch / "postgres.log"
-            make_cluster(directory, data, user)
-            command = make_command(directory, data, sockets, settings.clients)
-            # To PostgreSQL, SIGINT means: end all sessions and shut down in good order.
-            server = stack.enter_context(
-                Process(settings.core, command, log, user=user, stop_signal=signal.SIGINT)
+        def connect() -> Any:
+            """Return a connection that is there; each statement is a transaction."""
+            connection = psycopg.connect(
+                host=str(sockets),
+                user=SUPERUSER,
+                dbname="postgres",
+                autocommit=True,
+                options=f"-c statement_timeout={DEADLINE_S:.0f}s",
             )
+            return stack.enter_context(closing(connection))
 
-            def connect() -> Any:
-                """Return a connection that is there; each statement is a transaction."""
-                connection = psycopg.connect(
-                    host=str(sockets),
-                    user=SUPERUSER,
-                    dbname="postgres",
-                    autocommit=True,
-                    options=f"-c statement_timeout={DEADLINE_S:.0f}s",
-                )
-                return stack.enter_context(closing(connection))
-
-            self._connection = server.wait_for(connect, psycopg.OperationalError)
-            super().__init__(settings, self._show("server_version").split()[0])
-            # The schema is one string of many statements, which only a query without arguments is.
-            self._connection.execute(SCHEMA)
-            self._connection.execute(OPEN, (settings.names, FUNDS))
-            self._connection.execute("VACUUM ANALYZE accounts")
-            self._check_durable()
-            self.asks = [make_ask(connect()) for _ in range(settings.clients)]
-            self._stack = stack.pop_all()
-
-    def _show(self, setting: str) -> str:
-        return str(self._connection.execute(f"SHOW {setting}").fetchone()[0])
-
-    def _check_durable(self) -> None:
-        """See to it that nobody's defaults have turned off what the table says."""
+        connection = server.wait_for(connect, psycopg.OperationalError)
+        # The schema is one string of many statements, which only a query without arguments is.
+        connection.execute(SCHEMA)
+        connection.execute(OPEN, (settings.names, FUNDS))
+        connection.execute("VACUUM ANALYZE accounts")
+        # Nobody's defaults may turn off what the table says.
         for setting in ("fsync", "synchronous_commit"):
-            if self._show(setting) != "on":
+            if show(connection, setting) != "on":
                 raise PeerFailed(f"PostgreSQL runs with {setting} off")
+        asks = [make_ask(connect()) for _ in range(settings.clients)]
+        yield Peer(
+            "PostgreSQL, one function call each",
+            "on the disk: one sync for the commits of a moment (synchronous_commit=on)",
+            show(connection, "server_version").split()[0],
+            settings.clients,
+            asks[0],
+            partial(run_clients, asks, settings.load_core, is_embedded=False),
+            lambda: dict(connection.execute("SELECT id, balance FROM accounts").fetchall()),
+        )
 
-    def read_balances(self) -> Mapping[str, int]:
-        """Return what the table of accounts says."""
-        return dict(self._connection.execute("SELECT id, balance FROM accounts").fetchall())
+
+def show(connection: Any, setting: str) -> str:
+    """Return a setting of the server."""
+    return str(connection.execute(f"SHOW {setting}").fetchone()[0])
 
 
 def make_ask(connection: Any) -> Ask:
@@ -151,18 +148,14 @@ def pick_user() -> str | None:
     return "postgres" if "postgres" in users else "nobody"
 
 
-@contextmanager
-def make_data_directory(scratch: Path, user: str | None) -> Iterator[Path]:
-    """Yield a directory for data of a user: in the scratch space, if they can reach it."""
-    place = scratch
-    if user is not None:
-        # The scratch space is private, but there is nothing in it to be kept from anybody.
-        scratch.chmod(0o711)
-        if not all(parent.stat().st_mode & 0o001 for parent in scratch.parents):
-            place = DISK_DIRECTORY
-    with tempfile.TemporaryDirectory(prefix="peer-", dir=place) as name:
-        give(Path(name), user)
-        yield Path(name)
+def pick_place(scratch: Path, user: str | None) -> Path:
+    """Return where the data of a user are to lie: in the scratch space, if they can reach it."""
+    if user is None:
+        return scratch
+    # The scratch space is private, but there is nothing in it to be kept from anybody.
+    scratch.chmod(0o711)
+    is_reached = all(parent.stat().st_mode & 0o001 for parent in scratch.parents)
+    return scratch if is_reached else DISK_DIRECTORY
 
 
 def make_cluster(directory: Path, data: Path, user: str | None) -> None:

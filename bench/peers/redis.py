@@ -1,8 +1,9 @@
 """Redis as a ledger: one Lua script a transfer, and a log that is synced before each answer."""
 
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import Any
 
 from redis import Redis, UnixDomainSocketConnection
@@ -10,7 +11,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError
 
 from ..processes import DEADLINE_S, Process
 from ..workloads import Call
-from .peer import FUNDS, Ask, Peer, PeerFailed, PeerMissing, Settings, make_socket_directory
+from .peer import FUNDS, Ask, Peer, PeerFailed, PeerMissing, Settings, make_directory, run_clients
 
 INSTALL = "install redis-server (Debian: apt-get install redis-server)"
 
@@ -38,70 +39,68 @@ return is_applied
 """
 
 
-class RedisPeer(Peer):
-    """A Redis server on a Unix socket, with a connection for each client."""
+@contextmanager
+def open_redis(settings: Settings) -> Iterator[Peer]:
+    """Start a Redis server on a Unix socket, with a connection for each client."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        raise PeerMissing(INSTALL)
+    with ExitStack() as stack:
+        socket = stack.enter_context(make_directory()) / "redis"
+        data = settings.scratch / "redis"
+        data.mkdir()
+        flags = ("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700")
+        durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+        command = [binary, *flags, *durable, "--dir", str(data)]
+        log = settings.scratch / "redis.log"
+        server = stack.enter_context(Process(settings.core, command, log))
 
-    title = "Redis, one Lua script each"
-    durability = (
-        "on the disk: one sync for the scripts of one turn of its loop (appendfsync always)"
-    )
+        def connect() -> Any:
+            """Return a connection that is there: a client that does more would be the limit."""
+            connection = Connection(path=str(socket), socket_timeout=DEADLINE_S)
+            connection.connect()
+            stack.callback(connection.disconnect)
+            return connection
 
-    def __init__(self, settings: Settings) -> None:
-        binary = shutil.which("redis-server")
-        if binary is None:
-            raise PeerMissing(INSTALL)
-        with ExitStack() as stack:
-            socket = stack.enter_context(make_socket_directory()) / "redis"
-            data = settings.scratch / "redis"
-            data.mkdir()
-            log = settings.scratch / "redis.log"
-            flags = ("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700")
-            durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
-            command = [binary, *flags, *durable, "--dir", str(data)]
-            server = stack.enter_context(Process(settings.core, command, log))
-
-            def connect() -> Any:
-                """Return a connection that is there: a client that does more would be the limit."""
-                connection = Connection(path=str(socket), socket_timeout=DEADLINE_S)
-                connection.connect()
-                stack.callback(connection.disconnect)
-                return connection
-
-            connection = server.wait_for(connect, (ConnectionError, BusyLoadingError))
-            self._client: Any = stack.enter_context(closing(Redis(unix_socket_path=str(socket))))
-            super().__init__(settings, self._client.info("server")["redis_version"])
-            self._check_durable()
-            self._script = self._client.script_load(TRANSFER)
-            with self._client.pipeline(transaction=False) as pipeline:
-                for name in settings.names:
-                    pipeline.hset(f"account:{name}", mapping={"balance": FUNDS, "floor": 0})
-                pipeline.execute()
-            connections = [connection, *(connect() for _ in range(settings.clients - 1))]
-            self.asks = [self._make_ask(connection) for connection in connections]
-            self._names = settings.names
-            self._stack = stack.pop_all()
-
-    def _check_durable(self) -> None:
-        """See to it that the server runs as the table says."""
+        first = server.wait_for(connect, (ConnectionError, BusyLoadingError))
+        client: Any = stack.enter_context(closing(Redis(unix_socket_path=str(socket))))
         for setting, text in {"appendonly": "yes", "appendfsync": "always"}.items():
-            if self._client.config_get(setting)[setting] != text:
+            if client.config_get(setting)[setting] != text:
                 raise PeerFailed(f"Redis does not run with {setting} {text}")
+        script = client.script_load(TRANSFER)
+        with client.pipeline(transaction=False) as pipeline:
+            for name in settings.names:
+                pipeline.hset(f"account:{name}", mapping={"balance": FUNDS, "floor": 0})
+            pipeline.execute()
+        connections = [first, *(connect() for _ in range(settings.clients - 1))]
+        asks = [make_ask(connection, script) for connection in connections]
+        yield Peer(
+            "Redis, one Lua script each",
+            "on the disk: one sync for the scripts of one turn of its loop (appendfsync always)",
+            client.info("server")["redis_version"],
+            settings.clients,
+            asks[0],
+            partial(run_clients, asks, settings.load_core, is_embedded=False),
+            partial(read_balances, client, settings.names),
+        )
 
-    def _make_ask(self, connection: Any) -> Ask:
-        send, read, script = connection.send_command, connection.read_response, self._script
 
-        def ask(call: Call) -> bool:
-            source, target, amount, key = call
-            keys = (f"key:{key}", f"account:{source}", f"account:{target}")
-            send("EVALSHA", script, 3, *keys, amount)
-            return bool(read())
+def make_ask(connection: Any, script: str) -> Ask:
+    """Return what makes calls over a connection."""
+    send, read = connection.send_command, connection.read_response
 
-        return ask
+    def ask(call: Call) -> bool:
+        source, target, amount, key = call
+        send("EVALSHA", script, 3, f"key:{key}", f"account:{source}", f"account:{target}", amount)
+        return bool(read())
 
-    def read_balances(self) -> Mapping[str, int]:
-        """Return the balance of each account's hash."""
-        with self._client.pipeline(transaction=False) as pipeline:
-            for name in self._names:
-                pipeline.hget(f"account:{name}", "balance")
-            balances = pipeline.execute()
-        return {name: int(balance) for name, balance in zip(self._names, balances, strict=True)}
+    return ask
+
+
+def read_balances(client: Any, names: Sequence[str]) -> dict[str, int]:
+    """Return the balance of each account's hash."""
+    with client.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.hget(f"account:{name}", "balance")
+        balances = pipeline.execute()
+    return {name: int(balance) for name, balance in zip(names, balances, strict=True)}

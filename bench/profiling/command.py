@@ -4,8 +4,7 @@ This module owns the flags, the order, and the names of the files. Where a profi
 the others go on.
 """
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -18,20 +17,19 @@ from ledgercore.service.profiling.py_spy import SamplingRefused
 from ledgercore.service.profiling.stacks import fold, read_stacks
 
 from ..machine import describe_machine, make_scratch
+from ..options import connections_option, output_option, seconds_option
+from ..report import write_json
 from . import runs, summary
 from .line_profile import NothingSeen
-from .sampling import RATE_HZ
 
 STAGES = ("dict", "kernel", "batches")
 """From naive to optimised: Python alone, compiled code a transfer at a time, and by thousands."""
 TARGETS = (*STAGES, "server", "flame")
 PANELS_MAX = 3
 
-Echo = Callable[[str], None]
-
 
 def profile_stages(
-    names: Iterable[str], transfers: int | None, output: Path, echo: Echo
+    names: Iterable[str], transfers: int | None, output: Path
 ) -> dict[str, summary.Target]:
     """Run stages plain and under Scalene, tell what that shows, and return it by name."""
     targets = {}
@@ -39,22 +37,22 @@ def profile_stages(
         speed = runs.time_stage(name, transfers)
         profile = runs.profile_stage(name, transfers, output / f"{name}.json")
         targets[name] = summary.Target(name, speed, profile)
-        _tell(echo, summary.describe_target(targets[name]))
+        _tell(summary.describe_target(targets[name]))
     return targets
 
 
-def profile_server(seconds: float, connections: int, output: Path, echo: Echo) -> summary.Target:
+def profile_server(seconds: float, connections: int, output: Path) -> summary.Target:
     """Put load on the server, plain and under Scalene, and tell what that shows."""
     with make_scratch() as scratch:
         speed = runs.time_server(scratch, seconds, connections)
         path = output / "server.json"
         profile = runs.profile_server(scratch, seconds, connections, path)
     target = summary.Target("server", speed, profile)
-    _tell(echo, summary.describe_target(target))
+    _tell(summary.describe_target(target))
     return target
 
 
-def make_flame(seconds: float, connections: int, output: Path, echo: Echo) -> summary.Flame | None:
+def make_flame(seconds: float, connections: int, output: Path) -> summary.Flame | None:
     """Sample the server under load, and keep the graph and its stacks; None where that may not be.
 
     Both may be shown to others: they hold no path of this machine.
@@ -66,7 +64,7 @@ def make_flame(seconds: float, connections: int, output: Path, echo: Echo) -> su
         with make_scratch() as scratch:
             samples = runs.sample_server(scratch, seconds, connections)
     except SamplingRefused as refusal:
-        echo(str(refusal))
+        click.echo(str(refusal))
         return None
     stacks, waits = read_stacks(samples.text)
     flame = summary.sum_up_stacks(stacks, waits, samples.thread_cpu_s, samples.rate)
@@ -80,19 +78,18 @@ def make_flame(seconds: float, connections: int, output: Path, echo: Echo) -> su
     ]
     note = (
         f"{connections} clients of the simulator, one core, {samples.rate:,.0f} transfers/s while"
-        f" sampled at {RATE_HZ} Hz. A box is as wide as its share of its thread's samples,"
+        f" sampled at {runs.RATE_HZ} Hz. A box is as wide as its share of its thread's samples,"
         " under its caller."
     )
     title = "POST /transfer, durable: where the server's time goes"
     graph.write_text(draw_flame(title, [note], panels))
     folded.write_text("".join(f"{line}\n" for line in fold(stacks)))
-    _tell(echo, summary.describe_flame(flame))
+    _tell(summary.describe_flame(flame))
     return flame
 
 
-def _tell(echo: Echo, lines: Iterable[str]) -> None:
-    for line in (*lines, ""):
-        echo(line)
+def _tell(lines: Iterable[str]) -> None:
+    click.echo("\n".join([*lines, ""]))
 
 
 def profile_all(
@@ -104,15 +101,15 @@ def profile_all(
 ) -> dict[str, Any]:
     """Run all that is wanted, tell what each shows, and return it for JSON."""
     machine = describe_machine()
-    _tell(click.echo, [machine])
+    _tell([machine])
     stages = [name for name in STAGES if name in wanted]
-    targets = profile_stages(stages, transfers, output, click.echo)
+    targets = profile_stages(stages, transfers, output)
     comparisons = [summary.compare(one, other) for one, other in pairwise(targets.values())]
     for comparison in comparisons:
-        _tell(click.echo, summary.describe_comparison(comparison))
+        _tell(summary.describe_comparison(comparison))
     if "server" in wanted:
-        targets["server"] = profile_server(seconds, connections, output, click.echo)
-    flame = make_flame(seconds, connections, output, click.echo) if "flame" in wanted else None
+        targets["server"] = profile_server(seconds, connections, output)
+    flame = make_flame(seconds, connections, output) if "flame" in wanted else None
     return {
         "machine": machine,
         "targets": {name: summary.list_target(target) for name, target in targets.items()},
@@ -122,13 +119,7 @@ def profile_all(
 
 
 @click.command()
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("build/profile"),
-    show_default=True,
-    help="Where the pages, profiles and graph are kept.",
-)
+@output_option("build/profile", ("the pages", "profiles", "the graph"))
 @click.option(
     "--only", type=click.Choice(TARGETS), multiple=True, help="Leave out what is not named so."
 )
@@ -137,20 +128,10 @@ def profile_all(
     type=click.IntRange(min=1),
     help="How many each stage applies; by default ten of its own rounds.",
 )
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0.1, max=60),
-    default=8.0,
-    show_default=True,
-    help="How long the server is watched under load, by each profiler.",
+@seconds_option(
+    8.0, click.FloatRange(0.1, 60), "How long the server is watched under load, by each profiler."
 )
-@click.option(
-    "--connections",
-    type=click.IntRange(min=1),
-    default=runs.CONNECTIONS,
-    show_default=True,
-    help="Clients of the server at a time.",
-)
+@connections_option(maximum=None)
 def main(
     output: Path, only: tuple[str, ...], transfers: int | None, seconds: float, connections: int
 ) -> None:
@@ -162,5 +143,5 @@ def main(
         report = profile_all(wanted, transfers, seconds, connections, output)
     except (NothingSeen, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
-    (output / "profile.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(output / "profile.json", report)
     click.echo(f"kept in {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")

@@ -8,6 +8,7 @@ import json
 import math
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,39 @@ from typing import Any
 import httpx
 
 from ledgercore.client.loopback import make_options
+from ledgercore.service.profiling.py_spy import (
+    RATE_HZ_MAX,
+    SamplingRefused,
+    explain_missing,
+    explain_refusal,
+    find_sampler,
+    make_command,
+)
 from ledgercore.service.profiling.stacks import read_thread_names
 
-from ..machine import ROOT, pick_cores, read_thread_times
-from ..processes import DEADLINE_S, SERVICE, Process, Server, python, run_successfully
+from ..machine import ROOT, CpuTimes, pick_cores, read_thread_times
+from ..processes import (
+    DEADLINE_S,
+    SERVICE,
+    Process,
+    ProcessFailed,
+    Server,
+    python,
+    run,
+    run_successfully,
+)
 from .line_profile import Profile, read_profile, render_page, shorten_paths
-from .sampling import sample_stacks
 
 ACCOUNTS = 1_000
-CONNECTIONS = 64
 SETTLING_S = 0.5
 """How long a load runs before anything is looked at, and how long it goes on afterwards.
 
 These sleeps wait for no condition: they are how long a measurement lasts.
 """
 
+RATE_HZ = RATE_HZ_MAX
+GRACE_S = 60.0
+"""How long py-spy may take to begin and to find the names, besides the time that it samples."""
 SAMPLER_START_S = 2.0
 """How much longer a load runs under py-spy, which reads the symbols of all libraries first."""
 
@@ -192,9 +211,33 @@ def sample_server(scratch: Path, seconds: float, connections: int) -> Samples:
             after = read_thread_times(pid)
             _, rate = load.finish()
     names = {int(number): name for number, name in read_thread_names(text).items()}
+    nothing = CpuTimes(0.0, 0.0)
     spent = {
-        name: after[number].total_s - (before[number].total_s if number in before else 0.0)
+        name: (after[number] - before.get(number, nothing)).total_s
         for number, name in names.items()
         if number in after
     }
     return Samples(text, spent, rate)
+
+
+def sample_stacks(
+    pid: int,
+    seconds: float,
+    path: Path,
+    sampler: Sequence[str] | None = None,
+    core: int | None = None,
+) -> str:
+    """Sample all threads of a process into a file, and return its text, py-spy's raw format.
+
+    Raises SamplingRefused where py-spy is not there, or may not.
+    """
+    command = make_command(sampler or find_sampler(), pid, math.ceil(seconds), RATE_HZ, path)
+    try:
+        ended = run(command, core=core, deadline_s=seconds + GRACE_S)
+    except FileNotFoundError:
+        raise SamplingRefused(f"No flame graph: {explain_missing()}") from None
+    except ProcessFailed:
+        raise SamplingRefused("No flame graph: py-spy did not come to an end.") from None
+    if ended.returncode != 0 or not path.exists():
+        raise SamplingRefused(f"No flame graph: {explain_refusal(ended.stdout + ended.stderr)}")
+    return path.read_text()

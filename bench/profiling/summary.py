@@ -1,15 +1,17 @@
 """What the profiles say, as lines for a terminal and as JSON for whoever quotes them.
 
-This module owns how a profile is told. It runs nothing and reads no file.
+This module owns how a profile is told, and what changed most from one to another. Shares alone
+mislead there: in the faster profile everything that is left has a larger one. So a share is first
+turned into time, by what a transfer took in a run without a profiler. Nothing is run here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledgercore.service.profiling.stacks import Kind, Stacks, count_kinds
 
-from .changes import Change, find_changes
+from ..report import Columns, format_table, make_cells
 from .line_profile import Profile, Share
 from .runs import Speed
 
@@ -25,6 +27,20 @@ class Target:
     name: str
     speed: Speed
     profile: Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The time that a place took for one transfer before and after, in microseconds."""
+
+    place: str
+    before_us: float
+    after_us: float
+
+    @property
+    def difference_us(self) -> float:
+        """How much was added; negative where it was saved."""
+        return self.after_us - self.before_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +87,28 @@ def compare(before: Target, after: Target) -> Comparison:
     )
 
 
+def find_changes(
+    before: Iterable[Share],
+    after: Iterable[Share],
+    *,
+    before_us: float,
+    after_us: float,
+    least_us: float = 0.005,
+) -> list[Change]:
+    """Return the places whose time changed by `least_us` or more, the largest change first.
+
+    `before_us` and `after_us` are what a whole transfer took.
+    """
+    times = [
+        {share.place: share.total / 100 * whole_us for share in shares}
+        for shares, whole_us in ((before, before_us), (after, after_us))
+    ]
+    old, new = times
+    changes = [Change(place, old.get(place, 0.0), new.get(place, 0.0)) for place in old | new]
+    kept = [change for change in changes if abs(change.difference_us) >= least_us]
+    return sorted(kept, key=lambda change: (-abs(change.difference_us), change.place))
+
+
 def sum_up_stacks(stacks: Stacks, waits: int, thread_cpu_s: dict[str, float], rate: float) -> Flame:
     """Return what the stacks say without a picture. `thread_cpu_s` is by name of thread."""
     whole_s = sum(thread_cpu_s.values()) or 1.0
@@ -93,6 +131,19 @@ def sum_up_stacks(stacks: Stacks, waits: int, thread_cpu_s: dict[str, float], ra
 
 
 # -- for a terminal -------------------------------------------------------------------------------
+PARTS: Columns[Share] = {
+    "percent": lambda share: f"{share.total:.1f}",
+    "Python": lambda share: f"{share.python:.1f}",
+    "native": lambda share: f"{share.native:.1f}",
+    "system": lambda share: f"{share.system:.1f}",
+}
+THREADS: Columns[ThreadShare] = {
+    "thread": lambda thread: thread.name,
+    "samples": lambda thread: f"{thread.samples:,}",
+    "percent of processor time": lambda thread: f"{thread.cpu_percent:.1f}",
+}
+
+
 def describe_target(target: Target) -> Iterator[str]:
     """Yield what is told of one target: its true speed, and where its time goes."""
     speed, whole = target.speed, target.profile.whole
@@ -104,34 +155,22 @@ def describe_target(target: Target) -> Iterator[str]:
         f"  Python {whole.python:.0f} %, native {whole.native:.0f} %,"
         f" system and waiting {whole.system:.0f} %"
     )
-    yield from _table(
-        ("function", "percent", "Python", "native", "system"),
-        [_make_row(share) for share in target.profile.functions[:TOP]],
-    )
-    yield from _table(
-        ("line", "percent", "Python", "native", "system"),
-        [_make_row(share) for share in target.profile.lines[:TOP]],
-    )
-
-
-def _make_row(share: Share) -> tuple[str, ...]:
-    parts = (share.total, share.python, share.native, share.system)
-    return (share.place, *(f"{part:.1f}" for part in parts))
+    for name, shares in (("function", target.profile.functions), ("line", target.profile.lines)):
+        columns: Columns[Share] = {name: lambda share: _cut(share.place), **PARTS}
+        yield from _indent(make_cells(columns, shares[:TOP]))
 
 
 def describe_comparison(comparison: Comparison) -> Iterator[str]:
     """Yield what changed most."""
     yield f"{comparison.before} → {comparison.after}: what changed most, µs a transfer"
     for name, changes in (("function", comparison.functions), ("line", comparison.lines)):
-        heads = (name, comparison.before, comparison.after, "change")
-        yield from _table(heads, [_make_change_row(change) for change in changes[:TOP]])
-
-
-def _make_change_row(change: Change) -> tuple[str, ...]:
-    times = (change.before_us, change.after_us)
-    cells = ("-" if time == 0 else _format_us(time) for time in times)
-    sign = "+" if change.difference_us > 0 else "-"
-    return (change.place, *cells, sign + _format_us(abs(change.difference_us)))
+        columns: Columns[Change] = {
+            name: lambda change: _cut(change.place),
+            comparison.before: lambda change: _format_us(change.before_us),
+            comparison.after: lambda change: _format_us(change.after_us),
+            "change": lambda change: _sign(change.difference_us),
+        }
+        yield from _indent(make_cells(columns, changes[:TOP]))
 
 
 def describe_flame(flame: Flame) -> Iterator[str]:
@@ -140,25 +179,21 @@ def describe_flame(flame: Flame) -> Iterator[str]:
         f"flame graph: {flame.samples:,} samples of the server at {flame.rate:,.0f} transfers/s"
         f" (py-spy slows it); {flame.waits:,} more only waited"
     )
-    shown = sorted(flame.kinds.items(), key=lambda item: -item[1])
-    yield from _table(("code", "percent"), [(kind, f"{part:.1f}") for kind, part in shown])
-    yield from _table(
-        ("thread", "samples", "percent of processor time"),
-        [(one.name, f"{one.samples:,}", f"{one.cpu_percent:.1f}") for one in flame.threads],
-    )
+    kinds = sorted(flame.kinds.items(), key=lambda item: -item[1])
+    yield from _indent([("code", "percent"), *((kind, f"{part:.1f}") for kind, part in kinds)])
+    yield from _indent(make_cells(THREADS, flame.threads))
 
 
 def _format_us(time_us: float) -> str:
-    return f"{time_us:,.1f}" if time_us >= 10 else f"{time_us:.2f}"
+    return "-" if time_us == 0 else f"{time_us:,.{1 if abs(time_us) >= 10 else 2}f}"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield a table: the first column to the left, the others to the right."""
-    cut = [(_cut(first), *rest) for first, *rest in (heads, *rows)]
-    widths = [max(len(row[column]) for row in cut) for column in range(len(heads))]
-    for first, *rest in cut:
-        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
-        yield "    " + "  ".join([first.ljust(widths[0]), *cells])
+def _sign(time_us: float) -> str:
+    return ("+" if time_us > 0 else "-") + _format_us(abs(time_us))
+
+
+def _indent(cells: Sequence[Sequence[str]]) -> Iterator[str]:
+    return (f"    {line}" for line in format_table(cells))
 
 
 def _cut(place: str) -> str:

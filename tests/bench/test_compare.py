@@ -19,8 +19,14 @@ from matplotlib.text import Text
 
 from bench import build
 from bench.compare import chart, command
-from bench.compare.confirming import find_confirmed_fault
-from bench.compare.gate import find_fault, find_limit, read_baseline, record_baseline
+from bench.compare.gate import (
+    find_confirmed_fault,
+    find_fault,
+    find_limit,
+    read_baseline,
+    record_baseline,
+)
+from bench.compare.report import COLUMNS, format_ratio
 from bench.compare.results import (
     Spread,
     StageResult,
@@ -29,7 +35,6 @@ from bench.compare.results import (
     summarize,
 )
 from bench.compare.rounds import check_sound, scale, time_round
-from bench.compare.writing import HEADS, format_ratio
 from bench.measure import Round
 from bench.stages import STAGES, Runner, engine
 from bench.stages.python_dict import DictRunner
@@ -143,7 +148,7 @@ def test_the_markdown_is_a_table(whole: tuple[Path, str]) -> None:
     lines = (whole[0] / "compare.md").read_text().splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + len(STAGES)
-    assert {line.count("|") for line in table} == {len(HEADS) + 1}
+    assert {line.count("|") for line in table} == {len(COLUMNS) + 1}
 
 
 def test_some_stages_as_json(tmp_path: Path) -> None:

@@ -22,17 +22,33 @@ from bench.http_speed.cost import (
 )
 from bench.http_speed.subjects import Setting, Subject
 from bench.http_speed.throughput import Turn, make_rows, run_rounds
-from bench.load.generators import Load, LoadFailed, make_generator
-from bench.machine import pick_cores
+from bench.load.generators import Generator, Load, LoadFailed, make_generator
+from bench.machine import CpuTimes, pick_cores
 from bench.options import OWN, WRK
 
 CORE, LOAD_CORE = pick_cores()
 ACCOUNTS = 50
 
 
+def make_setting(scratch: Path, load: Generator) -> Setting:
+    return Setting(
+        CORE,
+        LOAD_CORE,
+        scratch,
+        ACCOUNTS,
+        keys=100_000,
+        generator=load,
+        rounds=2,
+        seconds=0.1,
+        tell=lambda _: None,
+    )
+
+
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Subject]]:
-    setting = Setting(CORE, LOAD_CORE, tmp_path_factory.mktemp("cost"), ACCOUNTS, 100_000)
+    setting = make_setting(
+        tmp_path_factory.mktemp("cost"), make_generator(OWN, LOAD_CORE, ACCOUNTS)
+    )
     with ExitStack() as stack:
         yield {name: open_variant(name, setting, stack) for name in (BARE, GUARDED)}
 
@@ -87,7 +103,7 @@ def test_a_percent_sign_in_a_header_is_one(name: str, opened: dict[str, Subject]
 
 
 def make_turn(rate: float) -> Turn:
-    return Turn(Load(int(rate), 1.0, 1.0, 2.0, 0.5), 0.25, 0.5)
+    return Turn(Load(int(rate), 1.0, 1.0, 2.0, 0.5), CpuTimes(0.25, 0.5))
 
 
 def test_pairs_are_compared_round_by_round_each_with_its_goal() -> None:
@@ -108,7 +124,7 @@ def test_a_machine_that_is_busy_is_told(
 ) -> None:
     subjects = {name: Subject(name, "", "", 0) for name in (BARE, GUARDED)}
     turns = {
-        (name, 8): [Turn(Load(10, 1.0, 1.0, 2.0, load_share), share, 0.0)]
+        (name, 8): [Turn(Load(10, 1.0, 1.0, 2.0, load_share), CpuTimes(share, 0.0))]
         for name, share in zip(subjects, shares, strict=False)
     }
     told = find_doubts(make_rows(subjects, turns))
@@ -116,7 +132,9 @@ def test_a_machine_that_is_busy_is_told(
     assert all("only 20% of its core" in line for line in told)
 
 
-def test_no_server_is_always_the_one_after_a_certain_other(opened: dict[str, Subject]) -> None:
+def test_no_server_is_always_the_one_after_a_certain_other(
+    opened: dict[str, Subject], tmp_path: Path
+) -> None:
     asked: list[str] = []
 
     def load(url: str, connections: int, seconds: float, headers: Sequence[str]) -> Load:
@@ -124,7 +142,7 @@ def test_no_server_is_always_the_one_after_a_certain_other(opened: dict[str, Sub
         asked.append(url)
         return Load(1, 1.0, 1.0, 1.0, 0.5)
 
-    turns = run_rounds(opened, load, [8], 2, 0.1, lambda _: None)
+    turns = run_rounds(opened, make_setting(tmp_path, load), [8])
     bare, guarded = opened[BARE].url, opened[GUARDED].url
     assert asked == [bare, guarded, guarded, bare, bare, guarded]
     assert {key: len(timed) for key, timed in turns.items()} == {(BARE, 8): 2, (GUARDED, 8): 2}

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.__main__ import main
-from bench.http_speed import perf, results
+from bench.http_speed import command, perf
 from bench.http_speed.bulk import (
     ARROW,
     ITEMS,
@@ -26,11 +27,11 @@ from bench.http_speed.bulk import (
     make_requests,
     send_all,
 )
-from bench.http_speed.latency import OpenRun, compare_runs, run_open_loop
-from bench.http_speed.subjects import DURABLE, GO_LOG, Subject
+from bench.http_speed.latency import LatencyRow, compare_runs, run_open_loop
+from bench.http_speed.subjects import DURABLE, GO_LOG, PLAIN_NAME, Setting, Subject
 from bench.http_speed.throughput import (
-    COMPARISONS,
     Turn,
+    Turns,
     compare,
     find_peak,
     make_ratio,
@@ -38,7 +39,13 @@ from bench.http_speed.throughput import (
 )
 from bench.load import generators
 from bench.load.generators import RATE_MAX, SCRIPT, Load, LoadFailed, run_command, run_wrk
-from bench.machine import pick_cores, read_cpu_times, read_process_cpu, read_thread_times
+from bench.machine import (
+    CpuTimes,
+    pick_cores,
+    read_cpu_times,
+    read_process_cpu,
+    read_thread_times,
+)
 from bench.processes import PLAIN, SERVICE, Server
 from bench.report import format_markdown
 from bench.workloads import Workload
@@ -86,7 +93,7 @@ def make_turn(rate: float, cpu_us: float, *, seconds: float = 2.0, share: float 
     """Return a turn of so many requests a second, each of which took a server so long."""
     requests = int(rate * seconds)
     cpu_s = cpu_us * requests / 1e6
-    return Turn(Load(requests, seconds, 1.0, 2.0, share), cpu_s / 4, cpu_s * 3 / 4)
+    return Turn(Load(requests, seconds, 1.0, 2.0, share), CpuTimes(cpu_s / 4, cpu_s * 3 / 4))
 
 
 # -- ratios and goals -----------------------------------------------------------------------------
@@ -96,20 +103,22 @@ def test_a_ratio_is_the_median_of_the_ratios_of_each_round() -> None:
     # By the medians of each server alone it would be 300 / 100.
     upper = [make_turn(rate, 10) for rate in (200, 300, 900)]
     lower = [make_turn(rate, 50) for rate in (100, 50, 300)]
-    ratio = make_ratio(COMPARISONS[0], 64, upper, lower, goal=4.0)
+    turns: Turns = {("a", 64): upper, ("b", 64): lower}
+    ratio = make_ratio(("a", "b"), 64, turns, goal=4.0)
     assert (ratio.by_wall.low, ratio.by_wall.median, ratio.by_wall.high) == (2, 3, 6)
     assert ratio.by_cpu is not None and ratio.by_cpu.median == pytest.approx(5)
     assert ratio.verdict == "MISSED by the wall, reached by CPU"
-    assert make_ratio(COMPARISONS[0], 64, upper, lower, goal=3.0).verdict == "reached"
-    assert make_ratio(COMPARISONS[0], 64, upper, lower, goal=9.0).verdict == "MISSED"
-    assert make_ratio(COMPARISONS[0], 64, upper, lower, goal=None).verdict == ""
+    assert make_ratio(("a", "b"), 64, turns, goal=3.0).verdict == "reached"
+    assert make_ratio(("a", "b"), 64, turns, goal=9.0).verdict == "MISSED"
+    assert make_ratio(("a", "b"), 64, turns, goal=None).verdict == ""
     assert not ratio.is_load_limit
     busy = [*upper[1:], make_turn(200, 10, share=0.95)]
-    assert make_ratio(COMPARISONS[0], 64, busy, lower, goal=4.0).is_load_limit
+    assert make_ratio(("a", "b"), 64, {**turns, ("a", 64): busy}, goal=4.0).is_load_limit
 
 
 def test_a_clock_that_stood_still_gives_no_ratio() -> None:
-    ratio = make_ratio(COMPARISONS[0], 8, [make_turn(8, 0)], [make_turn(2, 5)], goal=4.0)
+    turns: Turns = {("a", 8): [make_turn(8, 0)], ("b", 8): [make_turn(2, 5)]}
+    ratio = make_ratio(("a", "b"), 8, turns, goal=4.0)
     assert (ratio.by_wall.median, ratio.by_cpu, ratio.verdict) == (4, None, "reached")
 
 
@@ -140,12 +149,12 @@ def test_rows_and_the_peak_are_medians_of_the_rounds() -> None:
 
 @pytest.mark.parametrize(("ours_ms", "is_reached"), [((1, 5, 2), True), ((1, 5, 3), False)])
 def test_the_p99_is_compared_round_by_round(ours_ms: tuple[float, ...], is_reached: bool) -> None:
-    pair = (Subject(DURABLE, "", "", 0), Subject(GO_LOG, "", "", 0))
     ours, theirs = (
-        [OpenRun(100, 70.0, 0.5, p99_ms, 0.1, 0.4) for p99_ms in some]
-        for some in (ours_ms, (4, 5, 4))
+        [LatencyRow("", name, 70.0, 0.5, p99_ms, 0.1, 0.4) for p99_ms in some]
+        for name, some in ((DURABLE, ours_ms), (GO_LOG, (4, 5, 4)))
     )
-    latency = compare_runs(pair, 70.0, ours, theirs)
+    latency = compare_runs(ours, theirs)
+    assert (latency.rival, latency.p99_share.name) == (GO_LOG, "p99 durable : go-log")
     assert latency.p99_share.low == 0.25 and latency.p99_share.high == 1
     assert latency.is_reached is is_reached
     assert latency.rows[0].p99_ms == sorted(ours_ms)[1]
@@ -253,17 +262,33 @@ def test_an_answer_that_is_cut_off_fails() -> None:
 # -- the open loop, the machine, the words --------------------------------------------------------
 
 
-def test_the_open_loop_offers_what_it_is_told(plain: Server, service: Server) -> None:
-    run = run_open_loop(LOAD_CORE, plain.url, rate=400.0, seconds=1.0, clients=8, accounts=ACCOUNTS)
-    assert 300 < run.requests < 500
-    assert run.rate == run.requests
+def test_the_open_loop_offers_what_it_is_told(
+    plain: Server, service: Server, tmp_path: Path
+) -> None:
+    setting = Setting(
+        CORE,
+        LOAD_CORE,
+        tmp_path,
+        ACCOUNTS,
+        keys=0,
+        generator=generators.make_generator("own", LOAD_CORE, ACCOUNTS),
+        rounds=1,
+        seconds=1.0,
+        tell=lambda _: None,
+    )
+    cpu_s = plain.cpu_s
+    subject = Subject(PLAIN_NAME, "plain", plain.url, plain.pid)
+    run = run_open_loop(subject, setting, 400.0, 8)
+    assert plain.cpu_s > cpu_s
+    assert run.offered == 400.0
     assert 0 < run.p50_ms <= run.p99_ms
-    assert 0 < run.cpu_share < 1.1
-    few = {"rate": 50.0, "seconds": 0.2, "clients": 2}
+    assert 0 < run.late_p99_ms < 1000
+    assert 0 < run.load_share < 1.1
+    elsewhere = replace(setting, accounts=10 * ACCOUNTS, seconds=0.2)
     with pytest.raises(LoadFailed, match="of 8 were applied"):
-        run_open_loop(LOAD_CORE, service.url, **few, accounts=10 * ACCOUNTS)
+        run_open_loop(replace(subject, url=service.url), elsewhere, 50.0, 2)
     with without_a_server() as url, pytest.raises(LoadFailed, match="the open loop failed"):
-        run_open_loop(LOAD_CORE, url, **few, accounts=ACCOUNTS)
+        run_open_loop(replace(subject, url=url), elsewhere, 50.0, 2)
 
 
 def test_the_times_of_threads_add_up_to_those_of_the_process() -> None:
@@ -276,7 +301,7 @@ def test_the_times_of_threads_add_up_to_those_of_the_process() -> None:
 
 
 def test_a_table_is_markdown_that_can_be_read() -> None:
-    head, rule, row = format_markdown(("name", "n"), [("a", "1,000")])
+    head, rule, row = format_markdown([("name", "n"), ("a", "1,000")])
     assert (head, rule, row) == ("| name |     n |", "| ---- | ----: |", "| a    | 1,000 |")
 
 
@@ -293,7 +318,7 @@ def test_the_command_measures_all_in_one_run(
     stand_in = tmp_path / "stand-in"
     stand_in.write_text(STAND_IN)
     stand_in.chmod(0o755)
-    monkeypatch.setattr(results, "PROFILE_S", 0.5)
+    monkeypatch.setattr(command, "PROFILE_S", 0.5)
     flags = ("--rounds=1", "--seconds=0.3", "--connections=8", "--generator=own")
     told = run_http(*flags, f"--go={stand_in}", f"--json={tmp_path / 'http.json'}")
     assert told.exit_code == 0, told.output

@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from bench.peers.peer import (
     Peer,
     PeerFailed,
     PeerMissing,
-    Round,
     Settings,
     open_peer,
     run_clients,
@@ -35,6 +34,7 @@ from bench.processes import Process, ProcessFailed, make_environment
 from bench.workloads import Call, Workload
 from tests.support.servers import DEADLINE_S, wait_until
 
+CORE, LOAD_CORE = pick_cores()
 ACCOUNTS = 20
 WORKLOAD = Workload(ACCOUNTS, seed=7)
 NAMES = WORKLOAD.names()
@@ -86,21 +86,17 @@ ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
 """
 
 
-class DictPeer(Peer):
-    """A peer in plain Python, whose reference may be wrong, and which may tell no balances."""
-
-    title = "a dict"
-    durability = "none"
-
-    def __init__(self, ledger: Reference, *, tells: bool) -> None:
-        self.version, self.asks = "1", [ledger.ask]
-        self._ledger, self._tells, self._stack = ledger, tells, ExitStack()
-
-    def run(self, calls: Sequence[Call], seconds: float) -> Round:
-        return run_clients(self.asks, calls, seconds, is_embedded=True)
-
-    def read_balances(self) -> Mapping[str, int] | None:
-        return self._ledger.balances if self._tells else None
+def make_dict_peer(ledger: Reference, *, tells: bool) -> Peer:
+    """Return a peer in plain Python, whose reference may be wrong, and that may tell nothing."""
+    return Peer(
+        "a dict",
+        "none",
+        "1",
+        1,
+        ledger.ask,
+        partial(run_clients, [ledger.ask], CORE, is_embedded=True),
+        lambda: ledger.balances if tells else None,
+    )
 
 
 class Forgetful(Reference):
@@ -177,8 +173,7 @@ def left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    core, load_core = pick_cores()
-    return Settings(ACCOUNTS, 4, 1000, core, load_core, tmp_path)
+    return Settings(ACCOUNTS, 4, 1000, CORE, LOAD_CORE, tmp_path)
 
 
 @pytest.fixture
@@ -207,7 +202,7 @@ def test_a_peer_ends_with_the_balances_of_a_dict(
     try:
         with open_peer(name, replace(settings, scratch=scratch)) as peer:
             calls = WORKLOAD.calls(100)
-            timed = peer.run(calls, seconds=10)
+            timed = peer.run(calls, 10)
             assert sorted(timed.calls) == sorted(calls)
             reference.add_applied(timed.calls)
             assert check_money(peer, reference, hard_calls) == 150
@@ -238,17 +233,17 @@ def test_hard_calls_are_hard() -> None:
 @pytest.mark.parametrize("wrong", [Forgetful, Generous, Leaking])
 def test_wrong_books_are_found(wrong: type[Reference], tells: bool) -> None:
     hard_calls = make_hard_calls(NAMES, 300, seed=1)
-    right = DictPeer(Reference(NAMES), tells=tells)
+    right = make_dict_peer(Reference(NAMES), tells=tells)
     assert check_money(right, Reference(NAMES), hard_calls) >= 300
     with pytest.raises(PeerFailed):
-        check_money(DictPeer(wrong(NAMES), tells=tells), Reference(NAMES), hard_calls)
+        check_money(make_dict_peer(wrong(NAMES), tells=tells), Reference(NAMES), hard_calls)
 
 
 def test_every_balance_is_probed_where_none_is_told() -> None:
     ledger = Reference(NAMES)
     ledger.balances["acct-3"] -= 1
     with pytest.raises(PeerFailed, match="acct-3"):
-        check_money(DictPeer(ledger, tells=False), Reference(NAMES), [])
+        check_money(make_dict_peer(ledger, tells=False), Reference(NAMES), [])
 
 
 # -- the clients ----------------------------------------------------------------------------------
@@ -262,12 +257,12 @@ def test_clients_share_the_calls_and_stop_in_time() -> None:
         return True
 
     calls = WORKLOAD.calls(50)
-    timed = run_clients([ask] * 3, calls, 10.0, is_embedded=False)
+    timed = run_clients([ask] * 3, CORE, calls, 10.0, is_embedded=False)
     assert sorted(timed.calls) == sorted(asked) == sorted(calls)
     assert len(timed.latencies_s) == 50
-    assert run_clients([ask] * 3, calls, 0.0, is_embedded=True).calls == []
+    assert run_clients([ask] * 3, CORE, calls, 0.0, is_embedded=True).calls == []
     with pytest.raises(PeerFailed, match="refused"):
-        run_clients([ask, lambda call: False], calls, 10.0, is_embedded=True)
+        run_clients([ask, lambda call: False], CORE, calls, 10.0, is_embedded=True)
 
 
 # -- the command ----------------------------------------------------------------------------------
@@ -309,8 +304,8 @@ def test_a_peer_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_redis_that_is_missing_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(settings.scratch))
-    with pytest.raises(PeerMissing, match="redis-server"):
-        open_peer("redis", settings)
+    with pytest.raises(PeerMissing, match="redis-server"), open_peer("redis", settings):
+        pass
 
 
 @pytest.mark.usefixtures("left_behind")
@@ -377,12 +372,12 @@ def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
 
     command = [sys.executable, "-c", "raise SystemExit('no such ledger')"]
     with (
-        Process(pick_cores()[0], command, log) as process,
+        Process(CORE, command, log) as process,
         pytest.raises(ProcessFailed, match="no such ledger"),
     ):
         process.wait_for(connect, ConnectionRefusedError)
     with pytest.raises(ProcessFailed, match="cannot be run"):
-        Process(pick_cores()[0], [str(tmp_path / "none")], log)
+        Process(CORE, [str(tmp_path / "none")], log)
 
 
 def test_the_version_of_go_is_read_from_the_program(tmp_path: Path) -> None:

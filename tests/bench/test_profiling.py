@@ -16,11 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from bench.machine import ROOT
-from bench.profiling.changes import Change, find_changes
 from bench.profiling.command import main
 from bench.profiling.line_profile import NothingSeen, Share, read_profile, shorten_paths
-from bench.profiling.sampling import sample_stacks
-from bench.profiling.summary import sum_up_stacks
+from bench.profiling.runs import sample_stacks
+from bench.profiling.summary import Change, find_changes, sum_up_stacks
 from bench.profiling.target import plan_rounds
 from ledgercore.service.profiling.py_spy import SamplingRefused
 from ledgercore.service.profiling.stacks import Frame, Kind
@@ -294,7 +293,7 @@ def test_the_command_goes_on_without_a_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampler = make_sampler(tmp_path, "Error: Operation not permitted")
-    monkeypatch.setattr("bench.profiling.sampling.find_sampler", lambda: sampler)
+    monkeypatch.setattr("bench.profiling.runs.find_sampler", lambda: sampler)
     (tmp_path / "flamegraph.svg").write_text("of an earlier run")
     flags = ["--only=flame", "--seconds=0.1", "--connections=2", f"--output={tmp_path}"]
     result = CliRunner().invoke(main, flags)

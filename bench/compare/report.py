@@ -3,18 +3,22 @@
 This module owns the words and the files but for the chart's. It never measures.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..build import Build
-from ..report import format_markdown, format_table, format_value
+from ..report import (
+    Columns,
+    format_markdown,
+    format_rate,
+    format_table,
+    format_times,
+    make_cells,
+    write_json,
+)
 from .results import Spread, StageResult
-
-HEADS = ("stage", "transfers/s", "lowest", "highest", "ratio", "by CPU", "promise")
-RATE = "transfers/s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,22 @@ class Setting:
     accounts: int
     seed: int
     rounds: int
+
+
+def format_ratio(ratio: Spread | None) -> str:
+    """Return a ratio as tables and charts show it."""
+    return format_times(None if ratio is None else ratio.median)
+
+
+COLUMNS: Columns[StageResult] = {
+    "stage": lambda result: f"{result.name}: {result.title}",
+    "transfers/s": lambda result: format_rate(result.rate.median),
+    "lowest": lambda result: format_rate(result.rate.low),
+    "highest": lambda result: format_rate(result.rate.high),
+    "ratio": lambda result: format_ratio(result.ratio),
+    "by CPU": lambda result: format_ratio(result.cpu_ratio),
+    "promise": lambda result: result.promise,
+}
 
 
 def describe_setting(setting: Setting) -> list[str]:
@@ -43,42 +63,10 @@ def list_notes(results: Sequence[StageResult]) -> list[str]:
     return [f"{result.name}: {result.note}" for result in results if result.note]
 
 
-def make_rows(results: Sequence[StageResult]) -> list[tuple[str, ...]]:
-    """Return the rows of the table."""
-    return [
-        (
-            f"{result.name}: {result.title}",
-            *(format_value(value, RATE) for value in _values(result.rate)),
-            format_ratio(result.ratio),
-            format_ratio(result.cpu_ratio),
-            result.promise,
-        )
-        for result in results
-    ]
-
-
-def _values(spread: Spread) -> tuple[float, float, float]:
-    return spread.median, spread.low, spread.high
-
-
-def format_ratio(ratio: Spread | None) -> str:
-    """Return a ratio with about two digits that mean something."""
-    if ratio is None:
-        return "?"
-    digits = 3 if ratio.median < 0.1 else 2 if ratio.median < 10 else 0
-    return f"{ratio.median:,.{digits}f} ×"
-
-
 def write_text(setting: Setting, results: Sequence[StageResult]) -> list[str]:
     """Return the lines of the table for a terminal."""
-    table = format_table(HEADS, make_rows(results))
+    table = format_table(make_cells(COLUMNS, results))
     return [*describe_setting(setting), "", *table, "", *list_notes(results)]
-
-
-def write_markdown(setting: Setting, results: Sequence[StageResult]) -> list[str]:
-    """Return the lines of the table in Markdown."""
-    notes = [*describe_setting(setting), *list_notes(results)]
-    return [*format_markdown(HEADS, make_rows(results)), "", *(f"* {note}" for note in notes)]
 
 
 def make_data(setting: Setting, results: Sequence[StageResult]) -> dict[str, Any]:
@@ -88,8 +76,7 @@ def make_data(setting: Setting, results: Sequence[StageResult]) -> dict[str, Any
 
 def keep(directory: Path, setting: Setting, results: Sequence[StageResult]) -> None:
     """Write compare.json and compare.md."""
-    directory.mkdir(parents=True, exist_ok=True)
-    data = json.dumps(make_data(setting, results), indent=2)
-    (directory / "compare.json").write_text(data + "\n")
-    text = "\n".join(write_markdown(setting, results))
-    (directory / "compare.md").write_text(text + "\n")
+    write_json(directory / "compare.json", make_data(setting, results))
+    table = format_markdown(make_cells(COLUMNS, results))
+    notes = [f"* {note}" for note in (*describe_setting(setting), *list_notes(results))]
+    (directory / "compare.md").write_text("\n".join([*table, "", *notes, ""]))
