@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -58,29 +58,19 @@ def count_rounds(rounds: int, what: str, tell: Tell) -> Iterator[int]:
         yield number
 
 
-def make_figure(
-    name: str,
-    unit: str,
-    values: Sequence[float],
-    *,
-    per_cpu_s: float | None = None,
-    goal: float | None = None,
-    note: str = "",
-) -> Figure:
-    """Return the figure that one value a round makes."""
+def make_figure(name: str, unit: str, values: Sequence[float], **more: Any) -> Figure:
+    """Return the figure that one value a round makes; `more` is what else a Figure has."""
     median, low, high = statistics.median(values), min(values), max(values)
-    return Figure(name, unit, median, low, high, len(values), per_cpu_s, goal, note)
+    return Figure(name, unit, median, low, high, len(values), **more)
 
 
-def make_rate(
-    name: str, unit: str, rounds: Sequence[Round], *, goal: float | None = None, note: str = ""
-) -> Figure:
-    """Return how much was done in a second."""
+def make_rate(name: str, unit: str, rounds: Sequence[Round], **more: Any) -> Figure:
+    """Return how much was done in a second; `more` is what else a Figure has."""
     rates = [round.work / round.wall_s for round in rounds]
     # A clock that has not moved, as that of a short round may not have, tells nothing.
     cpu_rates = [round.work / round.cpu_s for round in rounds if round.cpu_s > 0]
     per_cpu_s = statistics.median(cpu_rates) if cpu_rates else None
-    return make_figure(name, unit, rates, per_cpu_s=per_cpu_s, goal=goal, note=note)
+    return make_figure(name, unit, rates, per_cpu_s=per_cpu_s, **more)
 
 
 def time_once(

@@ -32,6 +32,10 @@ generator_option = click.option(
     help="Of the closed loop.  [default: wrk if there]",
 )
 
+port_option = click.option(
+    "--port", default=0, show_default=True, help="Port of 127.0.0.1; 0 takes a free one."
+)
+
 json_option = click.option(
     "--json",
     "json_path",
@@ -78,13 +82,7 @@ def rounds_option(default: int, maximum: int | None, of: str) -> Option:
 
 def seconds_option(default: float, span: click.FloatRange, what: str) -> Option:
     """Return the option for how long something lasts, which `what` says."""
-    return click.option(
-        "--seconds",
-        type=span,
-        default=default,
-        show_default=True,
-        help=what,
-    )
+    return click.option("--seconds", type=span, default=default, show_default=True, help=what)
 
 
 def output_option(default: str, files: Sequence[str]) -> Option:

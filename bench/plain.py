@@ -11,6 +11,8 @@ import click
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
+from .options import port_option
+
 BACKLOG = 1024
 ANSWER = (
     b'{"id":1000000,"status":"applied","from":"acct-1234","to":"acct-5678","amount":50,'
@@ -26,26 +28,31 @@ async def post_transfer(request: Request[Any, Any]) -> HTTPResponse:
     return HTTPResponse(ANSWER, 201, content_type="application/json")
 
 
-def create_app() -> App:
-    """Return the app."""
-    app: App = Sanic("plain", configure_logging=False)
+def make_app(name: str) -> App:
+    """Return an app without addresses, set up as the service's."""
+    app: App = Sanic(name, configure_logging=False)
     app.config.update({"ACCESS_LOG": False, "AUTO_EXTEND": False, "KEEP_ALIVE_TIMEOUT": 75})
-    app.add_route(post_transfer, "/transfer", methods=["POST"])
     return app
 
 
-@click.command()
-@click.option("--port", default=0, show_default=True, help="Port of 127.0.0.1; 0 takes a free one.")
-def main(port: int) -> None:
-    """Serve the yardstick until SIGTERM; one line says where."""
+def serve(app: App, port: int) -> None:
+    """Serve an app until SIGTERM; one line says where."""
     listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
-    app = create_app()
 
     @app.after_server_start
     async def announce(app: App) -> None:
-        click.echo(f"plain: serving http://127.0.0.1:{listener.getsockname()[1]}")
+        click.echo(f"{app.name}: serving http://127.0.0.1:{listener.getsockname()[1]}")
 
     app.run(sock=listener, backlog=BACKLOG, single_process=True, motd=False, access_log=False)
+
+
+@click.command()
+@port_option
+def main(port: int) -> None:
+    """Serve the yardstick until SIGTERM; one line says where."""
+    app = make_app("plain")
+    app.add_route(post_transfer, "/transfer", methods=["POST"])
+    serve(app, port)
 
 
 if __name__ == "__main__":

@@ -75,13 +75,7 @@ class Process:
         self.pid = self._process.pid
 
     @property
-    def has_ended(self) -> bool:
-        """Whether it is gone, by its own will or by another's."""
-        return self._process.poll() is not None
-
-    @property
     def cpu_times(self) -> CpuTimes:
-        """The processor time that it has had so far."""
         return read_cpu_times(self.pid)
 
     @property
@@ -91,41 +85,38 @@ class Process:
 
     @property
     def printed(self) -> str:
-        """What it has printed so far."""
         return self._printed.read_text(errors="replace")
 
     def explain(self, what: str) -> ProcessFailed:
         """Return an error that has the last lines of what the process has said."""
         said = self.printed + self._log.read_text(errors="replace")
-        return ProcessFailed("\n".join([what, *said.splitlines()[-LAST_LINES:]]))
+        return ProcessFailed("\n".join([f"{self._name} {what}", *said.splitlines()[-LAST_LINES:]]))
 
     def wait_for(
         self,
         look: Callable[[], Ready | None],
         not_yet: type[Exception] | tuple[type[Exception], ...] = (),
     ) -> Ready:
-        """Return what `look` returns once it is something, and raises nothing that is `not_yet`.
+        """Return what `look` returns once that is true, and it raises nothing that is `not_yet`.
 
-        Raises ProcessFailed if the process ends or takes too long.
+        A process that has ended, or takes too long, is stopped, and ProcessFailed raised.
         """
-        last: list[Exception] = []
-
-        def is_there() -> Ready | None:
-            # In this order: a process that ends may have done all before.
-            has_ended = self.has_ended
-            try:
-                found = look()
-            except not_yet as error:
-                found, last[:] = None, [error]
-            if found is None and has_ended:
-                raise explain()
-            return found
-
-        def explain() -> ProcessFailed:
-            told = f": {last[0]}" if last else ""
-            return self.explain(f"{self._name} did not start{told}")
-
-        return wait_for(is_there, explain)
+        end_s, reason = time.monotonic() + DEADLINE_S, ""
+        try:
+            while True:
+                # It is asked first: a process that ends may have done all before.
+                has_ended = self._process.poll() is not None
+                try:
+                    if found := look():
+                        return found
+                except not_yet as error:
+                    reason = f": {error}"
+                if has_ended or time.monotonic() > end_s:
+                    raise self.explain(f"did not start{reason}")
+                time.sleep(POLL_INTERVAL_S)  # It tells of itself only to who looks.
+        except BaseException:
+            self.stop()
+            raise
 
     def ask(self, line: str) -> str:
         """Send a line to a process that is asked, and return the line that it answers with."""
@@ -137,11 +128,10 @@ class Process:
         except BrokenPipeError:
             told = ""
         if not told:
-            raise self.explain(f"{self._name} failed")
+            raise self.explain("failed")
         return told
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
         self._process.send_signal(number)
 
     def wait(self, deadline_s: float = DEADLINE_S) -> None:
@@ -149,9 +139,9 @@ class Process:
         try:
             code = self._process.wait(deadline_s)
         except subprocess.TimeoutExpired:
-            raise self.explain(f"{self._name} did not come to its end") from None
+            raise self.explain("did not come to its end") from None
         if code != 0:
-            raise self.explain(f"{self._name} ended with {code}")
+            raise self.explain(f"ended with {code}")
 
     def stop(self) -> None:
         """Stop it as its operator would; kill it if it does not listen."""
@@ -176,11 +166,7 @@ class Server(Process):
 
     def __init__(self, core: int, module: str, *flags: str, log: Path) -> None:
         super().__init__(core, python(module, *flags), log, name=module)
-        try:
-            self.url = self.wait_for(self._find_url)
-        except BaseException:
-            self.stop()
-            raise
+        self.url = self.wait_for(self._find_url)
 
     def _find_url(self) -> str | None:
         # One that has recovered says so before it says where it serves.
@@ -202,7 +188,7 @@ class GoServer(Process):
         wal: Path | None = None,
         funds: int | None = None,
     ) -> None:
-        address = "127.0.0.1", pick_port()
+        address = "127.0.0.1", _pick_port()
         flags: dict[str, object] = {"-addr": ":".join(map(str, address)), "-accounts": accounts}
         flags |= {"-procs": 1}
         flags |= {} if wal is None else {"-wal": wal}
@@ -210,11 +196,7 @@ class GoServer(Process):
         words = [str(word) for flag in flags.items() for word in flag]
         super().__init__(core, [str(binary.resolve()), *words], log)
         self.url = f"http://{flags['-addr']}"
-        try:
-            self.wait_for(partial(_knock, address), OSError)
-        except BaseException:
-            self.stop()
-            raise
+        self.wait_for(partial(_knock, address), OSError)
 
 
 def _knock(address: tuple[str, int]) -> bool:
@@ -223,14 +205,13 @@ def _knock(address: tuple[str, int]) -> bool:
     return True
 
 
-def wait_for(look: Callable[[], Ready | None], explain: Callable[[], Exception]) -> Ready:
-    """Return what `look` returns once it is something true; raise `explain()` after a deadline."""
+def wait_until(is_over: Callable[[], bool], explain: Callable[[], Exception]) -> None:
+    """Return once `is_over` says so; raise what `explain` returns where it does not in time."""
     end_s = time.monotonic() + DEADLINE_S
-    while not (found := look()):
+    while not is_over():
         if time.monotonic() > end_s:
             raise explain()
-        time.sleep(POLL_INTERVAL_S)  # Another process tells of itself only to who looks.
-    return found
+        time.sleep(POLL_INTERVAL_S)  # As above.
 
 
 def run(
@@ -300,8 +281,7 @@ def describe_user(user: str | None) -> dict[str, Any]:
     return {"user": record.pw_uid, "group": record.pw_gid, "extra_groups": [], "cwd": "/"}
 
 
-def pick_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
+def _pick_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

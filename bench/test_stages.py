@@ -12,9 +12,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from .compare.gate import find_confirmed_fault, find_limit, measure_ratio, read_baseline
-from .compare.results import REFERENCE, compare_cpu_rates
 from .compare.rounds import (
+    REFERENCE,
     check_sound,
+    compare_cpu_rates,
     find_place,
     open_stage,
     time_round,
@@ -61,11 +62,7 @@ def time_pairs(name: str, meter: Meter, scratch: Path) -> tuple[list[Round], lis
 
         with find_place(stage):
             after = meter.time_rounds(
-                stage.transfers,
-                prepare,
-                runner.run,
-                rounds=ROUNDS,
-                read_cpu_s=lambda: runner.cpu_s,
+                stage.transfers, prepare, runner.run, rounds=ROUNDS, read_cpu_s=lambda: runner.cpu_s
             )
         check_sound(runner, WORKLOAD)
         return before[1:], after, runner.note

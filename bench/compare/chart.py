@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from ..charts import INK, MUTED, SERIES, draw, save
 from ..report import format_rate
 from .report import format_ratio
-from .results import REFERENCE, StageResult
+from .rounds import REFERENCE, StageResult
 
 COLOURS = {"in memory": SERIES[0], "durable": SERIES[1]}
 ROW_INCHES = 0.5

@@ -17,8 +17,7 @@ from ..workloads import Workload
 from .chart import draw_comparison
 from .gate import find_confirmed_fault, measure_ratio, read_baseline, record_baseline
 from .report import Setting, keep, make_data, write_text
-from .results import REFERENCE, StageResult, summarize
-from .rounds import run_rounds, scale
+from .rounds import REFERENCE, StageResult, run_rounds, scale, summarize
 
 
 @click.command()

@@ -16,8 +16,7 @@ from pathlib import Path
 from ..machine import ROOT
 from ..stages import STAGES
 from ..workloads import Workload
-from .results import REFERENCE, StageResult, summarize
-from .rounds import run_rounds, scale
+from .rounds import REFERENCE, StageResult, run_rounds, scale, summarize
 
 BASELINE = ROOT / "bench" / "baseline.json"
 SLOWDOWN_MAX = 0.2

@@ -18,7 +18,7 @@ from ..report import (
     make_cells,
     write_json,
 )
-from .results import Spread, StageResult
+from .rounds import Spread, StageResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,7 @@ COLUMNS: Columns[StageResult] = {
 }
 
 
-def describe_setting(setting: Setting) -> list[str]:
-    """Return the lines that go with every table."""
+def _describe_setting(setting: Setting) -> list[str]:
     return [
         setting.machine,
         f"commit {setting.build.commit}, compiled with {setting.build.compiled}",
@@ -58,15 +57,14 @@ def describe_setting(setting: Setting) -> list[str]:
     ]
 
 
-def list_notes(results: Sequence[StageResult]) -> list[str]:
-    """Return what else there is to know of the stages, a line each."""
+def _list_notes(results: Sequence[StageResult]) -> list[str]:
     return [f"{result.name}: {result.note}" for result in results if result.note]
 
 
 def write_text(setting: Setting, results: Sequence[StageResult]) -> list[str]:
     """Return the lines of the table for a terminal."""
     table = format_table(make_cells(COLUMNS, results))
-    return [*describe_setting(setting), "", *table, "", *list_notes(results)]
+    return [*_describe_setting(setting), "", *table, "", *_list_notes(results)]
 
 
 def make_data(setting: Setting, results: Sequence[StageResult]) -> dict[str, Any]:
@@ -78,5 +76,5 @@ def keep(directory: Path, setting: Setting, results: Sequence[StageResult]) -> N
     """Write compare.json and compare.md."""
     write_json(directory / "compare.json", make_data(setting, results))
     table = format_markdown(make_cells(COLUMNS, results))
-    notes = [f"* {note}" for note in (*describe_setting(setting), *list_notes(results))]
+    notes = [f"* {note}" for note in (*_describe_setting(setting), *_list_notes(results))]
     (directory / "compare.md").write_text("\n".join([*table, "", *notes, ""]))

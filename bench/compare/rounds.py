@@ -1,4 +1,4 @@
-"""The timed rounds: over all stages in turn, with the same transfers, on the same core.
+"""The timed rounds: over all stages in turn, on the same core, and what they tell.
 
 What is measured minutes apart on a machine that others use too can differ by half. So a round goes
 over every stage, and a ratio compares what was measured within the same second or two. The first
@@ -8,8 +8,10 @@ would pay for the objects of all others.
 """
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from ledgercore import Status
@@ -20,6 +22,8 @@ from ..stages import Runner, Stage
 from ..workloads import Rows, Workload
 
 Rounds = dict[str, list[Round]]
+REFERENCE = "dict"
+"""The stage that the others are compared with."""
 
 
 def find_place(stage: Stage) -> AbstractContextManager[None]:
@@ -100,3 +104,88 @@ def run_rounds(
             check_sound(runner, workload)
         notes = {name: runner.note for name, runner in runners.items()}
     return {name: counted[1:] for name, counted in timed.items()}, notes
+
+
+# -- the lines of the comparison ------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What several rounds told: the value in the middle, the lowest and the highest."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """One line of the comparison.
+
+    `rate` is in transfers a second by the clock on the wall, `cpu_rate` in transfers a second of
+    processor, all threads of the stage counted. `ratio` and `cpu_ratio` say how many times the
+    pure-Python stage's that is, each taken within a round. Those of the processor are None where
+    the rounds are too short for its clock.
+    """
+
+    name: str
+    title: str
+    promise: str
+    transfers: int
+    rate: Spread
+    ratio: Spread
+    cpu_rate: Spread | None
+    cpu_ratio: Spread | None
+    note: str
+    rounds: tuple[Round, ...]
+
+
+def summarize(
+    stages: Sequence[Stage], timed: dict[str, list[Round]], notes: dict[str, str]
+) -> list[StageResult]:
+    """Return the line of each stage. The reference is among them."""
+    return [
+        _make_line(stage, timed[stage.name], timed[REFERENCE], notes[stage.name])
+        for stage in stages
+    ]
+
+
+def _make_line(stage: Stage, rounds: list[Round], reference: list[Round], note: str) -> StageResult:
+    rate = _spread(round.work / round.wall_s for round in rounds)
+    ratio = _spread(compare_rates(rounds, reference))
+    assert rate is not None and ratio is not None
+    return StageResult(
+        stage.name,
+        stage.title,
+        stage.promise,
+        rounds[0].work,
+        rate,
+        ratio,
+        _spread(round.work / round.cpu_s for round in rounds if round.cpu_s > 0),
+        _spread(compare_cpu_rates(rounds, reference)),
+        note,
+        tuple(rounds),
+    )
+
+
+def compare_rates(rounds: Sequence[Round], reference: Sequence[Round]) -> list[float]:
+    """Return, round by round, how many times as much was done in a second."""
+    return [
+        (upper.work / upper.wall_s) / (lower.work / lower.wall_s)
+        for upper, lower in zip(rounds, reference, strict=True)
+    ]
+
+
+def compare_cpu_rates(rounds: Sequence[Round], reference: Sequence[Round]) -> list[float]:
+    """Return, round by round, how many times as much was done in a second of processor.
+
+    A round in which the processor's clock has not moved tells nothing, and is left out.
+    """
+    return [
+        (upper.work / upper.cpu_s) / (lower.work / lower.cpu_s)
+        for upper, lower in zip(rounds, reference, strict=True)
+        if upper.cpu_s > 0 and lower.cpu_s > 0
+    ]
+
+
+def _spread(values: Iterable[float]) -> Spread | None:
+    found = list(values)
+    return Spread(statistics.median(found), min(found), max(found)) if found else None

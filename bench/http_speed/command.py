@@ -8,6 +8,7 @@ that is missed is told, and no failure.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -80,14 +81,11 @@ def read_counts(context: click.Context, parameter: click.Parameter, value: str) 
 @json_option
 def main(
     connections: list[int],
-    rounds: int,
-    seconds: float,
-    go_binary: Path | None,
-    generator: str | None,
     parts: list[str],
     is_sampled: bool,
-    accounts: int,
-    json_path: Path | None,
+    rounds: int,
+    seconds: float,
+    **flags: Any,
 ) -> None:
     """Measure the service over HTTP, in one run, beside a plain handler and the sketch in Go.
 
@@ -101,13 +99,10 @@ def main(
         raise click.UsageError(f"that may be {keys:,} transfers, of at most {KEYS_MAX:,}")
     measure_and_report(
         lambda setting: measure_all(setting, parts, connections, is_sampled=is_sampled),
-        generator=generator,
+        keys=keys,
         rounds=rounds,
         seconds=seconds,
-        accounts=accounts,
-        keys=keys,
-        go_binary=go_binary,
-        json_path=json_path,
+        **flags,
     )
 
 
@@ -115,37 +110,33 @@ def measure_and_report(
     measure: Callable[[Setting], Results],
     *,
     generator: str | None,
-    rounds: int,
-    seconds: float,
     accounts: int,
-    keys: int,
-    go_binary: Path | None = None,
-    json_path: Path | None = None,
+    json_path: Path | None,
+    **plan: Any,
 ) -> None:
-    """Measure as it is set, and print the report; keep its data where a path is named."""
+    """Measure as it is set, and print the report; keep its data where a path is named.
+
+    `plan` has what a `Setting` takes besides.
+    """
     machine = describe_machine()  # Before there is any load of our own.
     core, load_core = pick_cores()
     try:
         name = pick_generator(generator)
-        load = make_generator(name, load_core, accounts)
         with heed_sigterm(), make_scratch() as scratch:
-            results = measure(
-                Setting(
-                    core,
-                    load_core,
-                    scratch,
-                    accounts,
-                    keys,
-                    load,
-                    rounds,
-                    seconds,
-                    lambda what: click.echo(what, err=True),
-                    go_binary,
-                )
+            setting = Setting(
+                core=core,
+                load_core=load_core,
+                scratch=scratch,
+                accounts=accounts,
+                generator=make_generator(name, load_core, accounts),
+                tell=lambda what: click.echo(what, err=True),
+                **plan,
             )
+            results = measure(setting)
     except (LoadFailed, ProcessFailed) as error:
         raise click.ClickException(str(error)) from error
-    heading = Heading(machine, describe_build().commit, name, rounds, seconds)
+    commit = describe_build().commit
+    heading = Heading(machine, commit, name, setting.rounds, setting.seconds)
     click.echo("\n".join(write_report(heading, results)))
     if json_path is not None:
         write_json(json_path, make_data(heading, results))

@@ -8,7 +8,7 @@ fails; a goal that is missed is told, and no failure.
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,27 +54,18 @@ TITLES = {
 @generator_option
 @accounts_option
 @json_option
-def main(
-    connections: int,
-    rounds: int,
-    seconds: float,
-    generator: str | None,
-    accounts: int,
-    json_path: Path | None,
-) -> None:
-    """Measure what the service's own care costs a transfer, part by part.
+def main(connections: int, rounds: int, seconds: float, **flags: Any) -> None:
+    """Measure what the service's own care costs a transfer, with parts of it on and off.
 
     The variants share one core and the load has the other. Ratios are taken within a round, in
     which all are measured seconds apart.
     """
     measure_and_report(
         lambda setting: measure_cost(setting, connections),
-        generator=generator,
+        keys=int(RATE_MAX * (rounds + 1) * (seconds + 1)),
         rounds=rounds,
         seconds=seconds,
-        accounts=accounts,
-        keys=int(RATE_MAX * (rounds + 1) * (seconds + 1)),
-        json_path=json_path,
+        **flags,
     )
 
 

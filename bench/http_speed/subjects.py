@@ -60,7 +60,6 @@ class Subject:
 
     @property
     def cpu_times(self) -> CpuTimes:
-        """The processor time that it has had so far."""
         return read_cpu_times(self.pid)
 
 

@@ -1,8 +1,8 @@
 """`python -m bench load URL`: the closed loop as a command, whose result is one line of JSON."""
 
 import json
-from dataclasses import asdict, dataclass
 from itertools import islice
+from typing import Any
 
 import click
 import numpy as np
@@ -12,39 +12,23 @@ from ..options import accounts_option, connections_option, seed_option
 from .loops import CPU_SHARE_MAX, Course, make_random_transfers, run_closed_loop
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a load, as the command prints it."""
-
-    requests: int
-    seconds: float
-    rate: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    statuses: dict[str, int]
-    lost: int
-    cpu_share: float
-    is_bottleneck: bool
-
-
-def summarize(course: Course) -> Result:
-    """Return the figures of a run."""
+def summarize(course: Course) -> dict[str, Any]:
+    """Return the figures of a run, as they are printed."""
     latencies_ms = np.array(course.latencies_s or [0.0]) * 1000
     p50_ms, p90_ms, p99_ms = (round(float(p), 3) for p in np.percentile(latencies_ms, [50, 90, 99]))
     requests = len(course.latencies_s)
-    return Result(
-        requests=requests,
-        seconds=round(course.seconds, 3),
-        rate=round(requests / course.seconds, 1),
-        p50_ms=p50_ms,
-        p90_ms=p90_ms,
-        p99_ms=p99_ms,
-        statuses={str(status): number for status, number in sorted(course.statuses.items())},
-        lost=course.lost,
-        cpu_share=round(course.cpu_share, 3),
-        is_bottleneck=course.cpu_share > CPU_SHARE_MAX,
-    )
+    return {
+        "requests": requests,
+        "seconds": round(course.seconds, 3),
+        "rate": round(requests / course.seconds, 1),
+        "p50_ms": p50_ms,
+        "p90_ms": p90_ms,
+        "p99_ms": p99_ms,
+        "statuses": {str(status): number for status, number in sorted(course.statuses.items())},
+        "lost": course.lost,
+        "cpu_share": round(course.cpu_share, 3),
+        "is_bottleneck": course.cpu_share > CPU_SHARE_MAX,
+    }
 
 
 @click.command()
@@ -70,7 +54,7 @@ def main(
     transfers = islice(make_random_transfers(url, accounts, seed, headers), requests)
     limit_s = float("inf") if seconds is None else seconds
     course = uvloop.run(run_closed_loop(url, connections, transfers, seconds=limit_s))
-    click.echo(json.dumps(asdict(summarize(course))))
+    click.echo(json.dumps(summarize(course)))
 
 
 if __name__ == "__main__":

@@ -50,12 +50,10 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """The requests a second."""
         return self.requests / self.seconds
 
     @property
     def is_bottleneck(self) -> bool:
-        """Whether the generator may have been what limited the rate."""
         return self.cpu_share > CPU_SHARE_MAX
 
 

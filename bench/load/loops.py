@@ -48,7 +48,6 @@ class Course:
 
     @property
     def cpu_share(self) -> float:
-        """How much of its processor the generator had."""
         return self.cpu_s / self.seconds
 
 

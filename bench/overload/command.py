@@ -5,20 +5,28 @@ This module owns the flags, the run and what is printed. Exits with 1 when a bou
 
 import csv
 import json
-from collections.abc import Sequence
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 
-from ..machine import describe_machine, make_scratch, pick_cores
+from ledgercore.client.loopback import make_options
+from ledgercore.client.signing import HEADER, sign
+
+from ..machine import describe_machine, make_scratch, pick_cores, run_on
 from ..processes import SERVICE, Server, create_key, python, run
 from .figures import Overload, make_overload
-from .watching import watching
 
 ACCOUNTS = 1000
 DEADLINE_S = 300.0
+LOOK_INTERVAL_S = 0.2
 
 
 @click.command()
@@ -45,7 +53,7 @@ def main(signed: bool, as_json: bool, **flags: Any) -> None:
     if as_json:
         click.echo(json.dumps(asdict(figures)))
     else:
-        click.echo("\n".join([describe_machine(), "", *format_figures(figures)]))
+        click.echo("\n".join([describe_machine(), "", *_format_figures(figures)]))
     if faults := figures.faults():
         raise click.ClickException("; ".join(faults))
 
@@ -81,14 +89,14 @@ def run_overload(
         # The first warms up: tables, allocators, the processor's own memory.
         peaks = [run_simulator(load_core, server.url, key, *common) for _ in range(2)]
         peak = max(peaks, key=lambda each: float(each["answered_per_s"]))
-        before_mb = read_memory_mb(server.pid)
+        before_mb = _read_memory_mb(server.pid)
         table = scratch / "table.csv"
         rate = factor * float(peak["answered_per_s"])
-        with watching(server.url, key, load_core) as watch:
+        with watching(server.url, key, load_core) as server_p99s_ms:
             loaded = run_simulator(
                 load_core, server.url, key, *common, f"--rate={rate}", "--seed=2", f"--csv={table}"
             )
-        after_mb = read_memory_mb(server.pid)
+        after_mb = _read_memory_mb(server.pid)
     with table.open() as file:
         rows = list(csv.DictReader(file))
     return make_overload(
@@ -100,7 +108,7 @@ def run_overload(
         target_ms=target_ms,
         before_mb=before_mb,
         after_mb=after_mb,
-        server_p99s_ms=watch.p99s_ms,
+        server_p99s_ms=server_p99s_ms,
     )
 
 
@@ -116,16 +124,57 @@ def run_simulator(core: int, url: str, key: dict[str, str], *flags: str) -> dict
     return summary
 
 
-def read_memory_mb(pid: int) -> float:
-    """Return how much memory a process has in use."""
+@contextmanager
+def watching(url: str, key: Mapping[str, str], core: int) -> Iterator[list[float]]:
+    """Look at a server from another thread, on a core, for as long as the block lasts.
+
+    Yield what becomes a list of what the looks have seen.
+    """
+    seen_ms: list[float] = []
+    is_over = threading.Event()
+
+    def watch() -> None:
+        with run_on(core), httpx.Client(base_url=url, timeout=10.0, **make_options(url)) as client:
+            while not is_over.wait(LOOK_INTERVAL_S):
+                seen_ms.extend(look(client, key))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen_ms
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def look(client: httpx.Client, key: Mapping[str, str]) -> list[float]:
+    """Return the p99 of the server's last window, in milliseconds, from admission to answer.
+
+    That is none before the first window, and where the look is not answered.
+    """
+    headers = {}
+    if key:
+        secret, at_s = key["LEDGERCORE_CLIENT_SECRET"], int(time.time())
+        nonce = secrets.token_hex(16)
+        signature = sign(secret, "GET", "/metrics", b"", timestamp=at_s, nonce=nonce)
+        headers["Authorization"] = f"Bearer {key['LEDGERCORE_CLIENT_KEY']}"
+        headers[HEADER] = signature
+    try:
+        answer = client.get("/metrics", headers=headers)
+        p99_ms = float(answer.raise_for_status().json()["inflight_p99_ms"])
+    except (httpx.HTTPError, KeyError, ValueError):
+        return []
+    return [p99_ms] if p99_ms > 0 else []
+
+
+def _read_memory_mb(pid: int) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise RuntimeError(f"process {pid} tells no VmRSS")
 
 
-def format_figures(figures: Overload) -> Sequence[str]:
-    """Return the lines of the report."""
+def _format_figures(figures: Overload) -> Sequence[str]:
     bound = figures.before_mb + figures.allowed_mb
     highest, target = figures.server_p99_max_ms, figures.target_ms
     windows = f"median of its windows, up to {highest:.1f}; target {target:g} ms"
@@ -144,7 +193,3 @@ def format_figures(figures: Overload) -> Sequence[str]:
         f"given up  {figures.given_up:>10,}      refused until patience was over, then looked up",
         f"audit     {'ok' if figures.is_audited else 'FAULT':>10}",
     ]
-
-
-if __name__ == "__main__":
-    main()

@@ -56,12 +56,10 @@ class Overload:
 
     @property
     def share(self) -> float:
-        """The goodput as a part of the peak."""
         return self.goodput / self.peak if self.peak else 0.0
 
     @property
     def factor(self) -> float:
-        """What was offered, in multiples of the peak."""
         return self.offered / self.peak if self.peak else 0.0
 
     @property
@@ -74,11 +72,11 @@ class Overload:
 
     @property
     def allowed_mb(self) -> float:
-        """What the memory may have grown by."""
         return GROWTH_FREE_MB + self.transfers * BYTES_PER_TRANSFER / 1e6
 
     def faults(self) -> list[str]:
         """Return what is not as it has to be, one sentence each."""
+        grown_mb = self.after_mb - self.before_mb
         found = []
         if self.share < GOODPUT_MIN:
             found.append(f"the goodput is {self.share:.0%} of the peak, below {GOODPUT_MIN:.0%}")
@@ -89,9 +87,8 @@ class Overload:
         if self.server_p99_ms > self.target_ms * SERVER_P99_FACTOR_MAX:
             told = f"the p99 of {self.server_p99_ms:.1f} ms in the server"
             found.append(f"{told} is beyond {SERVER_P99_FACTOR_MAX:g} targets")
-        if self.after_mb - self.before_mb > self.allowed_mb:
-            grown = self.after_mb - self.before_mb
-            found.append(f"the memory grew by {grown:.0f} MB, beyond {self.allowed_mb:.0f} MB")
+        if grown_mb > self.allowed_mb:
+            found.append(f"the memory grew by {grown_mb:.0f} MB, beyond {self.allowed_mb:.0f} MB")
         if self.lost:
             found.append(f"{self.lost} transfers are not as they were answered, or cannot be asked")
         if not self.is_audited:

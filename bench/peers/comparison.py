@@ -159,7 +159,7 @@ def check_money(peer: Peer, reference: Reference, hard_calls: Sequence[Call]) ->
 
     Raises PeerFailed, naming the first difference.
     """
-    compare_answers(peer, reference, hard_calls)
+    _compare_answers(peer, reference, hard_calls)
     balances = peer.read_balances()
     if balances is None:
         return len(hard_calls) + probe_balances(peer, reference)
@@ -167,8 +167,7 @@ def check_money(peer: Peer, reference: Reference, hard_calls: Sequence[Call]) ->
     return len(hard_calls)
 
 
-def compare_answers(peer: Peer, reference: Reference, calls: Iterable[Call]) -> None:
-    """Ask both, one call after the other."""
+def _compare_answers(peer: Peer, reference: Reference, calls: Iterable[Call]) -> None:
     for call in calls:
         expected = reference.ask(call)
         if peer.ask(call) != expected:
@@ -198,6 +197,6 @@ def probe_balances(peer: Peer, reference: Reference) -> int:
         if balance > 0:
             calls.append((name, other, balance, f"probe-{name}-all"))
             calls.append((other, name, balance, f"probe-{name}-back"))
-        compare_answers(peer, reference, calls)
+        _compare_answers(peer, reference, calls)
         asked += len(calls)
     return asked

@@ -39,7 +39,7 @@ def open_service(settings: Settings) -> Iterator[Peer]:
     data, log = f"--data={settings.scratch / 'service'}", settings.scratch / "service.log"
     with (
         Server(settings.core, *SERVICE, *demo, data, log=log) as server,
-        open_client(server.url) as client,
+        _open_client(server.url) as client,
     ):
         title = "ledgercore, POST /transfer"
         yield Peer(
@@ -67,7 +67,7 @@ def open_go(settings: Settings) -> Iterator[Peer]:
             accounts=settings.accounts,
             wal=scratch / "go.wal",
         ) as server,
-        open_client(server.url) as client,
+        _open_client(server.url) as client,
     ):
         title = "the sketch in Go, POST /transfer"
         yield Peer(
@@ -81,8 +81,7 @@ def open_go(settings: Settings) -> Iterator[Peer]:
         )
 
 
-def open_client(url: str) -> httpx.Client:
-    """Return a client for single calls."""
+def _open_client(url: str) -> httpx.Client:
     return httpx.Client(base_url=url, timeout=DEADLINE_S, **make_options(url))
 
 

@@ -71,7 +71,7 @@ def open_postgres(settings: Settings) -> Iterator[Peer]:
     with ExitStack() as stack:
         sockets = stack.enter_context(make_directory(user=user))
         data = stack.enter_context(make_directory(pick_place(settings.scratch, user), user))
-        make_cluster(binaries, data, user)
+        _make_cluster(binaries, data, user)
         command = make_command(binaries, data, sockets, settings.clients)
         log = settings.scratch / "postgres.log"
         # To PostgreSQL, SIGINT means: end all sessions and shut down in good order.
@@ -158,8 +158,7 @@ def pick_place(scratch: Path, user: str | None) -> Path:
     return scratch if is_reached else DISK_DIRECTORY
 
 
-def make_cluster(directory: Path, data: Path, user: str | None) -> None:
-    """Write an empty cluster into an empty directory."""
+def _make_cluster(directory: Path, data: Path, user: str | None) -> None:
     flags = ("--auth=trust", f"--username={SUPERUSER}", "--encoding=UTF8", "--locale=C")
     command = [str(directory / "initdb"), "--no-sync", *flags, f"--pgdata={data}"]
     run_successfully("initdb", command, user=user)

@@ -28,26 +28,19 @@ TARGETS = (*STAGES, "server", "flame")
 PANELS_MAX = 3
 
 
-def profile_stages(
-    names: Iterable[str], transfers: int | None, output: Path
-) -> dict[str, summary.Target]:
-    """Run stages plain and under Scalene, tell what that shows, and return it by name."""
-    targets = {}
-    for name in names:
+def profile(
+    name: str, transfers: int | None, seconds: float, connections: int, output: Path
+) -> summary.Target:
+    """Run a stage or the server, plain and under Scalene, and tell what that shows."""
+    path = output / f"{name}.json"
+    if name in STAGES:
         speed = runs.time_stage(name, transfers)
-        profile = runs.profile_stage(name, transfers, output / f"{name}.json")
-        targets[name] = summary.Target(name, speed, profile)
-        _tell(summary.describe_target(targets[name]))
-    return targets
-
-
-def profile_server(seconds: float, connections: int, output: Path) -> summary.Target:
-    """Put load on the server, plain and under Scalene, and tell what that shows."""
-    with make_scratch() as scratch:
-        speed = runs.time_server(scratch, seconds, connections)
-        path = output / "server.json"
-        profile = runs.profile_server(scratch, seconds, connections, path)
-    target = summary.Target("server", speed, profile)
+        found = runs.profile_stage(name, transfers, path)
+    else:
+        with make_scratch() as scratch:
+            speed = runs.time_server(scratch, seconds, connections)
+            found = runs.profile_server(scratch, seconds, connections, path)
+    target = summary.Target(name, speed, found)
     _tell(summary.describe_target(target))
     return target
 
@@ -58,16 +51,16 @@ def make_flame(seconds: float, connections: int, output: Path) -> summary.Flame 
     Both may be shown to others: they hold no path of this machine.
     """
     graph, folded = output / "flamegraph.svg", output / "flamegraph.folded"
-    for path in (graph, folded):
-        path.unlink(missing_ok=True)
+    graph.unlink(missing_ok=True)
+    folded.unlink(missing_ok=True)
     try:
         with make_scratch() as scratch:
-            samples = runs.sample_server(scratch, seconds, connections)
+            text, thread_cpu_s, rate = runs.sample_server(scratch, seconds, connections)
     except SamplingRefused as refusal:
         click.echo(str(refusal))
         return None
-    stacks, waits = read_stacks(samples.text)
-    flame = summary.sum_up_stacks(stacks, waits, samples.thread_cpu_s, samples.rate)
+    stacks, waits = read_stacks(text)
+    flame = summary.sum_up_stacks(stacks, waits, thread_cpu_s, rate)
     panels = [
         Panel(
             f"thread {one.name}: {one.samples:,} samples,"
@@ -77,7 +70,7 @@ def make_flame(seconds: float, connections: int, output: Path) -> summary.Flame 
         for one in flame.threads[:PANELS_MAX]
     ]
     note = (
-        f"{connections} clients of the simulator, one core, {samples.rate:,.0f} transfers/s while"
+        f"{connections} clients of the simulator, one core, {rate:,.0f} transfers/s while"
         f" sampled at {runs.RATE_HZ} Hz. A box is as wide as its share of its thread's samples,"
         " under its caller."
     )
@@ -93,27 +86,26 @@ def _tell(lines: Iterable[str]) -> None:
 
 
 def profile_all(
-    wanted: Sequence[str],
-    transfers: int | None,
-    seconds: float,
-    connections: int,
-    output: Path,
+    wanted: Sequence[str], transfers: int | None, seconds: float, connections: int, output: Path
 ) -> dict[str, Any]:
     """Run all that is wanted, tell what each shows, and return it for JSON."""
     machine = describe_machine()
     _tell([machine])
-    stages = [name for name in STAGES if name in wanted]
-    targets = profile_stages(stages, transfers, output)
-    comparisons = [summary.compare(one, other) for one, other in pairwise(targets.values())]
-    for comparison in comparisons:
-        _tell(summary.describe_comparison(comparison))
+    targets = {
+        name: profile(name, transfers, seconds, connections, output)
+        for name in wanted
+        if name in STAGES
+    }
+    pairs = list(pairwise(targets.values()))
+    for pair in pairs:
+        _tell(summary.describe_changes(*pair))
     if "server" in wanted:
-        targets["server"] = profile_server(seconds, connections, output)
+        targets["server"] = profile("server", transfers, seconds, connections, output)
     flame = make_flame(seconds, connections, output) if "flame" in wanted else None
     return {
         "machine": machine,
         "targets": {name: summary.list_target(target) for name, target in targets.items()},
-        "changes": [summary.list_comparison(comparison) for comparison in comparisons],
+        "changes": [summary.list_changes(*pair) for pair in pairs],
         "flame": asdict(flame) if flame else None,
     }
 

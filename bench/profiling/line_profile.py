@@ -7,8 +7,8 @@ tells the interrupting profiler no line, and Scalene then takes the first one of
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +108,15 @@ def _read_shares(files: dict[str, Any], kind: str) -> Iterator[Share]:
             )
 
 
-def _sort(shares: Iterator[Share] | list[Share], scale: float) -> list[Share]:
+def _sort(shares: Iterable[Share], scale: float) -> list[Share]:
     scaled = [
-        Share(one.file, one.function, one.line, one.text, *(part * scale for part in _parts(one)))
+        replace(
+            one, python=one.python * scale, native=one.native * scale, system=one.system * scale
+        )
         for one in shares
         if one.total > 0
     ]
     return sorted(scaled, key=lambda share: (-share.total, share.file, share.line))
-
-
-def _parts(share: Share) -> tuple[float, float, float]:
-    return share.python, share.native, share.system
 
 
 def shorten_paths(path: Path) -> None:

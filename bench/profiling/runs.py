@@ -77,15 +77,6 @@ class Speed:
     cpu_us: float
 
 
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """What py-spy wrote of a server under load, and its threads' processor time meanwhile."""
-
-    text: str
-    thread_cpu_s: dict[str, float]
-    rate: float
-
-
 # -- stages ---------------------------------------------------------------------------------------
 def time_stage(stage: str, transfers: int | None) -> Speed:
     """Run a stage without a profiler."""
@@ -138,11 +129,7 @@ class Load(Process):
         core = pick_cores()[1]
         super().__init__(core, command, log, name="the simulator", stop_signal=signal.SIGINT)
         self._deadline_s = seconds + DEADLINE_S
-        try:
-            self.wait_for(lambda: True if _read_lsn(url) >= lsn else None)
-        except BaseException:
-            self.stop()
-            raise
+        self.wait_for(lambda: _read_lsn(url) >= lsn)
 
     def finish(self) -> tuple[int, float]:
         """Wait for the end; return how many transfers were applied, and how many a second."""
@@ -195,8 +182,13 @@ def profile_server(scratch: Path, seconds: float, connections: int, path: Path) 
     return _keep(path)
 
 
-def sample_server(scratch: Path, seconds: float, connections: int) -> Samples:
+def sample_server(
+    scratch: Path, seconds: float, connections: int
+) -> tuple[str, dict[str, float], float]:
     """Put load on a server, and sample it meanwhile. Raises SamplingRefused.
+
+    Returns what py-spy wrote, the processor time of each thread meanwhile by its name, and how many
+    transfers were applied in a second.
 
     py-spy shares the core of the load, which needs little of it.
     """
@@ -217,7 +209,7 @@ def sample_server(scratch: Path, seconds: float, connections: int) -> Samples:
         for number, name in names.items()
         if number in after
     }
-    return Samples(text, spent, rate)
+    return text, spent, rate
 
 
 def sample_stacks(

@@ -44,16 +44,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What changed from one target to another, by function and by line."""
-
-    before: str
-    after: str
-    functions: list[Change]
-    lines: list[Change]
-
-
-@dataclass(frozen=True, slots=True)
 class ThreadShare:
     """A thread in the flame graph: its samples, and its part of the processor time in percent."""
 
@@ -76,15 +66,14 @@ class Flame:
     kinds: dict[str, float]
 
 
-def compare(before: Target, after: Target) -> Comparison:
-    """Return what changed most between two targets, in processor time a transfer."""
+def compare(before: Target, after: Target) -> dict[str, list[Change]]:
+    """Return what changed between two targets, by function and by line."""
     times = {"before_us": before.speed.cpu_us, "after_us": after.speed.cpu_us}
-    return Comparison(
-        before.name,
-        after.name,
-        find_changes(before.profile.functions, after.profile.functions, **times),
-        find_changes(before.profile.lines, after.profile.lines, **times),
-    )
+    old, new = before.profile, after.profile
+    return {
+        "functions": find_changes(old.functions, new.functions, **times),
+        "lines": find_changes(old.lines, new.lines, **times),
+    }
 
 
 def find_changes(
@@ -160,14 +149,14 @@ def describe_target(target: Target) -> Iterator[str]:
         yield from _indent(make_cells(columns, shares[:TOP]))
 
 
-def describe_comparison(comparison: Comparison) -> Iterator[str]:
-    """Yield what changed most."""
-    yield f"{comparison.before} → {comparison.after}: what changed most, µs a transfer"
-    for name, changes in (("function", comparison.functions), ("line", comparison.lines)):
+def describe_changes(before: Target, after: Target) -> Iterator[str]:
+    """Yield what changed most from one target to another, in processor time a transfer."""
+    yield f"{before.name} → {after.name}: what changed most, µs a transfer"
+    for name, changes in compare(before, after).items():
         columns: Columns[Change] = {
-            name: lambda change: _cut(change.place),
-            comparison.before: lambda change: _format_us(change.before_us),
-            comparison.after: lambda change: _format_us(change.after_us),
+            name.removesuffix("s"): lambda change: _cut(change.place),
+            before.name: lambda change: _format_us(change.before_us),
+            after.name: lambda change: _format_us(change.after_us),
             "change": lambda change: _sign(change.difference_us),
         }
         yield from _indent(make_cells(columns, changes[:TOP]))
@@ -216,11 +205,10 @@ def list_target(target: Target) -> dict[str, Any]:
     }
 
 
-def list_comparison(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison for JSON: microseconds a transfer, the largest changes only."""
-    return {
-        "before": comparison.before,
-        "after": comparison.after,
-        "functions": [asdict(change) for change in comparison.functions[:TOP_KEPT]],
-        "lines": [asdict(change) for change in comparison.lines[:TOP_KEPT]],
+def list_changes(before: Target, after: Target) -> dict[str, Any]:
+    """Return what changed from one target to another for JSON: the largest changes only."""
+    changes = {
+        name: [asdict(change) for change in found[:TOP_KEPT]]
+        for name, found in compare(before, after).items()
     }
+    return {"before": before.name, "after": after.name, **changes}

@@ -7,14 +7,13 @@ what makes the transfers ready.
 
 import json
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import click
 
 from bench.machine import make_scratch
-from bench.stages import STAGES, Runner
-from bench.workloads import Rows, Workload
+from bench.stages import STAGES
+from bench.workloads import Workload
 
 ACCOUNTS = 10_000
 ROUNDS = 10
@@ -27,32 +26,12 @@ def plan_rounds(transfers: int, round_transfers: int) -> list[int]:
     return [round_transfers] * whole + ([rest] if rest else [])
 
 
-def make_rounds(workload: Workload, sizes: list[int]) -> Iterator[Rows]:
-    """Yield the transfers of each round; no key comes twice."""
-    for stream, size in enumerate(sizes, start=1):
-        yield workload.transfers(size, stream)
-
-
 def watch() -> AbstractContextManager[None]:
     """Return the block in which Scalene looks; it has to run already."""
     from scalene.scalene_profiler import enable_profiling  # type: ignore[import-untyped]
 
     block: AbstractContextManager[None] = enable_profiling()
     return block
-
-
-def run_rounds(runner: Runner, rounds: Iterator[Rows], *, is_profiled: bool) -> tuple[float, float]:
-    """Apply all rounds; return the seconds that this took by the wall and by the processor.
-
-    All are made ready first: were Scalene switched off in between, it would charge its last sample
-    to what comes then.
-    """
-    prepared = [runner.prepare(rows) for rows in rounds]
-    wall_start, cpu_start = time.perf_counter(), runner.cpu_s
-    with watch() if is_profiled else nullcontext():
-        for one in prepared:
-            runner.run(one)
-    return time.perf_counter() - wall_start, runner.cpu_s - cpu_start
 
 
 @click.command()
@@ -66,8 +45,18 @@ def main(stage: str, transfers: int | None, profiled: bool) -> None:
     workload = Workload(ACCOUNTS)
     with make_scratch() as scratch, found.open(workload, scratch) as runner:
         runner.run(runner.prepare(workload.transfers(min(total, 1_000), stream=0)))
-        rounds = make_rounds(workload, plan_rounds(total, found.transfers))
-        wall_s, cpu_s = run_rounds(runner, rounds, is_profiled=profiled)
+        # All are made ready first: were Scalene switched off in between, it would charge its last
+        # sample to what comes then. No key comes twice.
+        sizes = plan_rounds(total, found.transfers)
+        prepared = [
+            runner.prepare(workload.transfers(size, stream))
+            for stream, size in enumerate(sizes, start=1)
+        ]
+        wall_s, cpu_s = time.perf_counter(), runner.cpu_s
+        with watch() if profiled else nullcontext():
+            for one in prepared:
+                runner.run(one)
+        wall_s, cpu_s = time.perf_counter() - wall_s, runner.cpu_s - cpu_s
     click.echo(json.dumps({"transfers": total, "wall_s": wall_s, "cpu_s": cpu_s}))
 
 

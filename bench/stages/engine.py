@@ -6,9 +6,10 @@ promise. Threads do not hurt each other, since the engine locks stripes and hold
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,6 @@ class KernelRunner(CallRunner):
         workload.open_accounts(engine)
 
     def run(self, prepared: list[Call]) -> None:
-        """Make the calls."""
         transfer, statuses = self._engine.transfer, []
         for source, target, amount, key in prepared:
             try:
@@ -68,15 +68,7 @@ class KernelRunner(CallRunner):
         self._statuses = statuses
 
     def balances(self) -> dict[str, int]:
-        """Return every account's balance."""
         return read_balances(self._engine)
-
-
-@contextmanager
-def open_kernel(workload: Workload, scratch: Path) -> Iterator[KernelRunner]:
-    """Yield the stage, which needs no disk."""
-    with open_engine() as engine:
-        yield KernelRunner(engine, workload)
 
 
 # -- in batches -----------------------------------------------------------------------------------
@@ -90,7 +82,7 @@ class BatchRunner(Runner):
     """One call a batch, from this thread, or from each of those that are given a share."""
 
     def __init__(
-        self, engine: Engine, workload: Workload, threads: list[ThreadPoolExecutor]
+        self, engine: Engine, workload: Workload, threads: Sequence[ThreadPoolExecutor] = ()
     ) -> None:
         self._engine = engine
         self._threads = threads
@@ -102,7 +94,6 @@ class BatchRunner(Runner):
         return rows
 
     def run(self, prepared: Rows) -> None:
-        """Make the calls."""
         if not self._threads:
             self._outcomes = apply_in_calls(self._engine, prepared)
             return
@@ -115,19 +106,23 @@ class BatchRunner(Runner):
 
     @property
     def statuses(self) -> list[Status]:
-        """What the calls returned."""
         return [Status(number) for part in self._outcomes for number in part["status"].tolist()]
 
     def balances(self) -> dict[str, int]:
-        """Return every account's balance."""
         return read_balances(self._engine)
 
 
 @contextmanager
-def open_batches(workload: Workload, scratch: Path) -> Iterator[BatchRunner]:
-    """Yield the stage of one thread, which needs no disk."""
-    with open_engine() as engine:
-        yield BatchRunner(engine, workload, [])
+def open_in_process(
+    make: Callable[[Engine, Workload], Runner],
+    workload: Workload,
+    scratch: Path,
+    *,
+    is_durable: bool = False,
+) -> Iterator[Runner]:
+    """Yield a stage of one thread, which needs no disk unless it is to be durable."""
+    with open_engine(scratch / "journal" if is_durable else None) as engine:
+        yield make(engine, workload)
 
 
 @contextmanager
@@ -148,26 +143,28 @@ def open_threads(workload: Workload, scratch: Path) -> Iterator[BatchRunner]:
         yield BatchRunner(engine, workload, threads)
 
 
-@contextmanager
-def open_journal(workload: Workload, scratch: Path) -> Iterator[BatchRunner]:
-    """Yield the stage of one thread whose journal lies in `scratch`."""
-    with open_engine(scratch / "journal") as engine:
-        yield BatchRunner(engine, workload, [])
-
-
 BATCHED = 24 * BATCH_ROWS
-KERNEL = Stage("kernel", "Cython engine, one a call", "in memory", 60_000, open_kernel)
-BATCHES = Stage(
-    "batches", f"Cython engine, {BATCH_ROWS:,} a call", "in memory", BATCHED, open_batches
+KERNEL = Stage(
+    "kernel",
+    "Cython engine, one a call",
+    "in memory",
+    60_000,
+    partial(open_in_process, KernelRunner),
 )
-THREADS = Stage(
-    "threads",
-    "in batches, a thread for each core",
+BATCHES = Stage(
+    "batches",
+    f"Cython engine, {BATCH_ROWS:,} a call",
     "in memory",
     BATCHED,
-    open_threads,
-    spread=True,
+    partial(open_in_process, BatchRunner),
+)
+THREADS = Stage(
+    "threads", "in batches, a thread for each core", "in memory", BATCHED, open_threads, spread=True
 )
 JOURNAL = Stage(
-    "journal", f"with the journal, {BATCH_ROWS:,} a call", "durable", BATCHED, open_journal
+    "journal",
+    f"with the journal, {BATCH_ROWS:,} a call",
+    "durable",
+    BATCHED,
+    partial(open_in_process, BatchRunner, is_durable=True),
 )

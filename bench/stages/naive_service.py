@@ -5,22 +5,20 @@ a request. It is a stage and nothing to run for money: it checks no more than it
 `python -m bench.stages.naive_service DIR` serves the ledger in a directory.
 """
 
-import socket
 from pathlib import Path
 from typing import Any
 
 import click
-from sanic import HTTPResponse, Request, Sanic
+from sanic import HTTPResponse, Request
 from sanic.response import json as answer_json
 
 from ledgercore import Engine, Status
 
+from ..options import port_option
+from ..plain import make_app, serve
 from .engine import open_engine, read_balances
 
-BACKLOG = 1024
 KEYS_RESERVED = 200_000
-
-App = Sanic[Any, Any]
 
 
 async def post_transfer(request: Request[Any, Any]) -> HTTPResponse:
@@ -47,30 +45,17 @@ async def get_balances(request: Request[Any, Any]) -> HTTPResponse:
     return answer_json(read_balances(request.app.ctx.engine))
 
 
-def create_app(engine: Engine) -> App:
-    """Return the app that serves an engine."""
-    app: App = Sanic("naive", configure_logging=False)
-    app.config.update({"ACCESS_LOG": False, "AUTO_EXTEND": False, "KEEP_ALIVE_TIMEOUT": 75})
-    app.ctx.engine = engine
-    app.add_route(post_transfer, "/transfer", methods=["POST"])
-    app.add_route(get_balances, "/balances")
-    return app
-
-
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--port", default=0, show_default=True, help="Port of 127.0.0.1; 0 takes a free one.")
+@port_option
 def main(directory: Path, port: int) -> None:
     """Serve the ledger in DIRECTORY until SIGTERM; one line says where."""
-    listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+    app = make_app("naive")
+    app.add_route(post_transfer, "/transfer", methods=["POST"])
+    app.add_route(get_balances, "/balances")
     with open_engine(directory, KEYS_RESERVED) as engine:
-        app = create_app(engine)
-
-        @app.after_server_start
-        async def announce(app: App) -> None:
-            click.echo(f"naive: serving http://127.0.0.1:{listener.getsockname()[1]}")
-
-        app.run(sock=listener, backlog=BACKLOG, single_process=True, motd=False, access_log=False)
+        app.ctx.engine = engine
+        serve(app, port)
 
 
 if __name__ == "__main__":

@@ -91,17 +91,14 @@ class ServiceRunner(Runner):
 
     @property
     def statuses(self) -> list[Status]:
-        """What the clients were answered."""
         self._sender.order(f"keep {self._answers}")
         answers = msgspec.msgpack.decode(self._answers.read_bytes(), type=list[tuple[int, bytes]])
         return [status for answer in answers for status in self.read_statuses(*answer)]
 
     def read_statuses(self, http_status: int, body: bytes) -> list[Status]:
-        """Return what one answer tells."""
         return [read_status(http_status, body)]
 
     def balances(self) -> dict[str, int]:
-        """Return every account's balance, as the server tells it."""
         with LedgerClient(self.url) as client:
             return {account.id: account.balance for account in client.accounts()}
 
@@ -131,11 +128,9 @@ class NaiveRunner(ServiceRunner):
 
     @classmethod
     def describe_server(cls, data: Path) -> tuple[str, ...]:
-        """Return the module and the flags that serve the ledger in a directory."""
         return ("bench.stages.naive_service", str(data))
 
     def balances(self) -> dict[str, int]:
-        """Ask for all balances at once."""
         answer = httpx.get(f"{self.url}/balances", **make_options(self.url))
         balances: dict[str, int] = answer.json()
         return balances
@@ -147,22 +142,15 @@ class BulkRunner(ServiceRunner):
     keys_reserved = 2_500_000
 
     def write_requests(self, rows: Rows) -> list[bytes]:
-        """Return the requests that ask for transfers."""
         host, calls = urlsplit(self.url).netloc, self.workload.spell(rows)
         return [make_bulk(host, calls[at : at + ITEMS]) for at in range(0, len(calls), ITEMS)]
 
     def read_statuses(self, http_status: int, body: bytes) -> list[Status]:
-        """Return what one answer tells."""
         assert http_status == 200, body
-        return [_read_item(item) for item in msgspec.json.decode(body)]
-
-
-def _read_item(item: dict[str, str]) -> Status:
-    if item["status"] == "applied":
-        return Status.APPLIED
-    if item["reason"] == REUSED:
-        return Status.KEY_REUSED
-    return Status[item["reason"].upper().replace("-", "_")]
+        return [
+            Status.APPLIED if item["status"] == "applied" else read_reason(item["reason"])
+            for item in msgspec.json.decode(body)
+        ]
 
 
 def read_status(http_status: int, body: bytes) -> Status:
@@ -170,9 +158,13 @@ def read_status(http_status: int, body: bytes) -> Status:
     if http_status == 201:
         return Status.APPLIED
     answer: dict[str, str] = json.loads(body)
-    if answer.get("type", "").endswith(REUSED):
-        return Status.KEY_REUSED
-    return Status[answer["reason"].upper().replace("-", "_")]
+    is_reused = answer.get("type", "").endswith(REUSED)
+    return read_reason(REUSED if is_reused else answer["reason"])
+
+
+def read_reason(reason: str) -> Status:
+    """Return the status of the ledger that a refusal gives for its reason."""
+    return Status.KEY_REUSED if reason == REUSED else Status[reason.upper().replace("-", "_")]
 
 
 @contextmanager

@@ -57,17 +57,14 @@ class CallRunner(Runner):
         self._statuses: list[Status] = []
 
     def prepare(self, rows: Rows) -> list[Call]:
-        """Return the arguments of each call."""
         return self._workload.spell(rows)
 
     def run(self, prepared: list[Call]) -> None:
-        """Make the calls."""
         transfer = self.transfer
         self._statuses = [transfer(*call) for call in prepared]
 
     @property
     def statuses(self) -> list[Status]:
-        """What each call returned."""
         return self._statuses
 
 

@@ -15,10 +15,9 @@ from click.testing import CliRunner
 
 import ledgercore
 from bench.__main__ import COMMANDS, main
-from bench.load.__main__ import Result
 from bench.load.generators import run_load_process
 from bench.load.http1 import measure_answer
-from bench.load.loops import make_random_transfers, run_closed_loop
+from bench.load.loops import CPU_SHARE_MAX, make_random_transfers, run_closed_loop
 from bench.machine import describe_machine, make_scratch, pick_cores, read_process_cpu, run_on
 from bench.measure import Round, make_figure, make_rate
 from bench.plain import ANSWER
@@ -91,11 +90,13 @@ def test_the_yardstick_answers_as_much_as_the_service(plain: Server) -> None:
 def test_the_load_counts_what_it_asks(plain: Server) -> None:
     cpu_s = plain.cpu_s
     flags = (f"--requests={REQUESTS}", "--connections=8")
-    result = Result(**run_load_process(pick_cores()[1], plain.url, *flags))
-    assert (result.requests, result.statuses, result.lost) == (REQUESTS, {"201": REQUESTS}, 0)
-    assert 0 < result.p50_ms <= result.p90_ms <= result.p99_ms <= result.seconds * 1000
-    assert result.rate == pytest.approx(REQUESTS / result.seconds, rel=0.1)
-    assert 0 < result.cpu_share <= 1.1
+    result = run_load_process(pick_cores()[1], plain.url, *flags)
+    counts = {"requests": REQUESTS, "statuses": {"201": REQUESTS}, "lost": 0}
+    assert result | counts == result
+    assert 0 < result["p50_ms"] <= result["p90_ms"] <= result["p99_ms"] <= result["seconds"] * 1000
+    assert result["rate"] == pytest.approx(REQUESTS / result["seconds"], rel=0.1)
+    assert 0 < result["cpu_share"] <= 1.1
+    assert result["is_bottleneck"] == (result["cpu_share"] > CPU_SHARE_MAX)
     assert plain.cpu_s >= cpu_s
 
 

@@ -27,14 +27,16 @@ from bench.compare.gate import (
     record_baseline,
 )
 from bench.compare.report import COLUMNS, format_ratio
-from bench.compare.results import (
+from bench.compare.rounds import (
     Spread,
     StageResult,
+    check_sound,
     compare_cpu_rates,
     compare_rates,
+    scale,
     summarize,
+    time_round,
 )
-from bench.compare.rounds import check_sound, scale, time_round
 from bench.measure import Round
 from bench.stages import STAGES, Runner, engine
 from bench.stages.python_dict import DictRunner

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.__main__ import main
-from bench.http_speed import command, perf
+from bench.http_speed import command, profile
 from bench.http_speed.bulk import (
     ARROW,
     ITEMS,
@@ -385,9 +385,9 @@ def test_perf_that_is_missing_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(perf.PerfRefused, match="No profile: perf is not installed"):
-        perf.record(LOAD_CORE, os.getpid(), 0.1, tmp_path)
+    with pytest.raises(profile.PerfRefused, match="No profile: perf is not installed"):
+        profile.record(LOAD_CORE, os.getpid(), 0.1, tmp_path)
     (tmp_path / "perf").write_text("#!/bin/sh\necho 'No permission to see events' >&2\nexit 255\n")
     (tmp_path / "perf").chmod(0o755)
-    with pytest.raises(perf.PerfRefused, match="perf failed: No permission to see events"):
-        perf.record(LOAD_CORE, os.getpid(), 0.1, tmp_path)
+    with pytest.raises(profile.PerfRefused, match="perf failed: No permission to see events"):
+        profile.record(LOAD_CORE, os.getpid(), 0.1, tmp_path)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.http_speed.perf import (
+from bench.http_speed.profile import (
     Frame,
     Kind,
     class_sample,
     count_kinds,
     name_threads,
     read_samples,
+    sum_up,
 )
-from bench.http_speed.profile import sum_up
 from bench.load.generators import Load, LoadFailed, read_output
 from bench.machine import CpuTimes
 
