@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self, TypeVar
@@ -39,8 +38,7 @@ class ProcessFailed(RuntimeError):
 class Process:
     """A process that was started, and is stopped with the `with` block.
 
-    Its errors go into `log`, and what it prints beside that, into `printed`; with `is_asked` it is
-    asked over its standard input instead, and answers on its output, line by line.
+    Its errors go into `log`, and what it prints into a file beside that.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class Process:
         name: str = "",
         user: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
-        is_asked: bool = False,
     ) -> None:
         self._name = name or Path(command[0]).name
         self._log = log
@@ -62,10 +59,9 @@ class Process:
             try:
                 self._process = subprocess.Popen(
                     command,
-                    stdin=subprocess.PIPE if is_asked else subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if is_asked else printed,
+                    stdin=subprocess.DEVNULL,
+                    stdout=printed,
                     stderr=errors,
-                    text=True,
                     env=make_environment(),
                     **describe_user(user),
                 )
@@ -118,19 +114,6 @@ class Process:
             self.stop()
             raise
 
-    def ask(self, line: str) -> str:
-        """Send a line to a process that is asked, and return the line that it answers with."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
-            self._process.stdin.write(f"{line}\n")
-            self._process.stdin.flush()
-            told: str = self._process.stdout.readline()
-        except BrokenPipeError:
-            told = ""
-        if not told:
-            raise self.explain("failed")
-        return told
-
     def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
@@ -145,14 +128,12 @@ class Process:
 
     def stop(self) -> None:
         """Stop it as its operator would; kill it if it does not listen."""
-        # One that is asked has nothing left to do without input.
-        if self._process.stdin is None:
-            self.send_signal(self._stop_signal)
+        self._process.send_signal(self._stop_signal)
         try:
-            self._process.communicate(timeout=DEADLINE_S)
+            self._process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -188,20 +169,18 @@ class GoServer(Process):
         wal: Path | None = None,
         funds: int | None = None,
     ) -> None:
-        address = "127.0.0.1", _pick_port()
-        flags: dict[str, object] = {"-addr": ":".join(map(str, address)), "-accounts": accounts}
-        flags |= {"-procs": 1}
-        flags |= {} if wal is None else {"-wal": wal}
-        flags |= {} if funds is None else {"-funds": funds}
-        words = [str(word) for flag in flags.items() for word in flag]
+        port = _pick_port()
+        address = f"127.0.0.1:{port}"
+        flags = {"-addr": address, "-accounts": accounts, "-procs": 1, "-wal": wal, "-funds": funds}
+        told = {name: str(value) for name, value in flags.items() if value is not None}
+        words = [word for flag in told.items() for word in flag]
         super().__init__(core, [str(binary.resolve()), *words], log)
-        self.url = f"http://{flags['-addr']}"
-        self.wait_for(partial(_knock, address), OSError)
+        self.url = f"http://{address}"
+        self.wait_for(lambda: _is_there(port), OSError)
 
 
-def _knock(address: tuple[str, int]) -> bool:
-    """Tell that somebody listens. Raises OSError where nobody does."""
-    socket.create_connection(address, DEADLINE_S).close()
+def _is_there(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), DEADLINE_S).close()
     return True
 
 

@@ -126,7 +126,7 @@ ORNAMENTS = re.compile(r"^(__GI_)?_*(libc_)?|@.*$")
 
 FILE_RULES = (
     (Kind.ENGINE, re.compile(r"/ledgercore/[^/]*\.so")),
-    (Kind.SERVICE, re.compile(r"/service/[^/]*\.so")),
+    (Kind.SERVICE, re.compile(r"/service/.*\.so")),
     (Kind.PYTHON, re.compile(r"/(lib)?python[\d.]*(\.so[\d.]*)?$|/uvloop/|/lib-dynload/")),
     (Kind.PYTHON, re.compile(r"/site-packages/.*\.so")),
 )

@@ -35,7 +35,8 @@ class Course:
 
     A latency is from when a request was sent, or in the open loop from when it was due;
     `lateness_s` has how late each was sent that was due while a client was free. `answers` are in
-    the order of the requests, and empty unless they were to be kept.
+    the order of the requests, and empty unless they were to be kept. `cpu_share` is how much of its
+    processor the generator had.
     """
 
     latencies_s: list[float] = field(default_factory=list)
@@ -44,11 +45,7 @@ class Course:
     answers: list[bytes] = field(default_factory=list)
     lost: int = 0
     seconds: float = 0.0
-    cpu_s: float = 0.0
-
-    @property
-    def cpu_share(self) -> float:
-        return self.cpu_s / self.seconds
+    cpu_share: float = 0.0
 
 
 class Loop(ABC):
@@ -61,6 +58,13 @@ class Loop(ABC):
         self.course = Course()
 
     async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *error: object) -> None:
+        self.close()
+
+    async def open(self) -> Self:
+        """Connect. Raises OSError."""
         try:
             address = await find_address(self._url)
             for client in self._clients:
@@ -69,9 +73,6 @@ class Loop(ABC):
             self.close()
             raise
         return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Hang up."""
@@ -88,11 +89,14 @@ class Loop(ABC):
         self.course, self._done = Course(), loop.create_future()
         loop.set_exception_handler(self._take_error)
         started_s, cpu_started_s = CLOCK(), time.process_time()
-        self._begin(started_s)
-        async with asyncio.timeout(deadline_s):
-            await self._done
+        try:
+            self._begin(started_s)
+            async with asyncio.timeout(deadline_s):
+                await self._done
+        finally:
+            loop.set_exception_handler(None)
         self.course.seconds = CLOCK() - started_s
-        self.course.cpu_s = time.process_time() - cpu_started_s
+        self.course.cpu_share = (time.process_time() - cpu_started_s) / self.course.seconds
         return self.course
 
     @abstractmethod
@@ -238,19 +242,11 @@ class OpenLoop(Loop):
 
 
 async def run_closed_loop(
-    url: str,
-    connections: int,
-    requests: Iterator[bytes],
-    *,
-    seconds: float = float("inf"),
-    deadline_s: float | None = None,
-    is_keeping: bool = False,
+    url: str, connections: int, requests: Iterator[bytes], **options: Any
 ) -> Course:
-    """Connect, send requests, and hang up: a `ClosedLoop` for those who run it once."""
+    """Connect, send requests, and hang up: `ClosedLoop.run` for those who run it once."""
     async with ClosedLoop(url, connections) as loop:
-        return await loop.run(
-            requests, seconds=seconds, deadline_s=deadline_s, is_keeping=is_keeping
-        )
+        return await loop.run(requests, **options)
 
 
 def make_random_transfers(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..measure import Tell
+from ..measure import Tell, count_rounds
 from ..workloads import Call, Workload
 from .peer import FUNDS, Peer, PeerFailed, Round
 
@@ -71,8 +71,7 @@ def compare_peers(peers: Mapping[str, Peer], plan: Plan, tell: Tell) -> list[Row
     workload = Workload(plan.accounts, plan.seed)
     rounds: dict[str, list[Round]] = {name: [] for name in peers}
     references = {name: Reference(workload.names()) for name in peers}
-    for number in range(plan.rounds + 1):
-        tell(f"round {number} of {plan.rounds}" if number else "warming up")
+    for number in count_rounds(plan.rounds, "peers", tell):
         calls = workload.calls(plan.transfers, stream=number)
         for name, peer in peers.items():
             # Nobody is to wait for the disk because of what the one before left to be written.

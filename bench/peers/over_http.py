@@ -15,6 +15,7 @@ import httpx
 import uvloop
 
 from ledgercore import __version__
+from ledgercore.client import LedgerClient
 from ledgercore.client.loopback import make_options
 
 from ..load.http1 import make_transfer
@@ -25,7 +26,6 @@ from ..workloads import WORLD, Call
 from .peer import FUNDS, Peer, PeerFailed, PeerMissing, Round, Settings
 
 INSTALL_GO = "name its binary with --go; --help says what it has to serve"
-PAGE = 1000
 APPLIED, REFUSED = 201, 422
 BUILD_INFORMATION = re.compile(rb"\xff Go buildinf:.{18}(?P<length>.)(?P<rest>.{0,127})", re.DOTALL)
 """Where the Go linker leaves the version of Go (1.18 and newer), see its package debug/buildinfo:
@@ -49,7 +49,7 @@ def open_service(settings: Settings) -> Iterator[Peer]:
             settings.clients,
             partial(post, client, title),
             partial(run_connections, server.url, title, settings),
-            partial(read_balances, client),
+            partial(read_balances, server.url),
         )
 
 
@@ -116,19 +116,13 @@ def run_connections(
     return Round(calls[:answered], course.seconds, course.latencies_s, course.cpu_share)
 
 
-def read_balances(client: httpx.Client) -> dict[str, int]:
+def read_balances(url: str) -> dict[str, int]:
     """Return the balances of the demo's accounts, after an audit of all."""
-    audit = client.get("/audit").json()
-    if not audit["ok"]:
-        raise PeerFailed(f"the audit fails: {audit}")
-    balances: dict[str, int] = {}
-    cursor: dict[str, str] | None = {}
-    while cursor is not None:
-        page = client.get("/accounts", params={"limit": str(PAGE), **cursor}).json()
-        balances |= {account["id"]: account["balance"] for account in page["accounts"]}
-        cursor = {"cursor": page["next"]} if page["next"] is not None else None
-    del balances[WORLD]
-    return balances
+    with LedgerClient(url) as client:
+        audit = client.audit()
+        if not audit.ok:
+            raise PeerFailed(f"the audit fails: {audit}")
+        return {account.id: account.balance for account in client.accounts() if account.id != WORLD}
 
 
 def read_go_version(binary: Path) -> str:

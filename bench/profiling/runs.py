@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from ledgercore.client.loopback import make_options
+from ledgercore.client import LedgerClient
 from ledgercore.service.profiling.py_spy import (
     RATE_HZ_MAX,
     SamplingRefused,
@@ -141,10 +139,8 @@ class Load(Process):
 
 def _read_lsn(url: str) -> int:
     """Return how many records the ledger of a server has."""
-    answer = httpx.get(
-        f"{url}/audit", params={"journal": "false"}, timeout=DEADLINE_S, **make_options(url)
-    )
-    return int(answer.raise_for_status().json()["lsn"])
+    with LedgerClient(url) as client:
+        return client.audit(journal=False).lsn
 
 
 def open_server(scratch: Path, name: str, *launcher: str) -> Server:

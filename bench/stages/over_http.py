@@ -6,6 +6,7 @@ service reads a plain request natively, and with many transfers in a request. Th
 transfers become requests, and how answers become statuses. It never serves.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,35 +17,24 @@ from urllib.parse import urlsplit
 
 import httpx
 import msgspec
+import uvloop
 
 from ledgercore import Status
 from ledgercore.client import LedgerClient
 from ledgercore.client.loopback import make_options
 
-from ..load.http1 import make_bulk, make_transfer
-from ..load.loops import CPU_SHARE_MAX
-from ..machine import pick_cores
-from ..processes import SERVICE, Process, Server, python
+from ..load.http1 import make_bulk, make_transfer, read_status, split_answer
+from ..load.loops import CPU_SHARE_MAX, ClosedLoop, Course
+from ..machine import pick_cores, run_on
+from ..processes import DEADLINE_S, SERVICE, Server
 from ..workloads import Rows, Workload
 from .engine import open_engine
 from .stage import Runner, Stage
 
+CONNECTIONS = 64
 ITEMS = 8_192
 REUSED = "idempotency-key-reused"
 """The one problem of a sound request that no outcome is behind."""
-
-
-class SenderProcess(Process):
-    """The clients, as a process of their own that is ended with the `with` block."""
-
-    def __init__(self, url: str, log: Path) -> None:
-        command = python("bench.load.sender", url)
-        super().__init__(pick_cores()[1], command, log, name="the clients", is_asked=True)
-
-    def order(self, line: str) -> dict[str, float]:
-        """Have one thing done, and return what is told of it. It ends: each has a deadline."""
-        told: dict[str, float] = json.loads(self.ask(line))
-        return told
 
 
 class ServiceRunner(Runner):
@@ -57,46 +47,59 @@ class ServiceRunner(Runner):
     headers: ClassVar[str] = "X-Way: ordinary\r\n"
     keys_reserved: ClassVar[int] = 200_000
 
-    def __init__(
-        self, workload: Workload, server: Server, sender: SenderProcess, scratch: Path
-    ) -> None:
+    def __init__(self, workload: Workload, server: Server, runner: asyncio.Runner) -> None:
         self.url = server.url
         self.workload = workload
-        self._server = server
-        self._sender = sender
-        self._requests = scratch / "requests"
-        self._answers = scratch / "answers"
-        self._load_share = 0.0
+        self.server = server
+        self._runner = runner
+        self._loop: ClosedLoop | None = None
+        self._course = Course()
 
     @classmethod
     def describe_server(cls, data: Path) -> tuple[str, ...]:
         """Return the module and the flags that serve the ledger in a directory."""
         return (*SERVICE, f"--data={data}", f"--keys-reserved={cls.keys_reserved}")
 
-    def prepare(self, rows: Rows) -> Path:
-        """Give the requests to the clients, and let them connect."""
-        self._requests.write_bytes(msgspec.msgpack.encode(self.write_requests(rows)))
-        self._sender.order(f"load {self._requests}")
-        return self._requests
+    def prepare(self, rows: Rows) -> list[bytes]:
+        """Return the requests, and connect anew for them."""
+        self._runner.run(self._connect())
+        return self.write_requests(rows)
+
+    async def _connect(self) -> None:
+        await self.hang_up()
+        self._loop = await ClosedLoop(self.url, CONNECTIONS).open()
+
+    async def hang_up(self) -> None:
+        """Close the connections of the last run."""
+        if self._loop is not None:
+            self._loop.close()
+            await asyncio.sleep(0)  # One turn of the event loop, in which they are closed.
 
     def write_requests(self, rows: Rows) -> list[bytes]:
         """Return the requests that ask for transfers."""
         host = urlsplit(self.url).netloc
         return [make_transfer(host, call, self.headers) for call in self.workload.spell(rows)]
 
-    def run(self, prepared: Path) -> None:
-        """Let the clients send the requests that were prepared last."""
-        result = self._sender.order("send")
-        self._load_share = result["cpu_s"] / result["seconds"]
+    def run(self, prepared: list[bytes]) -> None:
+        """Let the clients send all requests, from a core of their own if there is one."""
+        assert self._loop is not None
+        with run_on(pick_cores()[1]):
+            self._course = self._runner.run(
+                self._loop.run(iter(prepared), deadline_s=DEADLINE_S, is_keeping=True)
+            )
+        if self._course.lost:
+            raise ConnectionError("the server hung up")
 
     @property
     def statuses(self) -> list[Status]:
-        self._sender.order(f"keep {self._answers}")
-        answers = msgspec.msgpack.decode(self._answers.read_bytes(), type=list[tuple[int, bytes]])
-        return [status for answer in answers for status in self.read_statuses(*answer)]
+        return [
+            status
+            for answer in self._course.answers
+            for status in self.read_statuses(read_status(answer), split_answer(answer)[1])
+        ]
 
     def read_statuses(self, http_status: int, body: bytes) -> list[Status]:
-        return [read_status(http_status, body)]
+        return [find_status(http_status, body)]
 
     def balances(self) -> dict[str, int]:
         with LedgerClient(self.url) as client:
@@ -105,13 +108,14 @@ class ServiceRunner(Runner):
     @property
     def cpu_s(self) -> float:
         """The seconds of processor that the server has had; the clients do not count."""
-        return self._server.cpu_s
+        return self.server.cpu_s
 
     @property
     def note(self) -> str:
         """Whose limit it was, if it may have been that of the clients."""
-        limit = ", and may be the limit" if self._load_share > CPU_SHARE_MAX else ""
-        return f"the clients took {self._load_share:.0%} of their core in the last round{limit}"
+        share = self._course.cpu_share
+        limit = ", and may be the limit" if share > CPU_SHARE_MAX else ""
+        return f"the clients took {share:.0%} of their core in the last round{limit}"
 
 
 class NativeRunner(ServiceRunner):
@@ -153,7 +157,7 @@ class BulkRunner(ServiceRunner):
         ]
 
 
-def read_status(http_status: int, body: bytes) -> Status:
+def find_status(http_status: int, body: bytes) -> Status:
     """Return the status of the ledger that an answer tells."""
     if http_status == 201:
         return Status.APPLIED
@@ -178,9 +182,13 @@ def open_http(
     command = kind.describe_server(data)
     with (
         Server(pick_cores()[0], *command, log=scratch / "server.log") as server,
-        SenderProcess(server.url, scratch / "sender.log") as sender,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        yield kind(workload, server, sender, scratch)
+        stage = kind(workload, server, runner)
+        try:
+            yield stage
+        finally:
+            runner.run(stage.hang_up())
 
 
 def _stage(name: str, title: str, transfers: int, kind: type[ServiceRunner]) -> Stage:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import ledgercore
 from bench.stages import STAGES, Runner
 from bench.stages.numpy_arrays import ArrayLedger
-from bench.stages.over_http import SenderProcess, read_status
+from bench.stages.over_http import ServiceRunner, find_status
 from bench.stages.python_dict import Account, DictLedger
 from bench.workloads import Rows, Workload
 from ledgercore import Status
@@ -225,20 +225,21 @@ def test_the_arrays_do_not_wrap() -> None:
     ],
 )
 def test_an_answer_becomes_a_status(http_status: int, body: bytes, status: Status) -> None:
-    assert read_status(http_status, body) is status
+    assert find_status(http_status, body) is status
 
 
 def test_an_answer_of_another_kind_is_no_status() -> None:
     with pytest.raises(KeyError):
-        read_status(503, b'{"type":"urn:ledgercore:problem:queue-full"}')
+        find_status(503, b'{"type":"urn:ledgercore:problem:queue-full"}')
 
 
-def test_clients_without_a_server_say_so(tmp_path: Path) -> None:
-    sender = SenderProcess("http://127.0.0.1:1", tmp_path / "log")
-    requests = tmp_path / "requests"
-    requests.write_bytes(b"\x91\xc4\x01x")
-    with pytest.raises(RuntimeError, match="the clients failed"):
-        sender.order(f"load {requests}")
-    with pytest.raises(RuntimeError, match="ConnectionRefusedError"):
-        sender.order("send")
-    sender.stop()
+def test_clients_whose_server_is_gone_say_so(tmp_path: Path) -> None:
+    rows = RICH.transfers(10)
+    with STAGES["http-plain"].open(RICH, tmp_path) as runner:
+        assert isinstance(runner, ServiceRunner)
+        prepared = runner.prepare(rows)
+        runner.server.stop()
+        with pytest.raises(ConnectionError, match="the server hung up"):
+            runner.run(prepared)
+        with pytest.raises(ConnectionRefusedError):
+            runner.prepare(rows)
