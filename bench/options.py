@@ -36,6 +36,10 @@ port_option = click.option(
     "--port", default=0, show_default=True, help="Port of 127.0.0.1; 0 takes a free one."
 )
 
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print all figures as JSON, and nothing else."
+)
+
 json_option = click.option(
     "--json",
     "json_path",

@@ -11,7 +11,14 @@ import click
 
 from ..build import describe_build
 from ..machine import describe_machine
-from ..options import accounts_option, output_option, pick_names, rounds_option, seed_option
+from ..options import (
+    accounts_option,
+    as_json_option,
+    output_option,
+    pick_names,
+    rounds_option,
+    seed_option,
+)
 from ..stages import STAGES
 from ..workloads import Workload
 from .chart import draw_comparison
@@ -39,7 +46,7 @@ from .rounds import REFERENCE, StageResult, run_rounds, scale, summarize
     is_flag=True,
     help="Fail if a stage is slower than bench/baseline.json allows, also when measured anew.",
 )
-@click.option("--json", "is_json", is_flag=True, help="Print the data, and nothing else.")
+@as_json_option
 def main(
     output: Path,
     names: list[str],
@@ -49,7 +56,7 @@ def main(
     seed: int,
     record: bool,
     gate: bool,
-    is_json: bool,
+    as_json: bool,
 ) -> None:
     """Time the same transfers through every stage, interleaved, from a dict to the service.
 
@@ -69,7 +76,7 @@ def main(
     draw_comparison(results, f"{machine}, commit {setting.build.commit}", charts)
     if record:
         record_baseline(results)
-    if is_json:
+    if as_json:
         click.echo(json.dumps(make_data(setting, results), indent=2))
     else:
         click.echo("\n".join([*write_text(setting, results), ""]))

@@ -21,6 +21,7 @@ from ledgercore.client.loopback import make_options
 from ledgercore.client.signing import HEADER, sign
 
 from ..machine import describe_machine, make_scratch, pick_cores, run_on
+from ..options import as_json_option, connections_option, seconds_option
 from ..processes import SERVICE, Server, create_key, python, run
 from .figures import Overload, make_overload
 
@@ -36,11 +37,11 @@ LOOK_INTERVAL_S = 0.2
     show_default=True,
     help="A signed request costs the server more than the client, so that many can be offered.",
 )
-@click.option("--seconds", default=5.0, show_default=True, help="Of each load.")
-@click.option("--clients", default=400, show_default=True, help="Connections at a time.")
+@seconds_option(5.0, click.FloatRange(0, min_open=True), "Of each load.")
+@connections_option("--clients", maximum=None, default=400)
 @click.option("--factor", default=5.0, show_default=True, help="Of the peak, to offer.")
 @click.option("--target-ms", default=20, show_default=True, help="The p99 to hold.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@as_json_option
 def main(signed: bool, as_json: bool, **flags: Any) -> None:
     """Find the peak of a server in a closed loop, and then offer many times of it.
 

@@ -16,6 +16,7 @@ from ..load.loops import CPU_SHARE_MAX
 from ..machine import describe_machine, make_scratch, pick_cores
 from ..options import (
     accounts_option,
+    as_json_option,
     connections_option,
     go_option,
     output_option,
@@ -73,7 +74,7 @@ MEANINGS: Columns[Row] = {
 @accounts_option
 @seed_option
 @output_option("build/peers", ("peers.json", "peers.md"))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of the table.")
+@as_json_option
 def main(
     names: tuple[str, ...],
     go_binary: Path | None,
