@@ -19,9 +19,9 @@ from ledgercore.client.retries import Attempts, Backoff, RetryBudget, RetryPolic
 
 from ..load.http1 import find_header, split_answer
 from ..load.link import NO_CONNECTION, Address, Link
-from .asking import RequestMaker
-from .nonsense import NONSENSE
+from .messages import Progress
 from .plan import Plan
+from .requests import NONSENSE, RequestMaker
 from .samples import (
     ANSWERED,
     GAVE_UP,
@@ -34,7 +34,6 @@ from .samples import (
     Recorder,
     Sent,
 )
-from .tally import Tally
 
 CLOCK = time.perf_counter
 NEVER_S = float("inf")
@@ -79,9 +78,9 @@ class Crew:
     transfers: Iterator[tuple[int, int, int]]
     recorder: Recorder
     numbers: Iterator[int]
-    release: Callable[["Client"], None]
+    progress: Progress = field(default_factory=Progress)
+    release: Callable[["Client"], None] = field(default=lambda client: None)
     """Is called when a client has come to the end of an intent."""
-    tally: Tally = field(default_factory=Tally)
     is_stopping: bool = False
     """Once it is set, nobody tries again."""
 
@@ -111,7 +110,7 @@ class Client:
         try:
             await self._link.open()
         except OSError:
-            self._crew.tally.failures[NO_CONNECTION] += 1
+            self._crew.progress.failures[NO_CONNECTION] += 1
 
     def start(self, scheduled_s: float) -> None:
         """Begin an intent that was due at this time."""
@@ -148,7 +147,7 @@ class Client:
         verdict = retries.judge_answer(status, body)
         if not 200 <= status < 300:
             self._problem = name_problem(status, body)
-            self._crew.tally.refusals[self._problem] += 1
+            self._crew.progress.refusals[self._problem] += 1
         if status == 429:
             self._flags |= LIMITED
         if verdict not in _FINAL:
@@ -161,7 +160,7 @@ class Client:
     def take_failure(self, failure: str, reason: str = "") -> None:
         """Try again where there was no answer."""
         self._status, self._problem = 0, ""
-        self._crew.tally.failures[failure] += 1
+        self._crew.progress.failures[failure] += 1
         self._try_again(
             retries.NOT_SENT if failure == NO_CONNECTION else retries.LOST, None, failure
         )
@@ -187,13 +186,13 @@ class Client:
     def finish(self, end: str, answered_s: float = float("nan"), digest: bytes = bytes(8)) -> None:
         """Come to the end of the intent, and be free for the next."""
         crew = self._crew
-        counts = crew.tally.counts
+        counts = crew.progress.counts
         self.is_busy = False
         self.try_ends_s = NEVER_S
         if end == ANSWERED:
             self.failures = 0
             counts.answered += 1
-            crew.tally.note_latency_us(int((answered_s - self._scheduled_s) * 1e6))
+            crew.progress.latencies_us.append(int((answered_s - self._scheduled_s) * 1e6))
         else:
             self.failures += 1
             counts.failed += 1
@@ -216,7 +215,7 @@ class Client:
         self._timer = None
         timeout_s = self._attempts.begin()
         now_s = CLOCK()
-        counts = self._crew.tally.counts
+        counts = self._crew.progress.counts
         counts.sent += 1
         if self._attempts.tries == 1:
             self._sent_s = now_s
@@ -325,7 +324,7 @@ class DisconnectingClient(Client):
         await asyncio.sleep(self._crew.random.uniform(0.001, HANG_UP_MAX_S))
         self._task = None
         self._link.hang_up()
-        self._crew.tally.failures[HUNG_UP] += 1
+        self._crew.progress.failures[HUNG_UP] += 1
         self.finish(HUNG_UP)
 
 

@@ -16,16 +16,13 @@ import click
 import uvloop
 from rich.console import Console
 
-from .arrivals import ARRIVALS
 from .coordinator import Coordinator, Run
-from .facts import SimulationFailed
-from .live import Show
-from .mixes import read_mix, split_mix
-from .patterns import PATTERNS
+from .output import format_summary, write_table
+from .patterns import ARRIVALS, PATTERNS
 from .plan import INTENTS_MAX, Plan
+from .server_facts import SimulationFailed
 from .summary import summarize
-from .table import write_table
-from .texts import format_summary
+from .workload import read_mix, split_mix
 
 TRANSFERS = 10_000
 INTERRUPTED = 130
@@ -159,8 +156,8 @@ def main(
     if mix is not None and impolite:
         raise click.UsageError("--impolite and --mix say the same; give one of them")
     plan = make_plan(url=url, mix=mix or split_mix(impolite), **flags)
-    show = Show(plan, Console(stderr=True), is_quiet=quiet)
-    coordinator = Coordinator(plan, show, is_checking=not no_check, is_shared=shared)
+    console = None if quiet else Console(stderr=True)
+    coordinator = Coordinator(plan, console, is_checking=not no_check, is_shared=shared)
     try:
         run = uvloop.run(coordinator.run())
     except SimulationFailed as failure:

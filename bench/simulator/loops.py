@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ..load.alarm import Alarm
 from .clients import CLOCK, Client, Crew
-from .patterns import Floats, Pattern
+from .patterns import Floats
 
 
 class Loop(ABC):
@@ -22,7 +22,11 @@ class Loop(ABC):
     def __init__(self, crew: Crew, clients: Sequence[Client]) -> None:
         self._crew = crew
         self._clients = clients
+        self._counts = crew.progress.counts
+        self._started_s = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lateness_s: list[float] = []
+        """How late each arrival of a schedule was sent that found a free client."""
         crew.release = self.take_free
 
     @property
@@ -54,9 +58,12 @@ class Loop(ABC):
         for client in self._clients:
             client.abandon()
 
-    def _end(self) -> None:
-        if not self.done.done():
+    def _end_if_over(self) -> bool:
+        """Tell whether nothing is offered any more; the loop is done when nobody is busy either."""
+        is_over = self.is_over
+        if is_over and not self.done.done() and not any(each.is_busy for each in self._clients):
             self.done.set_result(None)
+        return is_over
 
 
 class ClosedLoop(Loop):
@@ -65,46 +72,36 @@ class ClosedLoop(Loop):
     The pattern says how many of the clients are active. The others wait until it is their turn.
     """
 
-    def __init__(
-        self,
-        crew: Crew,
-        clients: Sequence[Client],
-        *,
-        pattern: Pattern,
-        transfers: int,
-        is_timed: bool,
-    ) -> None:
+    def __init__(self, crew: Crew, clients: Sequence[Client], *, transfers: int) -> None:
         super().__init__(crew, clients)
-        self._pattern = pattern
         self._transfers = transfers
-        self._is_timed = is_timed
-        self._think_s = crew.plan.think_ms / 1000
+        self._pattern = crew.plan.shape
+        self._is_timed = crew.plan.seconds is not None
         self._offering_s = crew.plan.offering_s
-        self._started_s = 0.0
+        self._think_s = crew.plan.think_ms / 1000
         self._active = 0
         self._busy = 0
-        self._parked: deque[Client] = deque()
+        """Clients that ask, rest or think. All others are parked."""
+        self._parked = deque(clients)
 
     @property
     def is_over(self) -> bool:
         """Whether all intents were offered, or the time is up."""
         return (
             self._crew.is_stopping
-            or self._crew.tally.counts.offered >= self._transfers
+            or self._counts.offered >= self._transfers
             or CLOCK() >= self._started_s + self._offering_s
         )
 
     def begin(self, started_s: float) -> None:
         """Let those clients ask who are active at the start."""
         self._started_s = started_s
-        self._parked.extend(self._clients)
         self.tick(started_s)
 
     def take_free(self, client: Client) -> None:
         """Let the client rest and think, and ask again."""
         self._busy -= 1
-        if self.is_over:
-            self._end_if_idle()
+        if self._end_if_over():
             return
         wait_s = client.rest_s()
         if self._think_s:
@@ -120,13 +117,12 @@ class ClosedLoop(Loop):
     def tick(self, now_s: float) -> None:
         """Wake as many clients as the pattern asks for by now."""
         super().tick(now_s)
-        if self.is_over:
-            self._end_if_idle()
+        if self._end_if_over():
             return
         if self._is_timed:
             progress = (now_s - self._started_s) / self._offering_s
         else:
-            progress = self._crew.tally.counts.offered / max(self._transfers, 1)
+            progress = self._counts.offered / max(self._transfers, 1)
         share = self._pattern.factor(progress) / self._pattern.peak
         self._active = max(round(share * len(self._clients)), 1)
         while self._parked and self._busy < self._active and not self.is_over:
@@ -134,19 +130,13 @@ class ClosedLoop(Loop):
 
     def _ask(self, client: Client) -> None:
         self._busy += 1
-        self._crew.tally.counts.offered += 1
+        self._counts.offered += 1
         client.start(CLOCK())
 
     def _ask_after_rest(self, client: Client) -> None:
         self._busy -= 1
-        if self.is_over:
-            self._end_if_idle()
-        else:
+        if not self._end_if_over():
             self._ask(client)
-
-    def _end_if_idle(self) -> None:
-        if not any(client.is_busy for client in self._clients):
-            self._end()
 
 
 class OpenLoop(Loop):
@@ -162,10 +152,7 @@ class OpenLoop(Loop):
         self._free = deque(clients)
         self._queue: deque[float] = deque()
         self._queue_max = max(crew.plan.queue_max // crew.plan.processes, 1)
-        self._started_s = 0.0
         self._alarm = Alarm(self._arrive)
-        self.lateness_s: list[float] = []
-        """How late each arrival was sent that found a free client."""
 
     @property
     def is_over(self) -> bool:
@@ -181,9 +168,9 @@ class OpenLoop(Loop):
         """Let the client take what has waited longest, or wait itself."""
         if self._queue and not self._crew.is_stopping:
             client.start(self._queue.popleft())
-            return
-        self._free.append(client)
-        self._end_if_idle()
+        else:
+            self._free.append(client)
+            self._end_if_over()
 
     def tick(self, now_s: float) -> None:
         """Drop what has waited too long."""
@@ -191,7 +178,7 @@ class OpenLoop(Loop):
         oldest_s = now_s - self._crew.plan.deadline_s
         while self._queue and self._queue[0] < oldest_s:
             self._drop(self._queue.popleft())
-        self._end_if_idle()
+        self._end_if_over()
 
     def stop(self) -> None:
         """Forget the arrivals that have not come, and drop those that wait."""
@@ -214,10 +201,10 @@ class OpenLoop(Loop):
                 break
             self._next += 1
             self._offer(due_s)
-        self._end_if_idle()
+        self._end_if_over()
 
     def _offer(self, due_s: float) -> None:
-        self._crew.tally.counts.offered += 1
+        self._counts.offered += 1
         if self._free:
             self.lateness_s.append(CLOCK() - due_s)
             self._free.popleft().start(due_s)
@@ -227,9 +214,5 @@ class OpenLoop(Loop):
             self._drop(due_s)
 
     def _drop(self, due_s: float) -> None:
-        self._crew.tally.counts.dropped += 1
+        self._counts.dropped += 1
         self._crew.recorder.record_drop(due_s)
-
-    def _end_if_idle(self) -> None:
-        if self.is_over and not self._queue and len(self._free) == len(self._clients):
-            self._end()

@@ -1,4 +1,4 @@
-"""How load changes over a run: the formula of each pattern, its integral, and the inverse of that.
+"""How load changes over a run, and when requests arrive in the open loop.
 
 With the run's progress x from 0 to 1, the rate of the open loop is `rate * f(x)`, and the share of
 clients that are active in the closed loop is `f(x) / max f`. With the burst factor b:
@@ -9,7 +9,8 @@ clients that are active in the closed loop is `f(x) / max f`. With the burst fac
     sawtooth  f(x) = 4x mod 1
     overload  f(x) = b where 0.5 <= (4x mod 1) < 0.7, else 1
 
-This module owns the formulas. It knows no clock and no rate.
+This module owns the formulas and the schedule of arrivals, which is made beforehand. It knows no
+clock, and sends nothing.
 """
 
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ Floats = npt.NDArray[np.float64]
 Piece = tuple[float, float, float, float]
 """A straight line: from x, to x, and the factor at either end."""
 
+PATTERNS = ("steady", "ramp", "spike", "sawtooth", "overload")
+ARRIVALS = ("poisson", "even")
 TEETH = 4
 BURSTS = 4
 BURST_START, BURST_STOP = 0.5, 0.7
 SPIKE_START, SPIKE_STOP = 0.45, 0.55
-PATTERNS = ("steady", "ramp", "spike", "sawtooth", "overload")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Pattern:
     @property
     def mean(self) -> float:
         """The integral of the factor over the whole run."""
-        return float(self._sums()[-1])
+        return sum(_area(piece) for piece in self.pieces)
 
     @property
     def peak(self) -> float:
@@ -51,37 +53,18 @@ class Pattern:
                 return first + (last - first) * max(progress - start, 0.0) / (stop - start)
         return self.pieces[-1][3]
 
-    def integrate(self, progress: Floats) -> Floats:
-        """Return the integral of the factor from 0 to each moment, shape of `progress`."""
-        starts, slopes, firsts = self._lines()
-        index = np.clip(np.searchsorted(starts, progress, side="right") - 1, 0, len(starts) - 1)
-        along = progress - starts[index]
-        result: Floats = self._sums()[index] + along * (firsts[index] + slopes[index] * along / 2)
-        return result
-
     def invert(self, sums: Floats) -> Floats:
-        """Return the moments at which the integral has these values, shape of `sums`."""
-        starts, slopes, firsts = self._lines()
-        totals = self._sums()
+        """Return the moments at which the integral from 0 has these values, shape of `sums`."""
+        starts, stops, firsts, lasts = np.array(self.pieces).T
+        totals = np.cumsum([0.0, *map(_area, self.pieces)])
         index = np.clip(np.searchsorted(totals, sums, side="right") - 1, 0, len(starts) - 1)
         rest = np.maximum(sums - totals[index], 0.0)
-        first, slope = firsts[index], slopes[index]
+        first, slope = firsts[index], ((lasts - firsts) / (stops - starts))[index]
         # The root of slope/2 d^2 + first d = rest, in the form that holds for a slope of 0 too.
         below = first + np.sqrt(np.maximum(first * first + 2 * slope * rest, 0.0))
         along = np.divide(2 * rest, below, out=np.zeros_like(rest), where=below > 0)
         result: Floats = starts[index] + along
         return result
-
-    def _lines(self) -> tuple[Floats, Floats, Floats]:
-        table = np.array(self.pieces)
-        slopes = (table[:, 3] - table[:, 2]) / (table[:, 1] - table[:, 0])
-        return table[:, 0], slopes, table[:, 2]
-
-    def _sums(self) -> Floats:
-        """Return the integral up to the start of each piece, and up to the end."""
-        table = np.array(self.pieces)
-        areas = (table[:, 1] - table[:, 0]) * (table[:, 2] + table[:, 3]) / 2
-        return np.concatenate([[0.0], np.cumsum(areas)])
 
 
 def make_pattern(name: str, burst: float = 3.0) -> Pattern:
@@ -100,6 +83,32 @@ def make_pattern(name: str, burst: float = 3.0) -> Pattern:
     raise ValueError(f"{name!r} is not a pattern")
 
 
+def schedule_arrivals(
+    pattern: Pattern,
+    rate: float,
+    *,
+    seconds: float,
+    transfers: int | None,
+    process: str,
+    random: np.random.Generator,
+) -> Floats:
+    """Return the moments of arrival in seconds from the start, ascending, shape (arrivals,).
+
+    Both processes are first made for a rate of one and then mapped through the inverse of the
+    integrated rate, which makes them follow any pattern (Lewis and Shedler, Simulation of
+    Nonhomogeneous Poisson Processes, 1979). Given a number of transfers, the Poisson process is
+    the one that has just so many: they are independent and uniform.
+    """
+    total = rate * seconds * pattern.mean
+    if process == "even":
+        count = round(total) if transfers is None else transfers
+        sums = (np.arange(count) + 0.5) * (total / max(count, 1))
+    else:
+        count = random.poisson(total) if transfers is None else transfers
+        sums = np.sort(random.uniform(0.0, total, count))
+    return pattern.invert(np.asarray(sums / (rate * seconds), np.float64)) * seconds
+
+
 def _make_bursts(bursts: list[tuple[float, float]], factor: float) -> Pattern:
     pieces: list[Piece] = []
     at = 0.0
@@ -107,3 +116,8 @@ def _make_bursts(bursts: list[tuple[float, float]], factor: float) -> Pattern:
         pieces += [(at, start, 1.0, 1.0), (start, stop, factor, factor)]
         at = stop
     return Pattern((*pieces, (at, 1.0, 1.0, 1.0)))
+
+
+def _area(piece: Piece) -> float:
+    start, stop, first, last = piece
+    return (stop - start) * (first + last) / 2

@@ -4,8 +4,7 @@ This module owns the plan and how it is shared out among processes. It never tou
 socket.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,9 +12,8 @@ import numpy as np
 
 from ledgercore.client.retries import Backoff, RetryPolicy
 
-from .arrivals import find_duration_s, schedule_arrivals
-from .mixes import deal_kinds
-from .patterns import Floats, Pattern, make_pattern
+from .patterns import Floats, Pattern, make_pattern, schedule_arrivals
+from .workload import deal_kinds
 
 INTENTS_MAX = 20_000_000
 """So many intents a run may have: each costs 56 bytes of memory until the end."""
@@ -35,17 +33,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     clients: int = 100
     transfers: int | None = None
     seconds: float | None = None
+    processes: int = 1
     rate: float | None = None
     arrivals: str = "poisson"
     pattern: str = "steady"
     burst: float = 3.0
     think_ms: float = 0.0
+    queue_max: int = 1000
     accounts: int = 1000
     zipf: float = 0.0
     amount_max: int = 100
-    processes: int = 1
     seed: int = 1
-    queue_max: int = 1000
     attempts_max: int = 6
     deadline_s: float = 10.0
     try_timeout_s: float = 5.0
@@ -71,7 +69,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if self.seconds is not None:
             return self.seconds
         if self.rate is not None and self.transfers is not None:
-            return find_duration_s(self.shape, self.rate, self.transfers)
+            return self.transfers / (self.rate * self.shape.mean)
         return self.run_deadline_s
 
 
@@ -95,14 +93,13 @@ class Share(msgspec.Struct, frozen=True):
         """Return when requests arrive at this process in the open loop, in seconds."""
         plan = self.plan
         assert plan.rate is not None
-        random = np.random.default_rng([plan.seed, 0])
         everything = schedule_arrivals(
             plan.shape,
             plan.rate,
             seconds=plan.offering_s,
             transfers=plan.transfers,
             process=plan.arrivals,
-            random=random,
+            random=np.random.default_rng([plan.seed, 0]),
         )
         return everything[self.index :: plan.processes]
 
@@ -110,9 +107,8 @@ class Share(msgspec.Struct, frozen=True):
         """Return the source of all that is drawn in this process."""
         return np.random.default_rng([self.plan.seed, 1 + self.index])
 
-    def make_policy(self, random: Any) -> RetryPolicy:
+    def make_policy(self, random: Callable[[], float]) -> RetryPolicy:
         """Return how patient the polite clients are; `random` gives a number from 0 to 1."""
         plan = self.plan
-        return RetryPolicy(
-            plan.attempts_max, plan.deadline_s, plan.try_timeout_s, Backoff(random=random)
-        )
+        backoff = Backoff(random=random)
+        return RetryPolicy(plan.attempts_max, plan.deadline_s, plan.try_timeout_s, backoff)

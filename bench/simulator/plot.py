@@ -120,9 +120,9 @@ def _draw_queue(panel: Axes, run: Run) -> None:
     panel.set_title("Queue and workers")
     panel.set_xlabel("seconds from the start")
     panel.set_ylabel("queue depth")
-    times = [reading.at_s for reading in run.readings]
-    depths = [reading.metrics.queue_depth for reading in run.readings]
-    workers = [reading.metrics.active_workers for reading in run.readings]
+    times = [at_s for at_s, _ in run.board.readings]
+    depths = [metrics.queue_depth for _, metrics in run.board.readings]
+    workers = [metrics.active_workers for _, metrics in run.board.readings]
     handles: list[Any] = []
     if any(depth is not None for depth in depths):
         handles += panel.plot(times, _fill(depths), color=charts.SERIES[1], label="queue depth")

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from ..machine import ROOT
-from .facts import SimulationFailed
 from .messages import Message, Order, decode_message
 from .plan import Share
+from .server_facts import SimulationFailed
 
 LINE_BYTES_MAX = 1 << 24
 LEAVE_S = 5.0

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..load.link import LOST, NO_CONNECTION, UNREADABLE
-from .mixes import KINDS
+from .workload import KINDS
 
 ANSWERED, DROPPED = "answered", "dropped"
-TIMEOUT, GAVE_UP = "timeout", "gave-up"
-HUNG_UP, UNFINISHED = "hung-up", "unfinished"
+TIMEOUT, GAVE_UP, HUNG_UP, UNFINISHED = "timeout", "gave-up", "hung-up", "unfinished"
 ENDS = (
     ANSWERED,
     DROPPED,

@@ -1,23 +1,26 @@
 """The summary of a run: every figure that is claimed, computed from the rows of all intents.
 
-This module owns what the figures mean. `success` is the share of all offered intents that were
-applied, `rate_limited` the share that met at least one 429; a refusal for good, such as
-insufficient funds, is an answer, and no success. Latency counts for what was answered, in the open
-loop from the time it was scheduled. Percentiles are those of all samples, and not of a sketch.
+This module owns what the figures mean, and beyond which limits they tell more of the simulator than
+of the server. `success` is the share of all offered intents that were applied, `rate_limited` the
+share that met at least one 429; a refusal for good, such as insufficient funds, is an answer, and
+no success. Latency counts for what was answered, in the open loop from the time it was scheduled.
+Percentiles are those of all samples, and not of a sketch.
 """
 
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from .bottleneck import find_reasons
+from ..load.loops import CPU_SHARE_MAX
 from .coordinator import Run
-from .mixes import KINDS
 from .samples import ANSWERED, DROPPED, ENDS, LIMITED, Samples
+from .workload import KINDS
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
+LATENESS_P99_MAX_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,13 @@ class Summary:
 
 def summarize(run: Run) -> Summary:
     """Return the summary of a run."""
-    samples, plan = run.samples, run.plan
-    counts = run.counts
+    samples, plan, board = run.samples, run.plan, run.board
     is_answered = samples["end"] == ENDS.index(ANSWERED)
     is_applied = is_answered & (samples["status"] >= 200) & (samples["status"] < 300)
     is_limited = (samples["flags"] & LIMITED) != 0
     seconds = find_seconds(samples)
     offered = len(samples)
-    metrics = [reading.metrics for reading in run.readings]
+    metrics = [each for _, each in board.readings]
     ends = Counter(ENDS[code] for code in samples["end"].tolist())
     return Summary(
         clients=plan.clients,
@@ -74,22 +76,22 @@ def summarize(run: Run) -> Summary:
         pattern=plan.pattern,
         seed=plan.seed,
         seconds=round(seconds, 3),
-        offered_per_s=_round(offered / seconds),
-        answered_per_s=_round(int(is_answered.sum()) / seconds),
+        offered_per_s=round(offered / seconds, 3),
+        answered_per_s=round(int(is_answered.sum()) / seconds, 3),
         success=_share(int(is_applied.sum()), offered),
         rate_limited=_share(int(is_limited.sum()), offered),
         latency_ms=measure_latency(samples[is_answered]),
         max_workers=_find_max([each.active_workers for each in metrics]),
         max_queue_depth=_find_max([each.queue_depth for each in metrics]),
-        accounting=asdict_counts(counts),
+        accounting=msgspec.structs.asdict(board.counts),
         statuses=_count_statuses(samples[is_answered]),
-        refusals=dict(run.refusals.most_common()),
+        refusals=dict(board.refusals.most_common()),
         failures={end: n for end, n in ends.most_common() if end not in (ANSWERED, DROPPED)},
-        mishaps=dict(run.failures.most_common()),
+        mishaps=dict(board.failures.most_common()),
         kinds=_count_kinds(run, is_answered, is_applied),
         checks=None if run.checks is None else asdict(run.checks),
         bottleneck=find_reasons(run),
-        cpu_shares=[round(share, 3) for share in run.cpu_shares],
+        cpu_shares=[round(share, 3) for share in board.cpu_shares()],
         is_interrupted=run.is_interrupted,
         is_complete=run.is_complete,
         ok=run.checks is None or run.checks.is_ok,
@@ -112,12 +114,36 @@ def measure_latency(answered: Samples) -> dict[str, float | None]:
     found = np.percentile(latencies_ms, list(PERCENTILES.values()))
     figures = {"avg": latencies_ms.mean()} | dict(zip(PERCENTILES, found, strict=True))
     figures["max"] = latencies_ms.max()
-    return {name: _round(float(value)) for name, value in figures.items()}
+    return {name: round(float(value), 3) for name, value in figures.items()}
 
 
-def asdict_counts(counts: Any) -> dict[str, int]:
-    """Return counts by their names."""
-    return {name: getattr(counts, name) for name in counts.__struct_fields__}
+def find_reasons(run: Run) -> list[str]:
+    """Return a sentence for each sign that the client was the bottleneck, with what helps."""
+    plan = run.plan
+    reasons = []
+    more = f"--processes {plan.processes + 1}"
+    cpu_share = max(run.board.cpu_shares(), default=0.0)
+    wanted_share = max(run.board.wanted_shares(), default=0.0)
+    if cpu_share > CPU_SHARE_MAX:
+        reasons.append(f"a load process used {cpu_share:.0%} of a processor; more help: {more}")
+    elif wanted_share > CPU_SHARE_MAX:
+        reasons.append(
+            f"a load process wanted a processor {wanted_share:.0%} of the time and had one"
+            f" {cpu_share:.0%}; others are in its way, and {more} helps if there is a free one"
+        )
+    late_s = float(np.percentile(run.lateness_s, 99)) if len(run.lateness_s) else 0.0
+    if late_s > LATENESS_P99_MAX_S:
+        reasons.append(
+            f"one request in a hundred was sent {late_s * 1000:.1f} ms late or more although a"
+            f" client was free; more processes on free processors help: {more}"
+        )
+    if dropped := run.board.counts.dropped:
+        reasons.append(
+            f"{dropped:,} arrivals were dropped, for all {plan.clients:,} clients were busy and"
+            f" {plan.queue_max:,} arrivals waited; if the server is not at its limit, more clients"
+            f" help: --clients {plan.clients * 2}"
+        )
+    return reasons
 
 
 def _count_statuses(answered: Samples) -> dict[str, int]:
@@ -146,10 +172,5 @@ def _share(part: int, whole: int) -> float:
     return round(part / whole, 6) if whole else 0.0
 
 
-def _round(value: float) -> float:
-    return round(value, 3)
-
-
 def _find_max(values: list[float | None]) -> float | None:
-    told = [value for value in values if value is not None]
-    return max(told) if told else None
+    return max((value for value in values if value is not None), default=None)

@@ -9,8 +9,6 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -22,13 +20,13 @@ import uvloop
 
 from ..load.alarm import sleep_until
 from ..load.link import find_address
-from .checking import Checker
-from .choice import AccountChoice, draw_transfers
 from .clients import CLIENTS, CLOCK, Client, Crew
 from .loops import ClosedLoop, Loop, OpenLoop
-from .messages import CHECK, GO, STOP, Loaded, Message, Order, Ready, Running, decode_order, encode
+from .messages import CHECK, GO, LEAVE, STOP, Loaded, Message, Order, Ready, decode_order, encode
 from .plan import Share
 from .samples import Recorder
+from .verification import Checker
+from .workload import AccountChoice, draw_transfers
 
 TICK_S = 0.02
 TELL_S = 0.25
@@ -50,27 +48,29 @@ class Worker:
         """Do as ordered. Returns when there is nothing left to do."""
         crew = await self._gather_crew()
         clients = [CLIENTS[kind](crew) for kind in self._share.kinds()]
-        await open_all(clients)
+        # A few at a time, since a server has but so much patience.
+        for start in range(0, len(clients), CONNECTING_MAX):
+            few = clients[start : start + CONNECTING_MAX]
+            await asyncio.gather(*(client.open() for client in few))
         tell(Ready())
         order = await self._next_order()
-        if order is None or order.what != GO:
+        if order.what != GO:
             return
-        self._started_s = order.at_s
         crew.recorder = Recorder(order.at_s)
         loop = self._make_loop(crew, clients)
+        next_order = asyncio.create_task(self._next_order())
         await sleep_until(order.at_s)
-        self._tell_progress(crew)  # What was used before is not the load's.
-        async with self._keep_ticking(loop, crew):
-            order = await self._run(loop)
-        self._tell_progress(crew)
+        await self._load(loop, crew, order.at_s, next_order)
         self._keep(crew, loop)
-        if order is None:
+        order = await next_order
+        if order.what == STOP:
+            # It may also have come when the load had just ended by itself.
             order = await self._next_order()
-        # An order to stop may have come when the load had just ended by itself.
-        while order is not None and order.what == STOP:
-            order = await self._next_order()
-        if order is not None and order.what == CHECK:
-            await self._check(crew)
+        if order.what == CHECK:
+            checker = Checker(
+                crew.address, self._plan, crew.recorder.samples(), crew.recorder.names
+            )
+            tell(await checker.check(self._name_file("moves")))
 
     async def _gather_crew(self) -> Crew:
         share, plan = self._share, self._plan
@@ -85,113 +85,79 @@ class Worker:
             transfers=draw_transfers(choice, plan.amount_max, random),
             recorder=Recorder(0.0),
             numbers=count(share.index, plan.processes),
-            release=lambda client: None,
         )
 
     def _make_loop(self, crew: Crew, clients: list[Client]) -> Loop:
         if self._plan.rate is not None:
             return OpenLoop(crew, clients, arrivals=self._share.arrivals())
-        return ClosedLoop(
-            crew,
-            clients,
-            pattern=self._plan.shape,
-            transfers=self._share.transfers(),
-            is_timed=self._plan.seconds is not None,
-        )
+        return ClosedLoop(crew, clients, transfers=self._share.transfers())
 
-    async def _run(self, loop: Loop) -> Order | None:
-        """Run to the end, and return the order that came meanwhile, if one did."""
-        plan = self._plan
-        end_s = self._started_s + plan.offering_s + plan.deadline_s + STOP_GRACE_S
-        loop.begin(self._started_s)
-        ordered = asyncio.ensure_future(self._next_order())
-        waited: list[asyncio.Future[Any]] = [loop.done, ordered]
-        try:
-            await asyncio.wait(
-                waited,
-                timeout=end_s - CLOCK(),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if ordered.done() and not loop.done.done():
-                loop.stop()
-                await asyncio.wait([loop.done], timeout=STOP_GRACE_S)
-        finally:
-            loop.close()
-        if loop.done.done():
-            loop.done.result()
-        if ordered.done():
-            return ordered.result() or Order("leave")
-        # A line that is cut off in the middle stays in the reader.
-        ordered.cancel()
-        await asyncio.wait([ordered])
-        return None
-
-    @asynccontextmanager
-    async def _keep_ticking(self, loop: Loop, crew: Crew) -> AsyncIterator[None]:
-        """Tick and tell until the block is left; whatever is raised in passing ends the load."""
+    async def _load(
+        self, loop: Loop, crew: Crew, started_s: float, order: "asyncio.Task[Order]"
+    ) -> None:
+        """Load to the end, which any order brings nearer; tell how far it is meanwhile."""
 
         def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            """End the load with what was raised where nobody else would notice."""
             if not loop.done.done():
                 error = context.get("exception") or RuntimeError(context["message"])
                 loop.done.set_exception(error)
 
-        async def keep_ticking() -> None:
-            told_s = CLOCK()
-            while True:
-                await asyncio.sleep(TICK_S)
+        asyncio.get_running_loop().set_exception_handler(fail)
+        end_s = started_s + self._plan.offering_s + self._plan.deadline_s + STOP_GRACE_S
+        waited: list[asyncio.Future[Any]] = [loop.done, order]
+        tell_progress(crew, started_s)  # What was used before is not the load's.
+        told_s = CLOCK()
+        loop.begin(started_s)
+        try:
+            while not loop.done.done() and (now_s := CLOCK()) < end_s:
+                if order.done() and len(waited) == 2:
+                    waited = [loop.done]
+                    loop.stop()
+                    end_s = now_s + STOP_GRACE_S
+                await asyncio.wait(waited, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
                 now_s = CLOCK()
                 loop.tick(now_s)
                 if now_s >= told_s + TELL_S:
                     told_s = now_s
-                    self._tell_progress(crew)
-
-        asyncio.get_running_loop().set_exception_handler(fail)
-        task = asyncio.create_task(keep_ticking())
-        try:
-            yield
+                    tell_progress(crew, started_s)
         finally:
-            task.cancel()
-            await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()
-
-    def _tell_progress(self, crew: Crew) -> None:
-        progress = crew.tally.tell(time.process_time(), read_waited_s())
-        tell(Running(CLOCK() - self._started_s, progress))
+            loop.close()
+        if loop.done.done():
+            loop.done.result()
+        tell_progress(crew, started_s)
 
     def _keep(self, crew: Crew, loop: Loop) -> None:
         """Write what was recorded into files, and tell where they are."""
-        index = self._share.index
-        samples, lateness = (
-            self._folder / f"{what}-{index}.npy" for what in ("samples", "lateness")
-        )
+        samples, lateness = self._name_file("samples"), self._name_file("lateness")
         np.save(samples, crew.recorder.samples())
-        np.save(lateness, np.array(getattr(loop, "lateness_s", []), np.float64))
-        offered = crew.tally.counts.offered
+        np.save(lateness, np.array(loop.lateness_s))
+        offered = crew.progress.counts.offered
         wanted = offered if self._plan.seconds is not None else self._share.transfers()
-        is_complete = offered >= wanted
-        tell(Loaded(str(samples), str(lateness), crew.recorder.names, is_complete))
+        tell(Loaded(samples, lateness, crew.recorder.names, is_complete=offered >= wanted))
 
-    async def _check(self, crew: Crew) -> None:
-        recorder = crew.recorder
-        checker = Checker(crew.address, self._plan, recorder.samples(), recorder.names)
-        tell(await checker.check(str(self._folder / f"moves-{self._share.index}.npy")))
+    def _name_file(self, what: str) -> str:
+        return str(self._folder / f"{what}-{self._share.index}.npy")
 
-    async def _next_order(self) -> Order | None:
+    async def _next_order(self) -> Order:
         line = await self._orders.readline()
-        return decode_order(line) if line else None
-
-
-async def open_all(clients: list[Client]) -> None:
-    """Connect all clients, a few at a time, since a server has but so much patience."""
-    for start in range(0, len(clients), CONNECTING_MAX):
-        await asyncio.gather(*(client.open() for client in clients[start : start + CONNECTING_MAX]))
+        return decode_order(line) if line else Order(LEAVE)
 
 
 def tell(message: Message) -> None:
     """Write a message."""
     sys.stdout.buffer.write(encode(message) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def tell_progress(crew: Crew, started_s: float) -> None:
+    """Tell how far the load is, and begin the next interval."""
+    progress = crew.progress
+    progress.at_s = CLOCK() - started_s
+    progress.cpu_s = time.process_time()
+    progress.waited_s = read_waited_s()
+    tell(progress)
+    progress.latencies_us.clear()
 
 
 def read_waited_s() -> float:
@@ -211,8 +177,7 @@ def raise_file_limit() -> None:
 async def run_worker(folder: Path) -> None:
     """Read the share from the standard input, and work."""
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
     try:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.simulator.output import write_table
 from bench.simulator.plot import draw_run
-from bench.simulator.table import write_table
 from tests.support.simulator_runs import refuse_once, simulate
 from tests.support.simulator_stub import StubLedger, problem
 
@@ -57,7 +57,7 @@ async def test_the_metrics_of_the_server_are_drawn(tmp_path: Path) -> None:
         stub.metrics = {"queue_depth": 17, "active_workers": 6, "other": [1]}
         run, summary = await simulate(stub, seconds=0.6, pattern="ramp", clients=8)
     assert (summary.max_workers, summary.max_queue_depth) == (6, 17)
-    assert len(run.readings) >= 2
+    assert len(run.board.readings) >= 2
     draw_run(run, summary, tmp_path / "run.svg")
     content = (tmp_path / "run.svg").read_bytes()
     assert content.startswith(b"<?xml")

@@ -1,22 +1,15 @@
 """The simulator's arithmetic: patterns, arrivals, choices, mixes, figures, and what is told."""
 
 import itertools
-from collections import Counter
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from bench.simulator.arrivals import find_duration_s, schedule_arrivals
-from bench.simulator.board import Board, Reading
-from bench.simulator.bottleneck import find_reasons
-from bench.simulator.choice import CHUNK, AccountChoice, draw_transfers
 from bench.simulator.coordinator import Run
-from bench.simulator.facts import Audit, Metrics
-from bench.simulator.live import make_view
-from bench.simulator.messages import Checked, Running, decode_message, encode
-from bench.simulator.mixes import IMPOLITE, KINDS, apportion, deal_kinds, read_mix, split_mix
-from bench.simulator.patterns import PATTERNS, make_pattern
+from bench.simulator.live import Board, make_view
+from bench.simulator.messages import Checked, Counts, Progress, decode_message, encode
+from bench.simulator.patterns import PATTERNS, Pattern, make_pattern, schedule_arrivals
 from bench.simulator.plan import Plan, Share
 from bench.simulator.samples import (
     ANSWERED,
@@ -29,9 +22,20 @@ from bench.simulator.samples import (
     Sent,
     merge_samples,
 )
-from bench.simulator.summary import measure_latency
-from bench.simulator.tally import Counts, Progress
-from bench.simulator.verdicts import judge
+from bench.simulator.server_facts import Audit, Metrics
+from bench.simulator.summary import find_reasons, measure_latency
+from bench.simulator.verification import judge
+from bench.simulator.workload import (
+    CHUNK,
+    IMPOLITE,
+    KINDS,
+    AccountChoice,
+    apportion,
+    deal_kinds,
+    draw_transfers,
+    read_mix,
+    split_mix,
+)
 
 SEED = 7
 
@@ -43,27 +47,33 @@ def make_random(stream: int = 0) -> np.random.Generator:
 # -- patterns -------------------------------------------------------------------------------------
 
 
+def integrate(
+    pattern: Pattern, edges: "np.ndarray[tuple[int], np.dtype[np.float64]]"
+) -> list[float]:
+    """Return the integral of a pattern from 0 to each edge, by nothing but its factor."""
+    steps = np.linspace(0.0, 1.0, 100_001)
+    middles = (steps[:-1] + steps[1:]) / 2
+    sums = np.cumsum([0.0, *(pattern.factor(x) for x in middles)]) / len(middles)
+    return list(np.interp(edges, steps, sums))
+
+
 @pytest.mark.parametrize("name", PATTERNS)
-def test_the_integral_of_a_pattern_is_that_of_its_factor(name: str) -> None:
+def test_the_mean_and_the_peak_of_a_pattern_are_those_of_its_factor(name: str) -> None:
     pattern = make_pattern(name, burst=4.0)
-    edges = np.linspace(0.0, 1.0, 100_001)
-    middles = (edges[:-1] + edges[1:]) / 2
-    sums = np.cumsum([pattern.factor(x) for x in middles]) / len(middles)
-    assert pattern.integrate(edges[1:]) == pytest.approx(sums, abs=1e-4)
-    assert pattern.mean == pytest.approx(sums[-1], abs=1e-4)
-    assert pattern.integrate(np.array([0.0, 1.0])) == pytest.approx([0.0, pattern.mean])
-    assert max(pattern.factor(x) for x in middles) == pytest.approx(pattern.peak, abs=1e-3)
+    assert pattern.mean == pytest.approx(integrate(pattern, np.ones(1))[0], abs=1e-9)
+    factors = [pattern.factor(x) for x in np.linspace(0.0, 1.0, 100_000, endpoint=False)]
+    assert max(factors) == pytest.approx(pattern.peak, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_the_inverse_of_a_pattern_leads_back(name: str) -> None:
-    pattern = make_pattern(name)
+    pattern = make_pattern(name, burst=4.0)
     sums = np.linspace(0.0, pattern.mean, 1_001)
     moments = pattern.invert(sums)
     assert (np.diff(moments) >= 0).all()
     assert moments.min() >= 0
     assert moments.max() <= 1 + 1e-9
-    assert pattern.integrate(moments) == pytest.approx(sums, abs=1e-9)
+    assert integrate(pattern, moments) == pytest.approx(sums, abs=1e-8)
 
 
 def test_patterns_have_the_factors_of_their_formulas() -> None:
@@ -97,7 +107,7 @@ def test_poisson_arrivals_have_the_moments_of_a_poisson_process() -> None:
 @pytest.mark.parametrize("name", PATTERNS)
 def test_arrivals_follow_the_pattern(name: str, process: str) -> None:
     pattern = make_pattern(name)
-    seconds = find_duration_s(pattern, 500.0, 40_000)
+    seconds = 40_000 / (500.0 * pattern.mean)
     moments = schedule_arrivals(
         pattern, 500.0, seconds=seconds, transfers=40_000, process=process, random=make_random()
     )
@@ -105,7 +115,7 @@ def test_arrivals_follow_the_pattern(name: str, process: str) -> None:
     assert (np.diff(moments) >= 0).all()
     edges = np.linspace(0.0, 1.0, 21)
     counts = np.histogram(moments / seconds, edges)[0]
-    expected = np.diff(pattern.integrate(edges)) * 500.0 * seconds
+    expected = np.diff(integrate(pattern, edges)) * 500.0 * seconds
     tolerance = 1.0 if process == "even" else 5 * np.sqrt(expected.max())
     assert np.abs(counts - expected).max() <= tolerance
 
@@ -248,7 +258,7 @@ def test_percentiles_are_exact() -> None:
 
 def test_messages_come_back_as_they_were() -> None:
     counts = Counts(6, 7, 3, 1, 2, 2)
-    message = Running(1.5, Progress(counts, {"queue-full": 2}, {"lost": 1}, [10, 20], 0.25))
+    message = Progress(counts, {"queue-full": 2}, {"lost": 1}, [10, 20], 1.5, 0.25, 0.5)
     assert decode_message(encode(message)) == message
 
 
@@ -258,8 +268,8 @@ def make_board() -> Board:
     for step in range(9):
         for index in range(2):
             counts = Counts(offered=step * 10, sent=step * 12, retries=step * 2, answered=step * 10)
-            progress = Progress(counts, {"queue-full": step}, {}, [step * 1000], step * 0.2)
-            board.take(index, Running(step * 0.25, progress))
+            latencies_us, at_s, cpu_s = [step * 1000], step * 0.25, step * 0.2
+            board.take(index, Progress(counts, {"queue-full": step}, {}, latencies_us, at_s, cpu_s))
     return board
 
 
@@ -294,7 +304,7 @@ def test_the_view_shows_what_the_board_knows() -> None:
     ):
         assert word in text
     assert "n/a" in text
-    board.readings.append(Reading(1.0, Metrics(queue_depth=1234, active_workers=3)))
+    board.readings.append((1.0, Metrics(queue_depth=1234, active_workers=3)))
     with console.capture() as capture:
         console.print(make_view(make_plan(), board))
     assert "1,234" in capture.get()
@@ -305,17 +315,17 @@ def test_the_view_shows_what_the_board_knows() -> None:
 
 
 def make_run(dropped: int = 0, cpu: float = 0.5, wanted: float = 0.5, late_s: float = 0.0) -> Run:
+    board = Board(2)
+    for index, (used_s, wanted_s) in enumerate([(0.1, 0.2), (cpu, wanted)]):
+        counts = Counts(dropped=dropped * index)
+        board.take(index, Progress())
+        board.take(index, Progress(counts, at_s=1.0, cpu_s=used_s, waited_s=wanted_s - used_s))
     return Run(
         plan=make_plan(),
+        board=board,
         samples=np.zeros(0, SAMPLE),
         names=[""],
-        counts=Counts(dropped=dropped),
-        refusals=Counter(),
-        failures=Counter(),
         lateness_s=np.full(100, late_s),
-        cpu_shares=[0.1, cpu],
-        wanted_shares=[0.2, wanted],
-        readings=[],
         is_interrupted=False,
         is_complete=True,
         checks=None,

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from bench.simulator.facts import SimulationFailed
+from bench.simulator.server_facts import SimulationFailed
 from tests.support.simulator_runs import refuse_once, simulate
 from tests.support.simulator_stub import GARBLED, HANG_UP, Reply, StubLedger, problem
 

@@ -5,13 +5,10 @@ This module owns how a test starts one. The load processes are real ones.
 
 from typing import Any
 
-from rich.console import Console
-
 from bench.simulator.coordinator import Coordinator, Run
-from bench.simulator.live import Show
-from bench.simulator.mixes import split_mix
 from bench.simulator.plan import Plan
 from bench.simulator.summary import Summary, summarize
+from bench.simulator.workload import split_mix
 from tests.support.simulator_stub import Reply, Request, StubLedger, problem
 
 RUN = "run-of-a-test"
@@ -24,8 +21,7 @@ async def simulate(stub: StubLedger, **settings: Any) -> tuple[Run, Summary]:
     if "seconds" not in settings:
         defaults["transfers"] = 60
     plan = Plan(**{"url": stub.url, "run": RUN} | defaults | settings)
-    show = Show(plan, Console(stderr=True), is_quiet=True)
-    run = await Coordinator(plan, show, is_checking=is_checking, is_shared=False).run()
+    run = await Coordinator(plan, None, is_checking=is_checking, is_shared=False).run()
     summary = summarize(run)
     check_accounting(run, summary)
     return run, summary

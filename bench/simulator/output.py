@@ -1,12 +1,18 @@
-"""The summary as text, for people.
+"""What a run writes: the summary as text, and every intent as a line of CSV.
 
-This module owns the wording and the layout of the lines, of which the first two never change.
+This module owns the wording and the layout of the lines of text, of which the first two never
+change, and the columns of the table.
 """
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from .coordinator import Run
+from .samples import DROPPED, ENDS
 from .summary import Summary
+from .workload import KINDS
 
 
 def format_summary(summary: Summary) -> list[str]:
@@ -91,3 +97,36 @@ def _format_ms(value: float | None) -> str:
     if value >= 100:
         return f"{value:,.0f}ms"
     return f"{value:.1f}ms" if value >= 10 else f"{value:.2f}ms"
+
+
+def write_table(run: Run, path: Path) -> None:
+    """Write one line for each offered intent, in the order of their schedule.
+
+    Times are seconds from the start of the run, to the microsecond, and empty for what did not
+    happen. `status` is that of the last answer, and empty without one; `end` says whether the
+    answer was final, or what happened instead; `problem` names a refusal.
+    """
+    rows = run.samples
+    is_taken = (rows["end"] != ENDS.index(DROPPED)).tolist()
+    numbers = zip(rows["number"].tolist(), is_taken, strict=True)
+    kinds = zip(rows["kind"].tolist(), is_taken, strict=True)
+    columns: dict[str, Iterable[object]] = {
+        "scheduled_s": map(_format_time, rows["scheduled_s"].tolist()),
+        "sent_s": map(_format_time, rows["sent_s"].tolist()),
+        "answered_s": map(_format_time, rows["answered_s"].tolist()),
+        "status": (status or "" for status in rows["status"].tolist()),
+        "retries": (max(tries - 1, 0) for tries in rows["tries"].tolist()),
+        "key": (f"{run.plan.run}-{number}" if taken else "" for number, taken in numbers),
+        "client": (KINDS[kind] if taken else "" for kind, taken in kinds),
+        "end": (ENDS[end] for end in rows["end"].tolist()),
+        "problem": (run.names[problem] for problem in rows["problem"].tolist()),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _format_time(seconds: float) -> str:
+    return f"{seconds:.6f}" if seconds == seconds else ""
