@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random
@@ -18,7 +19,7 @@ from ledgercore.client import retries
 from ledgercore.client.retries import Attempts, Backoff, RetryBudget, RetryPolicy, Verdict
 
 from ..load.http1 import find_header, split_answer
-from ..load.link import NO_CONNECTION, Address, Link
+from ..load.link import NO_CONNECTION, Address, Link, connect
 from .messages import Progress
 from .plan import Plan
 from .requests import NONSENSE, RequestMaker
@@ -161,21 +162,23 @@ class Client:
         """Try again where there was no answer."""
         self._status, self._problem = 0, ""
         self._crew.progress.failures[failure] += 1
-        self._try_again(
-            retries.NOT_SENT if failure == NO_CONNECTION else retries.LOST, None, failure
-        )
+        verdict = retries.NOT_SENT if failure == NO_CONNECTION else retries.LOST
+        self._try_again(verdict, None, failure)
+
+    def hang_up(self) -> None:
+        """Close the connection, and forget what is on its way."""
+        self._link.hang_up()
 
     def give_up_try(self) -> None:
         """Give up the try that has taken too long."""
-        self._link.hang_up()
+        self.hang_up()
         self.take_failure(TIMEOUT)
 
     def abandon(self) -> None:
         """Give up everything: the run is over."""
-        self._link.hang_up()
+        self.hang_up()
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         if self.is_busy:
             self.finish(UNFINISHED)
 
@@ -196,23 +199,14 @@ class Client:
         else:
             self.failures += 1
             counts.failed += 1
+        times = self._scheduled_s, self._sent_s, answered_s
         crew.recorder.record(
-            self.kind,
-            end,
-            self._scheduled_s,
-            self._sent_s,
-            answered_s,
-            self._sent,
-            self._attempts.tries,
-            self._status,
-            self._problem,
-            digest,
-            self._flags,
-        )
+            self.kind, end, *times, self._sent, self._attempts.tries,
+            self._status, self._problem, digest, self._flags,
+        )  # fmt: skip
         crew.release(self)
 
     def _try(self) -> None:
-        self._timer = None
         timeout_s = self._attempts.begin()
         now_s = CLOCK()
         counts = self._crew.progress.counts
@@ -287,55 +281,36 @@ class DisconnectingClient(Client):
 
     def __init__(self, crew: Crew) -> None:
         super().__init__(crew)
-        self._link = Link(crew.address, _Deaf(), crew.plan.try_timeout_s)
-        self._task: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Do nothing: each request has a connection of its own."""
 
     def send(self, request: bytes) -> None:
         """Send a try, and hang up a moment later."""
-        self._task = asyncio.create_task(self._send_and_hang_up(request))
+        self._sending = asyncio.create_task(self._send_and_hang_up(request))
 
-    def give_up_try(self) -> None:
+    def hang_up(self) -> None:
         """Give up a connection that is not made in time."""
-        self._cancel()
-        super().give_up_try()
-
-    def abandon(self) -> None:
-        """Give up everything."""
-        self._cancel()
-        super().abandon()
+        if self._sending is not None:
+            self._sending.cancel()
 
     def rest_s(self) -> float:
         """Return a moment: to connect each time is work that would crowd out the others."""
         return self._crew.random.expovariate(100.0)
 
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
     async def _send_and_hang_up(self, request: bytes) -> None:
+        crew = self._crew
         try:
-            await self._link.open()
+            sock = await connect(crew.address, crew.plan.try_timeout_s)
         except OSError:
             self.take_failure(NO_CONNECTION)
             return
-        self._link.send(request)
-        # At least one turn of the loop, in which the request is really written.
-        await asyncio.sleep(self._crew.random.uniform(0.001, HANG_UP_MAX_S))
-        self._task = None
-        self._link.hang_up()
-        self._crew.progress.failures[HUNG_UP] += 1
+        with closing(sock), suppress(OSError):
+            await asyncio.get_running_loop().sock_sendall(sock, request)
+            await asyncio.sleep(crew.random.uniform(0.001, HANG_UP_MAX_S))
+        crew.progress.failures[HUNG_UP] += 1
         self.finish(HUNG_UP)
-
-
-class _Deaf:
-    """Takes answers and does nothing with them."""
-
-    def take_answer(self, status: int, answer: bytes) -> None:
-        """Hear nothing."""
-
-    def take_failure(self, failure: str, reason: str = "") -> None:
-        """Hear nothing."""
 
 
 class NonsenseClient(Client):
@@ -345,9 +320,7 @@ class NonsenseClient(Client):
 
     def __init__(self, crew: Crew) -> None:
         super().__init__(crew)
-        plan = crew.plan
-        self._policy = RetryPolicy(1, plan.deadline_s, plan.try_timeout_s)
-        self._makers = list(NONSENSE.values())
+        self._policy = RetryPolicy(1, crew.plan.deadline_s, crew.plan.try_timeout_s)
 
     def choose(self) -> Sent:
         """Return nothing that could be applied, under a fresh key."""
@@ -356,7 +329,7 @@ class NonsenseClient(Client):
     def make_request(self) -> bytes:
         """Return a piece of nonsense."""
         maker = self._crew.maker
-        make = self._crew.random.choice(self._makers)
+        make = self._crew.random.choice(list(NONSENSE.values()))
         return make(maker.fixed, maker.make_key(self._sent.number))
 
 

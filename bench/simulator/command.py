@@ -7,12 +7,14 @@ wrong. 130: interrupted. This module owns nothing else.
 import asyncio
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
+import msgspec
 import uvloop
 from rich.console import Console
 
@@ -59,8 +61,21 @@ def _read_plot(
     return value
 
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 _above_zero = click.FloatRange(0, min_open=True)
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Plan)}
+
+
+def _plan_option(
+    flag: str, type: Any, help: str, *aliases: str, envvar: str | None = None
+) -> Callable[[Command], Command]:
+    """Return the option for one field of the plan, which says what its default is."""
+    name = flag.removeprefix("--").replace("-", "_")
+    return click.option(
+        flag, *aliases, name, type=type, default=_DEFAULTS[name], help=help, envvar=envvar
+    )
 
 
 @click.command(
@@ -72,63 +87,37 @@ _above_zero = click.FloatRange(0, min_open=True)
 )
 @click.argument("url", callback=_read_url)
 # How much.
-@click.option("--clients", type=click.IntRange(1, 20_000), default=100, help="How many at a time.")
-@click.option(
-    "--transfers",
-    type=click.IntRange(1, INTENTS_MAX),
-    help=f"How many to ask for.  [default: {TRANSFERS}]",
+@_plan_option("--clients", click.IntRange(1, 20_000), "How many at a time.")
+@_plan_option(
+    "--transfers", click.IntRange(1, INTENTS_MAX), f"How many to ask for.  [default: {TRANSFERS}]"
 )
-@click.option("--seconds", type=click.FloatRange(0, 86_400, min_open=True), help="Or for how long.")
-@click.option("--processes", type=click.IntRange(1, 64), default=1, help="How many make the load.")
+@_plan_option("--seconds", click.FloatRange(0, 86_400, min_open=True), "Or for how long.")
+@_plan_option("--processes", click.IntRange(1, 64), "How many make the load.")
 # When.
-@click.option("--rate", type=_above_zero, help="Open loop: so many arrive a second.")
-@click.option("--arrivals", type=click.Choice(ARRIVALS), default="poisson", help="How they arrive.")
-@click.option(
-    "--pattern",
-    type=click.Choice(PATTERNS),
-    default="steady",
-    help="Of the rate, or of active clients.",
-)
-@click.option(
-    "--burst", type=click.FloatRange(1, 1000), default=3.0, help="Factor of a spike or overload."
-)
-@click.option(
-    "--think-ms", type=click.FloatRange(0), default=0.0, help="Mean pause in the closed loop."
-)
-@click.option("--queue-max", type=click.IntRange(1), default=1000, help="Arrivals that may wait.")
+@_plan_option("--rate", _above_zero, "Open loop: so many arrive a second.")
+@_plan_option("--arrivals", click.Choice(ARRIVALS), "How they arrive.")
+@_plan_option("--pattern", click.Choice(PATTERNS), "Of the rate, or of active clients.")
+@_plan_option("--burst", click.FloatRange(1, 1000), "Factor of a spike or overload.")
+@_plan_option("--think-ms", click.FloatRange(0), "Mean pause in the closed loop.")
+@_plan_option("--queue-max", click.IntRange(1), "Arrivals that may wait.")
 # What.
-@click.option(
-    "--accounts", type=click.IntRange(2, 1_000_000), default=1000, help="acct-0 ... to choose from."
+@_plan_option("--accounts", click.IntRange(2, 1_000_000), "acct-0 ... to choose from.")
+@_plan_option(
+    "--zipf", click.FloatRange(0, 10), "Exponent of hot accounts; 0: all are alike.", "--skew"
 )
-@click.option("--zipf", "--skew", "zipf", type=click.FloatRange(0, 10), default=0.0,
-              help="Exponent of hot accounts; 0: all are alike.")  # fmt: skip
-@click.option(
-    "--amount-max",
-    type=click.IntRange(1, 2**32 - 2),
-    default=100,
-    help="Of one transfer, in minor units.",
-)
-@click.option("--seed", type=click.IntRange(0), default=1, help="Of all that is drawn.")
+@_plan_option("--amount-max", click.IntRange(1, 2**32 - 2), "Of one transfer, in minor units.")
+@_plan_option("--seed", click.IntRange(0), "Of all that is drawn.")
 # Who.
 @click.option("--impolite", type=click.FloatRange(0, 1), default=0.0,
               help="Share that hammers, reuses keys, disconnects or sends nonsense.")  # fmt: skip
 @click.option("--mix", callback=_read_mix, help="The shares one by one: polite=0.8,hammer=0.2")
-@click.option(
-    "--attempts-max", type=click.IntRange(1, 1000), default=6, help="Tries of a polite client."
-)
-@click.option("--deadline-s", type=_above_zero, default=10.0, help="Over all tries of an intent.")
-@click.option("--try-timeout-s", type=_above_zero, default=5.0, help="Of one try.")
-@click.option(
-    "--run-deadline-s",
-    type=_above_zero,
-    default=600.0,
-    help="When a run of --transfers is cut short.",
-)
-@click.option(
-    "--patience-s", type=_above_zero, default=5.0, help="How long checks wait for a silent server."
-)
-@click.option("--key", envvar="LEDGERCORE_CLIENT_KEY", help="Sent as a bearer token.")
-@click.option("--secret", envvar="LEDGERCORE_CLIENT_SECRET", help="Signs every request.")
+@_plan_option("--attempts-max", click.IntRange(1, 1000), "Tries of a polite client.")
+@_plan_option("--deadline-s", _above_zero, "Over all tries of an intent.")
+@_plan_option("--try-timeout-s", _above_zero, "Of one try.")
+@_plan_option("--run-deadline-s", _above_zero, "When a run of --transfers is cut short.")
+@_plan_option("--patience-s", _above_zero, "How long checks wait for a silent server.")
+@_plan_option("--key", str, "Sent as a bearer token.", envvar="LEDGERCORE_CLIENT_KEY")
+@_plan_option("--secret", str, "Signs every request.", envvar="LEDGERCORE_CLIENT_SECRET")
 # Then.
 @click.option("--no-check", is_flag=True, help="Ask nothing again, and no audit.")
 @click.option("--shared", is_flag=True, help="Others use the ledger: compare no balances.")

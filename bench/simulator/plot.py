@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    MaxNLocator,
+    NullLocator,
+    StrMethodFormatter,
+)
 
 from .. import charts
 from .coordinator import Run
 from .patterns import Floats
 from .samples import ANSWERED, ENDS, Samples
-from .summary import Summary, find_seconds
+from .summary import Summary, find_latencies_ms, find_seconds
 
 SLICES_MAX = 120
 SLICE_MIN_S = 0.05
@@ -26,11 +32,16 @@ PERCENTILES = {"p50": 50, "p90": 90, "p99": 99}
 def draw_run(run: Run, summary: Summary, path: Path) -> None:
     """Draw a run into a file, .png or .svg."""
     answered = run.samples[run.samples["end"] == ENDS.index(ANSWERED)]
-    edges = _slice_time(find_seconds(run.samples))
+    seconds = find_seconds(run.samples)
+    edges = np.linspace(0.0, seconds, int(np.clip(seconds / SLICE_MIN_S, 1, SLICES_MAX)) + 1)
     with charts.draw(4, width_inches=9.0, height_inches=10.0) as (figure, panels):
         if (grid := panels[0].get_gridspec()) is not None:
             grid.set_height_ratios([3, 3, 2.4, 1.4])
-        figure.suptitle(_make_title(summary), x=0.01, ha="left", fontweight="bold")
+        figure.suptitle(
+            f"{summary.clients:,} clients, {summary.transfers:,} transfers, {summary.loop} loop,"
+            f" {summary.pattern}: {summary.answered_per_s:,.0f} answered/s",
+            x=0.01, ha="left", fontweight="bold",
+        )  # fmt: skip
         over_time, curve, throughput, queue = panels
         throughput.sharex(over_time)
         queue.sharex(over_time)
@@ -42,38 +53,20 @@ def draw_run(run: Run, summary: Summary, path: Path) -> None:
         charts.save(figure, path)
 
 
-def _make_title(summary: Summary) -> str:
-    return (
-        f"{summary.clients:,} clients, {summary.transfers:,} transfers, {summary.loop} loop,"
-        f" {summary.pattern}: {summary.answered_per_s:,.0f} answered/s"
-    )
-
-
-def _slice_time(seconds: float) -> Floats:
-    slices = int(np.clip(seconds / SLICE_MIN_S, 1, SLICES_MAX))
-    return np.linspace(0.0, seconds, slices + 1)
-
-
 def _draw_latency(panel: Axes, answered: Samples, edges: Floats) -> None:
     """Draw percentiles of what was due in each slice of time."""
     panel.set_title("Latency over time")
     panel.set_ylabel("ms, by the time it was due")
-    slices = np.clip(
-        np.searchsorted(edges, answered["scheduled_s"], "right") - 1, 0, len(edges) - 2
-    )
-    latencies_ms = (answered["answered_s"] - answered["scheduled_s"]) * 1000
-    order = np.argsort(slices, kind="stable")
-    groups = np.split(latencies_ms[order], np.cumsum(np.bincount(slices, minlength=len(edges) - 1)))
+    slices = len(edges) - 1
+    index = np.clip(np.searchsorted(edges, answered["scheduled_s"], "right") - 1, 0, slices - 1)
+    latencies_ms = find_latencies_ms(answered)
+    groups = [latencies_ms[index == each] for each in range(slices)]
     middles = (edges[:-1] + edges[1:]) / 2
     for colour, (name, percentile) in zip(charts.SERIES, PERCENTILES.items(), strict=False):
-        values = [
-            np.percentile(group, percentile) if len(group) else np.nan for group in groups[:-1]
-        ]
+        values = [np.percentile(group, percentile) if len(group) else np.nan for group in groups]
         panel.plot(middles, values, color=colour, label=name, linewidth=1.4)
     if len(answered):
-        panel.set_yscale("log")
-        panel.yaxis.set_major_formatter(FuncFormatter(_format_ms))
-        panel.yaxis.set_minor_formatter(FuncFormatter(_format_minor_ms))
+        _scale_ms(panel)
         _put_legend(panel)
 
 
@@ -82,20 +75,17 @@ def _draw_curve(panel: Axes, answered: Samples) -> None:
     panel.set_title("Latency by percentile")
     panel.set_ylabel("ms")
     nines = int(np.clip(np.ceil(np.log10(max(len(answered), 10))), 1, NINES_MAX))
-    places = np.linspace(0.0, nines, CURVE_POINTS)
     if len(answered):
-        latencies_ms = (answered["answered_s"] - answered["scheduled_s"]) * 1000
+        latencies_ms = find_latencies_ms(answered)
+        places = np.linspace(0.0, nines, CURVE_POINTS)
         values = np.percentile(latencies_ms, 100 * (1 - 10.0**-places))
         panel.plot(places, values, color=charts.SERIES[0], linewidth=1.8)
-        panel.set_yscale("log")
-        panel.yaxis.set_major_formatter(FuncFormatter(_format_ms))
-        panel.yaxis.set_minor_formatter(FuncFormatter(_format_minor_ms))
+        _scale_ms(panel)
         highest = f"max {latencies_ms.max():,.1f} ms"
         end = (nines, float(values[-1]))
         panel.annotate(highest, end, (-4, -14), textcoords="offset points", ha="right")
     panel.set_xlim(0, nines)
-    ticks = [0.0, np.log10(2), *range(1, nines + 1)]
-    panel.xaxis.set_major_locator(FixedLocator(ticks))
+    panel.xaxis.set_major_locator(FixedLocator([0.0, np.log10(2), *range(1, nines + 1)]))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(_format_percentile))
 
@@ -110,7 +100,7 @@ def _draw_throughput(panel: Axes, samples: Samples, answered: Samples, edges: Fl
     panel.stairs(done, edges, color=charts.SERIES[0], alpha=0.25, fill=True)
     panel.stairs(done, edges, color=charts.SERIES[0], label="answered", linewidth=1.4)
     panel.set_ylim(bottom=0)
-    panel.yaxis.set_major_formatter(FuncFormatter(_format_count))
+    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     panel.tick_params(labelbottom=False)
     _put_legend(panel)
 
@@ -132,19 +122,23 @@ def _draw_queue(panel: Axes, run: Run) -> None:
         right.spines["right"].set_visible(True)
         right.grid(False)
         right.set_ylabel("workers")
-        handles += right.step(
-            times, _fill(workers), where="post", color=charts.SERIES[2], label="workers"
-        )
+        options: Any = {"where": "post", "color": charts.SERIES[2], "label": "workers"}
+        handles += right.step(times, _fill(workers), **options)
         right.set_ylim(0, max(count or 0 for count in workers) + 1)
         right.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     if handles:
         _put_legend(panel, handles=handles)
     else:
         panel.set_yticks([])
-        panel.text(
-            0.5, 0.5, "the server does not tell", transform=panel.transAxes, ha="center",
-            va="center", color=charts.MUTED,
-        )  # fmt: skip
+        centre: Any = {"transform": panel.transAxes, "ha": "center", "va": "center"}
+        panel.text(0.5, 0.5, "the server does not tell", color=charts.MUTED, **centre)
+
+
+def _scale_ms(panel: Axes) -> None:
+    """Make the scale of latencies a logarithmic one, with 2 and 5 between the powers of ten."""
+    panel.set_yscale("log")
+    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    panel.yaxis.set_minor_formatter(FuncFormatter(_format_minor))
 
 
 def _put_legend(panel: Axes, **options: Any) -> None:
@@ -156,18 +150,9 @@ def _fill(values: list[float | None]) -> list[float]:
     return [np.nan if value is None else value for value in values]
 
 
-def _format_ms(value: float, _: int | None = None) -> str:
-    return f"{value:g}"
-
-
-def _format_minor_ms(value: float, _: int | None = None) -> str:
-    """Name 2 and 5 between the powers of ten, and no other."""
+def _format_minor(value: float, _: int | None = None) -> str:
     digit = round(value / 10 ** np.floor(np.log10(value)))
     return f"{value:g}" if digit in (2, 5) else ""
-
-
-def _format_count(value: float, _: int | None = None) -> str:
-    return f"{value:,.0f}"
 
 
 def _format_percentile(place: float, _: int | None = None) -> str:

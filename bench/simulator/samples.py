@@ -15,17 +15,7 @@ from .workload import KINDS
 
 ANSWERED, DROPPED = "answered", "dropped"
 TIMEOUT, GAVE_UP, HUNG_UP, UNFINISHED = "timeout", "gave-up", "hung-up", "unfinished"
-ENDS = (
-    ANSWERED,
-    DROPPED,
-    NO_CONNECTION,
-    LOST,
-    TIMEOUT,
-    UNREADABLE,
-    GAVE_UP,
-    HUNG_UP,
-    UNFINISHED,
-)
+ENDS = (ANSWERED, DROPPED, NO_CONNECTION, LOST, TIMEOUT, UNREADABLE, GAVE_UP, HUNG_UP, UNFINISHED)
 """Answered for good; never sent, for want of room; or one of the ways to have no final answer."""
 
 STORED, LIMITED, REUSED = 1, 2, 4
@@ -55,7 +45,6 @@ SAMPLE = np.dtype(
 _ROW = struct.Struct("<ddd8sIIIIHHBBBB")
 _KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
 _END_CODES = {end: code for code, end in enumerate(ENDS)}
-_NAN = float("nan")
 _NO_DIGEST = bytes(8)
 _NAMES_MAX = 250
 _TRIES_MAX = 65_535
@@ -122,8 +111,8 @@ class Recorder:
 
     def record_drop(self, scheduled_s: float) -> None:
         """Keep an arrival that no client took."""
-        nothing = Sent(0, 0, 0, 0)
-        self.record(KINDS[0], DROPPED, scheduled_s, _NAN, _NAN, nothing, 0)
+        never_s = float("nan")
+        self.record(KINDS[0], DROPPED, scheduled_s, never_s, never_s, Sent(0, 0, 0, 0), 0)
 
     def _code_of(self, problem: str) -> int:
         code = self._codes.get(problem)

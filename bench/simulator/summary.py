@@ -16,6 +16,7 @@ import numpy as np
 
 from ..load.loops import CPU_SHARE_MAX
 from .coordinator import Run
+from .patterns import Floats
 from .samples import ANSWERED, DROPPED, ENDS, LIMITED, Samples
 from .workload import KINDS
 
@@ -106,11 +107,17 @@ def find_seconds(samples: Samples) -> float:
     return max(float(np.nanmax(np.concatenate(times))), 1e-6)
 
 
+def find_latencies_ms(answered: Samples) -> Floats:
+    """Return how long each answer took from the time when it was due, shape of `answered`."""
+    latencies_ms: Floats = (answered["answered_s"] - answered["scheduled_s"]) * 1000
+    return latencies_ms
+
+
 def measure_latency(answered: Samples) -> dict[str, float | None]:
     """Return mean, percentiles and maximum in milliseconds; None where nothing was answered."""
     if not len(answered):
         return dict.fromkeys(["avg", *PERCENTILES, "max"])
-    latencies_ms = (answered["answered_s"] - answered["scheduled_s"]) * 1000
+    latencies_ms = find_latencies_ms(answered)
     found = np.percentile(latencies_ms, list(PERCENTILES.values()))
     figures = {"avg": latencies_ms.mean()} | dict(zip(PERCENTILES, found, strict=True))
     figures["max"] = latencies_ms.max()
