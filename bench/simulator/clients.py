@@ -7,13 +7,14 @@ decided by the loops in loops.py, and what is safe to try again by ledgercore/cl
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import count
 from random import Random
 
 import msgspec
+import numpy as np
 
 from ledgercore.client import retries
 from ledgercore.client.retries import Attempts, Backoff, RetryBudget, RetryPolicy, Verdict
@@ -21,7 +22,7 @@ from ledgercore.client.retries import Attempts, Backoff, RetryBudget, RetryPolic
 from ..load.http1 import find_header, split_answer
 from ..load.link import NO_CONNECTION, Address, Link, connect
 from .messages import Progress
-from .plan import Plan
+from .plan import Share
 from .requests import NONSENSE, RequestMaker
 from .samples import (
     ANSWERED,
@@ -35,6 +36,7 @@ from .samples import (
     Recorder,
     Sent,
 )
+from .workload import AccountChoice, draw_transfers
 
 CLOCK = time.perf_counter
 NEVER_S = float("inf")
@@ -68,25 +70,31 @@ def digest_body(body: bytes) -> bytes:
     return blake2b(body, digest_size=8).digest()
 
 
-@dataclass
 class Crew:
     """What all clients of a process share."""
 
-    plan: Plan
-    address: Address
-    policy: RetryPolicy
-    random: Random
-    transfers: Iterator[tuple[int, int, int]]
-    recorder: Recorder
-    numbers: Iterator[int]
-    progress: Progress = field(default_factory=Progress)
-    release: Callable[["Client"], None] = field(default=lambda client: None)
-    """Is called when a client has come to the end of an intent."""
-    is_stopping: bool = False
-    """Once it is set, nobody tries again."""
-
-    def __post_init__(self) -> None:
-        self.maker = RequestMaker(self.plan)
+    def __init__(self, share: Share, address: Address) -> None:
+        plan = share.plan
+        numpy_random = np.random.default_rng([plan.seed, 1 + share.index])
+        choice = AccountChoice(plan.accounts, plan.zipf, numpy_random)
+        self.plan = plan
+        self.address = address
+        self.random = Random(int(numpy_random.integers(1 << 62)))
+        self.policy = RetryPolicy(
+            plan.attempts_max,
+            plan.deadline_s,
+            plan.try_timeout_s,
+            Backoff(random=self.random.random),
+        )
+        self.maker = RequestMaker(plan)
+        self.numbers = count(share.index, plan.processes)
+        self.transfers = draw_transfers(choice, plan.amount_max, numpy_random)
+        self.progress = Progress()
+        self.recorder = Recorder(0.0)
+        self.is_stopping = False
+        """Once it is set, nobody tries again."""
+        self.release: Callable[[Client], None] = lambda client: None
+        """Is called when a client has come to the end of an intent."""
 
 
 class Client:

@@ -23,7 +23,6 @@ from .patterns import Floats
 from .plan import Plan, Share
 from .preparing import prepare_accounts
 from .processes import LoadProcess
-from .requests import RequestMaker
 from .samples import Samples, merge_samples
 from .server_facts import Balances, FactFinder, NoAnswer, SimulationFailed
 from .verification import Checks, judge
@@ -68,14 +67,12 @@ class Coordinator:
 
     async def run(self) -> Run:
         """Make the run. Raises SimulationFailed when that cannot be done."""
-        address = await self._find_server()
-        maker = RequestMaker(self._plan)
-        facts = FactFinder(address, maker)
+        facts = FactFinder(await self._find_server(), self._plan)
         with tempfile.TemporaryDirectory(prefix="simulate-") as folder, self._heed_interrupts():
             try:
                 await facts.check_ready(READY_S)
                 async with show(self._plan, self._board, self._console):
-                    return await self._run_in(Path(folder), address, maker, facts)
+                    return await self._run_in(Path(folder), facts)
             finally:
                 facts.close()
                 if self._is_interrupted:
@@ -92,12 +89,10 @@ class Coordinator:
             raise SimulationFailed(f"nobody listens at {self._plan.url}: {reason}") from None
         return address
 
-    async def _run_in(
-        self, folder: Path, address: Address, maker: RequestMaker, facts: FactFinder
-    ) -> Run:
+    async def _run_in(self, folder: Path, facts: FactFinder) -> Run:
         plan, board = self._plan, self._board
         board.phase = "preparing accounts"
-        await prepare_accounts(address, maker, plan.accounts, facts)
+        await prepare_accounts(facts, plan.accounts)
         is_weighing = self._is_checking and not self._is_shared
         before = await facts.read_balances(plan.accounts) if is_weighing else None
         board.phase = "starting"

@@ -4,13 +4,11 @@ This module owns the plan and how it is shared out among processes. It never tou
 socket.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
-
-from ledgercore.client.retries import Backoff, RetryPolicy
 
 from .patterns import Floats, Pattern, make_pattern, schedule_arrivals
 from .workload import deal_kinds
@@ -102,13 +100,3 @@ class Share(msgspec.Struct, frozen=True):
             random=np.random.default_rng([plan.seed, 0]),
         )
         return everything[self.index :: plan.processes]
-
-    def start_random(self) -> np.random.Generator:
-        """Return the source of all that is drawn in this process."""
-        return np.random.default_rng([self.plan.seed, 1 + self.index])
-
-    def make_policy(self, random: Callable[[], float]) -> RetryPolicy:
-        """Return how patient the polite clients are; `random` gives a number from 0 to 1."""
-        plan = self.plan
-        backoff = Backoff(random=random)
-        return RetryPolicy(plan.attempts_max, plan.deadline_s, plan.try_timeout_s, backoff)

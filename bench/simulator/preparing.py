@@ -6,9 +6,7 @@ This module owns what a fresh server is given. It leaves accounts that exist as 
 import json
 from collections.abc import Callable
 
-from ..load.link import Address
-from .requests import RequestMaker
-from .server_facts import Answer, FactFinder, Series, SimulationFailed
+from .server_facts import Answer, FactFinder, SimulationFailed
 
 ASSET = "USD/2"
 BANK = "world"
@@ -18,13 +16,12 @@ Maker = Callable[[str], bytes]
 Taker = Callable[[str, Answer], None]
 
 
-async def prepare_accounts(
-    address: Address, maker: RequestMaker, accounts: int, facts: FactFinder
-) -> None:
+async def prepare_accounts(facts: FactFinder, accounts: int) -> None:
     """Make sure that acct-0 and so on are there. Raises SimulationFailed where they cannot be."""
     names = [f"acct-{number}" for number in range(accounts)]
     if await facts.has_account(names[0]) and await facts.has_account(names[-1]):
         return
+    maker = facts.maker
     opened: list[str] = []
     faults: list[str] = []
 
@@ -48,7 +45,7 @@ async def prepare_accounts(
             faults.append(f"{BANK} cannot fund {name}: {answer.status}")
 
     async def ask(names: list[str], make: Maker, take: Taker) -> None:
-        if unanswered := await Series(address, make, take).ask_all(names):
+        if unanswered := await facts.ask_all(names, make, take):
             faults.append(f"{unanswered} requests had no answer")
         if faults:
             raise SimulationFailed(f"the accounts cannot be prepared: {faults[0]}")

@@ -7,8 +7,9 @@ nothing.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from ledgercore.client.retries import Backoff, judge_answer, read_retry_after
 
 from ..load.http1 import find_header, split_answer
 from ..load.link import Address, Link
+from .plan import Plan
 from .requests import RequestMaker
 
 Subject = TypeVar("Subject")
@@ -115,12 +117,19 @@ class Asker:
 
 
 class FactFinder:
-    """Reads what a server tells of itself, one question at a time. Close it at the end."""
+    """Reads what a server tells, one question or one series of them at a time.
 
-    def __init__(self, address: Address, maker: RequestMaker) -> None:
-        self._maker = maker
+    Close it at the end. `patience_s` is how long a series waits for a server that answers nobody.
+    """
+
+    def __init__(self, address: Address, plan: Plan, patience_s: float = PATIENCE_S) -> None:
+        self._address = address
+        self._patience_s = patience_s
         self._asker = Asker(address)
+        self.maker = RequestMaker(plan)
         self.close = self._asker.close
+
+    # -- single questions ---------------------------------------------------------------------
 
     async def check_ready(self, deadline_s: float) -> None:
         """Return once the server takes requests. Raises SimulationFailed when it does not."""
@@ -170,7 +179,7 @@ class FactFinder:
 
         Raises NoAnswer for a server that does not answer at all.
         """
-        request = self._maker.make("GET", "/metrics", fields="Accept: application/json\r\n")
+        request = self.maker.make("GET", "/metrics", fields="Accept: application/json\r\n")
         answer = await self._asker.ask(request, METRICS_TIMEOUT_S)
         try:
             return msgspec.json.decode(answer.body, type=Metrics) if answer.status == 200 else None
@@ -179,60 +188,51 @@ class FactFinder:
 
     async def _get(self, target: str, timeout_s: float = GET_TIMEOUT_S) -> Answer:
         try:
-            return await self._asker.ask(self._maker.make("GET", target), timeout_s)
+            return await self._asker.ask(self.maker.make("GET", target), timeout_s)
         except NoAnswer as failure:
             raise SimulationFailed(f"GET {target} has no answer: {failure}") from None
         finally:
             # The next may come much later, when the server has closed what was idle.
             self._asker.close()
 
+    # -- a series of questions ----------------------------------------------------------------
 
-class Series(Generic[Subject]):
-    """Questions over a few connections, each about a subject; `take` is told each answer."""
-
-    def __init__(
+    async def ask_all(
         self,
-        address: Address,
+        subjects: Collection[Subject],
         make: Callable[[Subject], bytes],
         take: Callable[[Subject, Answer], None],
-        *,
-        patience_s: float = PATIENCE_S,
-    ) -> None:
-        self._address = address
-        self._make = make
-        self._take = take
-        self._patience_s = patience_s
+    ) -> int:
+        """Ask about every subject, over a few connections; return how many have no answer at last.
 
-    async def ask_all(self, subjects: Collection[Subject]) -> int:
-        """Ask about every subject; return how many have no answer in the end."""
-        self._unanswered = 0
+        `make` returns the bytes of a try, and `take` is told each answer that stands.
+        """
         self._answered_s = time.monotonic()
         self._end_s = self._answered_s + DEADLINE_S + len(subjects) / QUESTIONS_PER_S
         waiting = iter(subjects)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(CONNECTIONS):
-                group.create_task(self._work(waiting))
-        return self._unanswered
 
-    async def _work(self, waiting: Iterator[Subject]) -> None:
-        asker = Asker(self._address)
-        try:
-            for subject in waiting:
-                answer = await self._insist(asker, subject)
-                if answer is None:
-                    self._unanswered += 1
-                else:
-                    self._take(subject, answer)
-        finally:
-            asker.close()
+        async def ask_in_turn() -> int:
+            asker, unanswered = Asker(self._address), 0
+            try:
+                for subject in waiting:
+                    answer = await self._insist(asker, partial(make, subject))
+                    if answer is None:
+                        unanswered += 1
+                    else:
+                        take(subject, answer)
+            finally:
+                asker.close()
+            return unanswered
 
-    async def _insist(self, asker: Asker, subject: Subject) -> Answer | None:
+        return sum(await asyncio.gather(*(ask_in_turn() for _ in range(CONNECTIONS))))
+
+    async def _insist(self, asker: Asker, make: Callable[[], bytes]) -> Answer | None:
         """Ask until there is an answer that stands, None when the time is up."""
         tries = 0
         while time.monotonic() < min(self._end_s, self._answered_s + self._patience_s):
             wait_s = 0.0
             try:
-                answer = await asker.ask(self._make(subject))
+                answer = await asker.ask(make())
                 self._answered_s = time.monotonic()
                 if not judge_answer(answer.status, answer.body).is_retryable:
                     return answer

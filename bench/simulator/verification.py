@@ -18,9 +18,8 @@ from ..load.link import Address
 from .clients import KEY_REUSED, digest_body
 from .messages import Checked
 from .plan import Plan
-from .requests import RequestMaker
 from .samples import ANSWERED, DROPPED, ENDS, STORED, Samples, Sent
-from .server_facts import Answer, Audit, Balances, Series
+from .server_facts import Answer, Audit, Balances, FactFinder
 from .workload import KINDS
 
 EXAMPLES_MAX = 10
@@ -48,9 +47,8 @@ class Checker:
     """Checks the rows of one process."""
 
     def __init__(self, address: Address, plan: Plan, samples: Samples, names: list[str]) -> None:
-        self._address = address
-        self._maker = RequestMaker(plan)
-        self._patience_s = plan.patience_s
+        self._facts = FactFinder(address, plan, plan.patience_s)
+        self._maker = self._facts.maker
         self._samples = samples
         self._names = names
         self._moves = np.zeros(plan.accounts, np.int64)
@@ -62,14 +60,12 @@ class Checker:
         rows = self._find_answered()
         numbers = self._find_open(rows)
         requests = self._find_requests(rows)
-        replays = Series(self._address, self._repeat, self._compare, patience_s=self._patience_s)
-        unasked = await replays.ask_all(requests)
+        unasked = await self._facts.ask_all(requests, self._repeat, self._compare)
         if unasked:
             # The time is up, or the server is gone: nothing more can be learned from it.
             self._unknown_keys = len(numbers)
         else:
-            states = Series(self._address, self._look_up, self._learn, patience_s=self._patience_s)
-            self._unknown_keys += await states.ask_all(numbers)
+            self._unknown_keys += await self._facts.ask_all(numbers, self._look_up, self._learn)
         np.save(moves_path, self._moves)
         return Checked(
             moves=moves_path,

@@ -9,9 +9,7 @@ import resource
 import signal
 import sys
 import time
-from itertools import count
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import msgspec
@@ -26,7 +24,6 @@ from .messages import CHECK, GO, LEAVE, STOP, Loaded, Message, Order, Ready, dec
 from .plan import Share
 from .samples import Recorder
 from .verification import Checker
-from .workload import AccountChoice, draw_transfers
 
 TICK_S = 0.02
 TELL_S = 0.25
@@ -46,7 +43,7 @@ class Worker:
 
     async def work(self) -> None:
         """Do as ordered. Returns when there is nothing left to do."""
-        crew = await self._gather_crew()
+        crew = Crew(self._share, await find_address(self._plan.url))
         clients = [CLIENTS[kind](crew) for kind in self._share.kinds()]
         # A few at a time, since a server has but so much patience.
         for start in range(0, len(clients), CONNECTING_MAX):
@@ -71,21 +68,6 @@ class Worker:
                 crew.address, self._plan, crew.recorder.samples(), crew.recorder.names
             )
             tell(await checker.check(self._name_file("moves")))
-
-    async def _gather_crew(self) -> Crew:
-        share, plan = self._share, self._plan
-        random = share.start_random()
-        scalar = Random(int(random.integers(1 << 62)))
-        choice = AccountChoice(plan.accounts, plan.zipf, random)
-        return Crew(
-            plan=plan,
-            address=await find_address(plan.url),
-            policy=share.make_policy(scalar.random),
-            random=scalar,
-            transfers=draw_transfers(choice, plan.amount_max, random),
-            recorder=Recorder(0.0),
-            numbers=count(share.index, plan.processes),
-        )
 
     def _make_loop(self, crew: Crew, clients: list[Client]) -> Loop:
         if self._plan.rate is not None:
