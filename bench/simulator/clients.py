@@ -121,11 +121,11 @@ class Client:
         except OSError:
             self._crew.progress.failures[NO_CONNECTION] += 1
 
-    def start(self, scheduled_s: float) -> None:
+    def start(self, scheduled_s: float, flags: int = 0) -> None:
         """Begin an intent that was due at this time."""
         self.is_busy = True
         self._scheduled_s = scheduled_s
-        self._status, self._problem, self._flags = 0, "", 0
+        self._status, self._problem, self._flags = 0, "", flags
         self._sent = self.choose()
         self._request = b""
         self._attempts = Attempts(self._policy, self._budget, CLOCK)

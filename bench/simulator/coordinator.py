@@ -19,7 +19,6 @@ from rich.console import Console
 from ..load.link import Address, connect, find_address
 from .live import Board, show
 from .messages import CHECK, GO, STOP, Checked, Loaded, Progress
-from .patterns import Floats
 from .plan import Plan, Share
 from .preparing import prepare_accounts
 from .processes import LoadProcess
@@ -42,7 +41,6 @@ class Run:
     samples: Samples
     names: list[str]
     """The names of the problems in the samples."""
-    lateness_s: Floats
     is_interrupted: bool
     is_complete: bool
     checks: Checks | None
@@ -111,7 +109,6 @@ class Coordinator:
             board=board,
             samples=samples,
             names=names,
-            lateness_s=np.concatenate([np.load(part.lateness) for part in loaded]),
             is_interrupted=self._is_interrupted,
             is_complete=all(part.is_complete for part in loaded),
             checks=checks,

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from ..load.alarm import Alarm
 from .clients import CLOCK, Client, Crew
 from .patterns import Floats
+from .samples import PROMPT
 
 
 class Loop(ABC):
@@ -25,8 +26,6 @@ class Loop(ABC):
         self._counts = crew.progress.counts
         self._started_s = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.lateness_s: list[float] = []
-        """How late each arrival of a schedule was sent that found a free client."""
         crew.release = self.take_free
 
     @property
@@ -206,8 +205,7 @@ class OpenLoop(Loop):
     def _offer(self, due_s: float) -> None:
         self._counts.offered += 1
         if self._free:
-            self.lateness_s.append(CLOCK() - due_s)
-            self._free.popleft().start(due_s)
+            self._free.popleft().start(due_s, PROMPT)
         elif len(self._queue) < self._queue_max:
             self._queue.append(due_s)
         else:

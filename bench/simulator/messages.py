@@ -56,10 +56,10 @@ class Progress(msgspec.Struct, tag="progress"):
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
-    """The load has ended, and what was kept of it is in these files."""
+    """The load has ended."""
 
     samples: str
-    lateness: str
+    """A file: what was kept of it."""
     names: list[str]
     is_complete: bool
     """Whether it has offered all that it was to offer."""

@@ -18,8 +18,9 @@ TIMEOUT, GAVE_UP, HUNG_UP, UNFINISHED = "timeout", "gave-up", "hung-up", "unfini
 ENDS = (ANSWERED, DROPPED, NO_CONNECTION, LOST, TIMEOUT, UNREADABLE, GAVE_UP, HUNG_UP, UNFINISHED)
 """Answered for good; never sent, for want of room; or one of the ways to have no final answer."""
 
-STORED, LIMITED, REUSED = 1, 2, 4
-"""Flags: the answer is an outcome that the server keeps; a 429 was met; the key was not fresh."""
+STORED, LIMITED, REUSED, PROMPT = 1, 2, 4, 8
+"""Flags: the answer is an outcome that the server keeps; a 429 was met; the key was not fresh; it
+came by a schedule and found a free client, so that what it waited for was the simulator."""
 
 SAMPLE = np.dtype(
     [

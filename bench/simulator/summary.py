@@ -17,7 +17,7 @@ import numpy as np
 from ..load.loops import CPU_SHARE_MAX
 from .coordinator import Run
 from .patterns import Floats
-from .samples import ANSWERED, DROPPED, ENDS, LIMITED, Samples
+from .samples import ANSWERED, DROPPED, ENDS, LIMITED, PROMPT, Samples
 from .workload import KINDS
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
@@ -138,7 +138,7 @@ def find_reasons(run: Run) -> list[str]:
             f"a load process wanted a processor {wanted_share:.0%} of the time and had one"
             f" {cpu_share:.0%}; others are in its way, and {more} helps if there is a free one"
         )
-    late_s = float(np.percentile(run.lateness_s, 99)) if len(run.lateness_s) else 0.0
+    late_s = find_lateness_s(run.samples)
     if late_s > LATENESS_P99_MAX_S:
         reasons.append(
             f"one request in a hundred was sent {late_s * 1000:.1f} ms late or more although a"
@@ -151,6 +151,13 @@ def find_reasons(run: Run) -> list[str]:
             f" help: --clients {plan.clients * 2}"
         )
     return reasons
+
+
+def find_lateness_s(samples: Samples) -> float:
+    """Return how late one request in a hundred, or more, was sent although a client was free."""
+    prompt = samples[(samples["flags"] & PROMPT) != 0]
+    lateness_s = prompt["sent_s"] - prompt["scheduled_s"]
+    return float(np.percentile(lateness_s, 99)) if len(prompt) else 0.0
 
 
 def _count_statuses(answered: Samples) -> dict[str, int]:

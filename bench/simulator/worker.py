@@ -58,7 +58,7 @@ class Worker:
         next_order = asyncio.create_task(self._next_order())
         await sleep_until(order.at_s)
         await self._load(loop, crew, order.at_s, next_order)
-        self._keep(crew, loop)
+        self._keep(crew)
         order = await next_order
         if order.what == STOP:
             # It may also have come when the load had just ended by itself.
@@ -109,14 +109,13 @@ class Worker:
             loop.done.result()
         tell_progress(crew, started_s)
 
-    def _keep(self, crew: Crew, loop: Loop) -> None:
-        """Write what was recorded into files, and tell where they are."""
-        samples, lateness = self._name_file("samples"), self._name_file("lateness")
+    def _keep(self, crew: Crew) -> None:
+        """Write what was recorded into a file, and tell where it is."""
+        samples = self._name_file("samples")
         np.save(samples, crew.recorder.samples())
-        np.save(lateness, np.array(loop.lateness_s))
         offered = crew.progress.counts.offered
         wanted = offered if self._plan.seconds is not None else self._share.transfers()
-        tell(Loaded(samples, lateness, crew.recorder.names, is_complete=offered >= wanted))
+        tell(Loaded(samples, crew.recorder.names, is_complete=offered >= wanted))
 
     def _name_file(self, what: str) -> str:
         return str(self._folder / f"{what}-{self._share.index}.npy")

@@ -17,6 +17,7 @@ from bench.simulator.samples import (
     LIMITED,
     LOST,
     OTHER,
+    PROMPT,
     SAMPLE,
     Recorder,
     Sent,
@@ -320,12 +321,13 @@ def make_run(dropped: int = 0, cpu: float = 0.5, wanted: float = 0.5, late_s: fl
         counts = Counts(dropped=dropped * index)
         board.take(index, Progress())
         board.take(index, Progress(counts, at_s=1.0, cpu_s=used_s, waited_s=wanted_s - used_s))
+    samples = np.zeros(100, SAMPLE)
+    samples["flags"], samples["sent_s"] = PROMPT, late_s
     return Run(
         plan=make_plan(),
         board=board,
-        samples=np.zeros(0, SAMPLE),
+        samples=samples,
         names=[""],
-        lateness_s=np.full(100, late_s),
         is_interrupted=False,
         is_complete=True,
         checks=None,
