@@ -20,11 +20,11 @@ from .samples import PROMPT
 class Loop(ABC):
     """What both loops have: clients, an end, and the moment when it is reached."""
 
-    def __init__(self, crew: Crew, clients: Sequence[Client]) -> None:
+    def __init__(self, crew: Crew, clients: Sequence[Client], started_s: float) -> None:
         self._crew = crew
         self._clients = clients
+        self._started_s = started_s
         self._counts = crew.progress.counts
-        self._started_s = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         crew.release = self.take_free
 
@@ -34,15 +34,14 @@ class Loop(ABC):
         """Whether nothing is offered any more."""
 
     @abstractmethod
-    def begin(self, started_s: float) -> None:
-        """Start offering; the run has begun at this time."""
-
-    @abstractmethod
     def take_free(self, client: Client) -> None:
         """Take back a client that has come to the end of an intent."""
 
     def tick(self, now_s: float) -> None:
-        """Give up tries that have taken too long."""
+        """Give up tries that have taken too long, and offer what is due by now.
+
+        The first tick begins the run, and the others follow a few times a second.
+        """
         for client in self._clients:
             if client.try_ends_s < now_s:
                 client.give_up_try()
@@ -71,8 +70,10 @@ class ClosedLoop(Loop):
     The pattern says how many of the clients are active. The others wait until it is their turn.
     """
 
-    def __init__(self, crew: Crew, clients: Sequence[Client], *, transfers: int) -> None:
-        super().__init__(crew, clients)
+    def __init__(
+        self, crew: Crew, clients: Sequence[Client], started_s: float, transfers: int
+    ) -> None:
+        super().__init__(crew, clients, started_s)
         self._transfers = transfers
         self._pattern = crew.plan.shape
         self._is_timed = crew.plan.seconds is not None
@@ -91,11 +92,6 @@ class ClosedLoop(Loop):
             or self._counts.offered >= self._transfers
             or CLOCK() >= self._started_s + self._offering_s
         )
-
-    def begin(self, started_s: float) -> None:
-        """Let those clients ask who are active at the start."""
-        self._started_s = started_s
-        self.tick(started_s)
 
     def take_free(self, client: Client) -> None:
         """Let the client rest and think, and ask again."""
@@ -144,8 +140,10 @@ class OpenLoop(Loop):
     What finds no room in it is dropped, and so is what waits longer than the deadline of an intent.
     """
 
-    def __init__(self, crew: Crew, clients: Sequence[Client], *, arrivals: Floats) -> None:
-        super().__init__(crew, clients)
+    def __init__(
+        self, crew: Crew, clients: Sequence[Client], started_s: float, arrivals: Floats
+    ) -> None:
+        super().__init__(crew, clients, started_s)
         self._arrivals: list[float] = arrivals.tolist()
         self._next = 0
         self._free = deque(clients)
@@ -158,11 +156,6 @@ class OpenLoop(Loop):
         """Whether every arrival has come."""
         return self._crew.is_stopping or self._next >= len(self._arrivals)
 
-    def begin(self, started_s: float) -> None:
-        """Wait for the first arrival."""
-        self._started_s = started_s
-        self._arrive()
-
     def take_free(self, client: Client) -> None:
         """Let the client take what has waited longest, or wait itself."""
         if self._queue and not self._crew.is_stopping:
@@ -172,12 +165,12 @@ class OpenLoop(Loop):
             self._end_if_over()
 
     def tick(self, now_s: float) -> None:
-        """Drop what has waited too long."""
+        """Drop what has waited too long, and take what is due."""
         super().tick(now_s)
         oldest_s = now_s - self._crew.plan.deadline_s
         while self._queue and self._queue[0] < oldest_s:
             self._drop(self._queue.popleft())
-        self._end_if_over()
+        self._arrive()
 
     def stop(self) -> None:
         """Forget the arrivals that have not come, and drop those that wait."""

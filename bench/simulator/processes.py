@@ -4,13 +4,13 @@ This module owns the pipes and the end of each process. What a message means is 
 """
 
 import asyncio
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from ..machine import ROOT
+from ..processes import python
 from .messages import Message, Order, decode_message
 from .plan import Share
 from .server_facts import SimulationFailed
@@ -33,10 +33,7 @@ class LoadProcess:
         log = folder / f"log-{share.index}"
         with log.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "bench.simulator.worker",
-                str(folder),
+                *python("bench.simulator.worker", str(folder)),
                 cwd=ROOT,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

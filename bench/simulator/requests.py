@@ -27,11 +27,6 @@ class RequestMaker:
         self.fixed = f"Host: {plan.authority}\r\n"
         if plan.key is not None:
             self.fixed += f"Authorization: Bearer {plan.key}\r\n"
-        self._transfer = (
-            # A percent sign in a key would stand for something else.
-            f"POST /transfer HTTP/1.1\r\n{self.fixed.replace('%', '%%')}{JSON}"
-            "%sIdempotency-Key: %s\r\nContent-Length: %d\r\n\r\n%s"
-        )
 
     @property
     def is_signing(self) -> bool:
@@ -46,8 +41,7 @@ class RequestMaker:
         """Return the request for a transfer."""
         number, source, target, amount = sent
         body = f'{{"from":"acct-{source}","to":"acct-{target}","amount":{amount}}}'
-        signature = self._sign("POST", "/transfer", body)
-        return (self._transfer % (signature, self.make_key(number), len(body), body)).encode()
+        return self.make("POST", "/transfer", body, f"Idempotency-Key: {self._run}-{number}\r\n")
 
     def make(self, method: str, target: str, body: str = "", fields: str = "") -> bytes:
         """Return any request; `fields` are further lines of its head, each with its end."""

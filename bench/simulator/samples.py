@@ -23,22 +23,11 @@ STORED, LIMITED, REUSED, PROMPT = 1, 2, 4, 8
 came by a schedule and found a free client, so that what it waited for was the simulator."""
 
 SAMPLE = np.dtype(
-    [
-        ("scheduled_s", "<f8"),
-        ("sent_s", "<f8"),
-        ("answered_s", "<f8"),
-        ("digest", "<u8"),
-        ("number", "<u4"),
-        ("source", "<u4"),
-        ("target", "<u4"),
-        ("amount", "<u4"),
-        ("status", "<u2"),
-        ("tries", "<u2"),
-        ("kind", "u1"),
-        ("end", "u1"),
-        ("problem", "u1"),
-        ("flags", "u1"),
-    ]
+    [(name, "<f8") for name in ("scheduled_s", "sent_s", "answered_s")]
+    + [("digest", "<u8")]
+    + [(name, "<u4") for name in ("number", "source", "target", "amount")]
+    + [(name, "<u2") for name in ("status", "tries")]
+    + [(name, "u1") for name in ("kind", "end", "problem", "flags")]
 )
 """Seconds are from the start of the run, and NaN for what did not happen. `number` makes the key,
 `status` is that of the last answer or 0, `problem` an index of the names, of which 0 is none."""
@@ -106,7 +95,7 @@ class Recorder:
             min(tries, _TRIES_MAX),
             _KIND_CODES[kind],
             _END_CODES[end],
-            self._code_of(problem),
+            _find_code(problem, self._codes),
             flags,
         )
 
@@ -115,25 +104,23 @@ class Recorder:
         never_s = float("nan")
         self.record(KINDS[0], DROPPED, scheduled_s, never_s, never_s, Sent(0, 0, 0, 0), 0)
 
-    def _code_of(self, problem: str) -> int:
-        code = self._codes.get(problem)
-        if code is None:
-            # A server that lies may invent a name for every answer.
-            if len(self._codes) >= _NAMES_MAX:
-                problem = OTHER
-            code = self._codes.setdefault(problem, len(self._codes))
-        return code
-
 
 def merge_samples(parts: list[tuple[Samples, list[str]]]) -> tuple[Samples, list[str]]:
     """Return the rows of all processes by the time of their schedule, and the names they share."""
     codes = {"": 0}
     merged = []
     for samples, names in parts:
-        mapped = np.array([codes.setdefault(name, len(codes)) for name in names], np.uint8)
+        mapped = np.array([_find_code(name, codes) for name in names], np.uint8)
         rows = samples.copy()
         rows["problem"] = mapped[samples["problem"]]
         merged.append(rows)
     everything = np.concatenate(merged) if merged else np.zeros(0, SAMPLE)
     order = np.argsort(everything["scheduled_s"], kind="stable")
     return everything[order], list(codes)
+
+
+def _find_code(name: str, codes: dict[str, int]) -> int:
+    """Return the code of a name. A server that lies may invent one for every answer."""
+    if name not in codes and len(codes) >= _NAMES_MAX:
+        name = OTHER
+    return codes.setdefault(name, len(codes))

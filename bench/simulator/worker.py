@@ -54,7 +54,7 @@ class Worker:
         if order.what != GO:
             return
         crew.recorder = Recorder(order.at_s)
-        loop = self._make_loop(crew, clients)
+        loop = self._make_loop(crew, clients, order.at_s)
         next_order = asyncio.create_task(self._next_order())
         await sleep_until(order.at_s)
         await self._load(loop, crew, order.at_s, next_order)
@@ -69,10 +69,10 @@ class Worker:
             )
             tell(await checker.check(self._name_file("moves")))
 
-    def _make_loop(self, crew: Crew, clients: list[Client]) -> Loop:
+    def _make_loop(self, crew: Crew, clients: list[Client], started_s: float) -> Loop:
         if self._plan.rate is not None:
-            return OpenLoop(crew, clients, arrivals=self._share.arrivals())
-        return ClosedLoop(crew, clients, transfers=self._share.transfers())
+            return OpenLoop(crew, clients, started_s, self._share.arrivals())
+        return ClosedLoop(crew, clients, started_s, self._share.transfers())
 
     async def _load(
         self, loop: Loop, crew: Crew, started_s: float, order: "asyncio.Task[Order]"
@@ -88,21 +88,18 @@ class Worker:
         asyncio.get_running_loop().set_exception_handler(fail)
         end_s = started_s + self._plan.offering_s + self._plan.deadline_s + STOP_GRACE_S
         waited: list[asyncio.Future[Any]] = [loop.done, order]
-        tell_progress(crew, started_s)  # What was used before is not the load's.
-        told_s = CLOCK()
-        loop.begin(started_s)
+        tell_at_s = started_s  # What was used of the processor before is not the load's.
         try:
             while not loop.done.done() and (now_s := CLOCK()) < end_s:
+                if now_s >= tell_at_s:
+                    tell_progress(crew, started_s)
+                    tell_at_s = now_s + TELL_S
                 if order.done() and len(waited) == 2:
                     waited = [loop.done]
                     loop.stop()
                     end_s = now_s + STOP_GRACE_S
-                await asyncio.wait(waited, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
-                now_s = CLOCK()
                 loop.tick(now_s)
-                if now_s >= told_s + TELL_S:
-                    told_s = now_s
-                    tell_progress(crew, started_s)
+                await asyncio.wait(waited, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             loop.close()
         if loop.done.done():

@@ -241,6 +241,19 @@ def test_a_server_cannot_invent_names_without_end() -> None:
     assert recorder.names[recorder.samples()["problem"][-1]] == OTHER
 
 
+def test_the_names_of_processes_have_a_bound_together() -> None:
+    parts = []
+    for process in range(3):
+        recorder = Recorder(0.0)
+        for number in range(200):
+            name = f"name-{process}-{number}"
+            recorder.record("polite", LOST, process, 0, 0, Sent(0, 0, 1, 1), 1, 0, name)
+        parts.append((recorder.samples(), recorder.names))
+    samples, names = merge_samples(parts)
+    assert len(names) <= 256
+    assert [names[samples["problem"][place]] for place in (0, -1)] == ["name-0-0", OTHER]
+
+
 def test_percentiles_are_exact() -> None:
     samples = np.zeros(1000, SAMPLE)
     samples["scheduled_s"] = np.arange(1000)
