@@ -32,32 +32,24 @@ def format_summary(summary: Summary) -> list[str]:
             )
         ),
         "",
-        _format_course(summary),
-        "accounting:  " + _join(summary.accounting),
+        (
+            f"course:      {summary.loop} loop, {summary.pattern}, {summary.seconds:,.2f} s,"
+            f" {summary.offered_per_s:,.0f} offered/s, {summary.answered_per_s:,.0f} answered/s,"
+            f" p99.9 {_format_ms(latency['p99_9'])}, max {_format_ms(latency['max'])}"
+        ),
     ]
-    for title, counts in {
+    counts = {
+        "accounting": summary.accounting,
         "answers": summary.statuses,
         "refusals": summary.refusals,
         "failures": summary.failures,
-    }.items():
-        if counts:
-            lines.append(f"{title + ':':<13}{_join(counts)}")
+    }
     if len(summary.kinds) > 1:
-        for kind, counts in summary.kinds.items():
-            lines.append(f"{kind + ':':<13}{_join(counts)}")
+        counts |= summary.kinds
+    lines += [f"{title + ':':<13}{_join(each)}" for title, each in counts.items() if each]
     lines += _format_checks(summary.checks)
     lines += _format_end(summary)
     return lines
-
-
-def _format_course(summary: Summary) -> str:
-    latency = summary.latency_ms
-    tail = f"p99.9 {_format_ms(latency['p99_9'])}, max {_format_ms(latency['max'])}"
-    return (
-        f"course:      {summary.loop} loop, {summary.pattern}, {summary.seconds:,.2f} s,"
-        f" {summary.offered_per_s:,.0f} offered/s, {summary.answered_per_s:,.0f} answered/s,"
-        f" {tail}"
-    )
 
 
 def _format_checks(checks: Mapping[str, Any] | None) -> list[str]:

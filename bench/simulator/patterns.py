@@ -14,6 +14,7 @@ clock, and sends nothing.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +25,14 @@ Piece = tuple[float, float, float, float]
 
 PATTERNS = ("steady", "ramp", "spike", "sawtooth", "overload")
 ARRIVALS = ("poisson", "even")
-TEETH = 4
-BURSTS = 4
-BURST_START, BURST_STOP = 0.5, 0.7
-SPIKE_START, SPIKE_STOP = 0.45, 0.55
+RAMPS = {"ramp": 1, "sawtooth": 4}
+"""Patterns that rise from 0 to 1, and how often."""
+BURSTS = {
+    "steady": [],
+    "spike": [(0.45, 0.55)],
+    "overload": [((n + 0.5) / 4, (n + 0.7) / 4) for n in range(4)],
+}
+"""Patterns of a steady 1 and of bursts, and when those begin and end."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,17 @@ class Pattern:
 
 def make_pattern(name: str, burst: float = 3.0) -> Pattern:
     """Return the pattern of this name; `burst` is the factor of a spike or an overload."""
-    if name == "ramp":
-        return Pattern(((0.0, 1.0, 0.0, 1.0),))
-    if name == "sawtooth":
-        return Pattern(tuple((n / TEETH, (n + 1) / TEETH, 0.0, 1.0) for n in range(TEETH)))
-    if name == "spike":
-        return _make_bursts([(SPIKE_START, SPIKE_STOP)], burst)
-    if name == "overload":
-        bursts = [((n + BURST_START) / BURSTS, (n + BURST_STOP) / BURSTS) for n in range(BURSTS)]
-        return _make_bursts(bursts, burst)
-    if name == "steady":
-        return _make_bursts([], burst)
-    raise ValueError(f"{name!r} is not a pattern")
+    if name in RAMPS:
+        edges = np.linspace(0.0, 1.0, RAMPS[name] + 1).tolist()
+        return Pattern(tuple((start, stop, 0.0, 1.0) for start, stop in pairwise(edges)))
+    if name not in BURSTS:
+        raise ValueError(f"{name!r} is not a pattern")
+    pieces: list[Piece] = []
+    at = 0.0
+    for start, stop in BURSTS[name]:
+        pieces += [(at, start, 1.0, 1.0), (start, stop, burst, burst)]
+        at = stop
+    return Pattern((*pieces, (at, 1.0, 1.0, 1.0)))
 
 
 def schedule_arrivals(
@@ -107,15 +111,6 @@ def schedule_arrivals(
         count = random.poisson(total) if transfers is None else transfers
         sums = np.sort(random.uniform(0.0, total, count))
     return pattern.invert(np.asarray(sums / (rate * seconds), np.float64)) * seconds
-
-
-def _make_bursts(bursts: list[tuple[float, float]], factor: float) -> Pattern:
-    pieces: list[Piece] = []
-    at = 0.0
-    for start, stop in bursts:
-        pieces += [(at, start, 1.0, 1.0), (start, stop, factor, factor)]
-        at = stop
-    return Pattern((*pieces, (at, 1.0, 1.0, 1.0)))
 
 
 def _area(piece: Piece) -> float:

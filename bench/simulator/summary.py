@@ -138,7 +138,7 @@ def find_reasons(run: Run) -> list[str]:
             f"a load process wanted a processor {wanted_share:.0%} of the time and had one"
             f" {cpu_share:.0%}; others are in its way, and {more} helps if there is a free one"
         )
-    late_s = find_lateness_s(run.samples)
+    late_s = _find_lateness_s(run.samples)
     if late_s > LATENESS_P99_MAX_S:
         reasons.append(
             f"one request in a hundred was sent {late_s * 1000:.1f} ms late or more although a"
@@ -153,7 +153,7 @@ def find_reasons(run: Run) -> list[str]:
     return reasons
 
 
-def find_lateness_s(samples: Samples) -> float:
+def _find_lateness_s(samples: Samples) -> float:
     """Return how late one request in a hundred, or more, was sent although a client was free."""
     prompt = samples[(samples["flags"] & PROMPT) != 0]
     lateness_s = prompt["sent_s"] - prompt["scheduled_s"]
