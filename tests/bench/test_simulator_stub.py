@@ -1,13 +1,14 @@
 """The simulator against a server that drops and delays, and how each kind of client behaves."""
 
 import asyncio
+import signal
 from functools import partial
 
 import pytest
 
 from bench.simulator.server_facts import SimulationFailed
 from tests.support.simulator_runs import refuse_once, simulate
-from tests.support.simulator_stub import GARBLED, HANG_UP, Reply, StubLedger, problem
+from tests.support.simulator_stub import GARBLED, HANG_UP, Reply, Request, StubLedger, problem
 
 # -- an honest server -----------------------------------------------------------------------------
 
@@ -221,6 +222,21 @@ async def test_a_run_ends_with_its_deadline() -> None:
     assert not summary.is_complete
     assert summary.accounting["offered"] < 20
     assert summary.failures == {}
+
+
+async def test_an_interrupt_of_the_checks_leaves_the_figures_of_the_load() -> None:
+    interrupts = [signal.SIGINT]
+
+    def interrupt_once(request: Request) -> None:
+        if stub.tries[request.key] > 1 and interrupts:
+            signal.raise_signal(interrupts.pop())
+
+    async with StubLedger() as stub:
+        stub.before = interrupt_once
+        run, summary = await simulate(stub, transfers=20)
+    assert run.is_interrupted
+    assert summary.checks is None
+    assert summary.statuses == {"201": 20}
 
 
 async def test_a_server_that_is_silent_cannot_hold_the_run() -> None:
