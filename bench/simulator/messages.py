@@ -65,18 +65,18 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """Whether it has offered all that it was to offer."""
 
 
-class Checked(msgspec.Struct, frozen=True, tag="checked"):
+class Checked(msgspec.Struct, tag="checked"):
     """What asking every answered key again has shown."""
 
     moves: str
     """A file: by how much the balance of each account should have changed."""
-    asked: int
-    unasked: int
-    mismatches: int
-    examples: list[str]
-    open_keys: int
+    asked: int = 0
+    unasked: int = 0
+    mismatches: int = 0
+    examples: list[str] = []
+    open_keys: int = 0
     """Keys whose answer was lost, and which were looked up."""
-    unknown_keys: int
+    unknown_keys: int = 0
     """Those of them of which nothing could be learned."""
 
 

@@ -52,30 +52,23 @@ class Checker:
         self._samples = samples
         self._names = names
         self._moves = np.zeros(plan.accounts, np.int64)
-        self._mismatches = self._unknown_keys = 0
-        self._examples: list[str] = []
 
     async def check(self, moves_path: str) -> Checked:
         """Ask all there is to ask, and keep in a file what the accounts should have gained."""
+        found = self._found = Checked(moves_path)
         rows = self._find_answered()
-        numbers = self._find_open(rows)
-        requests = self._find_requests(rows)
-        unasked = await self._facts.ask_all(requests, self._repeat, self._compare)
-        if unasked:
+        requests, numbers = self._find_requests(rows), self._find_open(rows)
+        found.open_keys = len(numbers)
+        found.unasked = await self._facts.ask_all(requests, self._repeat, self._compare)
+        found.asked = len(requests) - found.unasked
+        if found.unasked:
             # The time is up, or the server is gone: nothing more can be learned from it.
-            self._unknown_keys = len(numbers)
+            found.unknown_keys = len(numbers)
         else:
-            self._unknown_keys += await self._facts.ask_all(numbers, self._look_up, self._learn)
+            unanswered = await self._facts.ask_all(numbers, self._look_up, self._learn)
+            found.unknown_keys += unanswered
         np.save(moves_path, self._moves)
-        return Checked(
-            moves=moves_path,
-            asked=len(requests) - unasked,
-            unasked=unasked,
-            mismatches=self._mismatches,
-            examples=self._examples,
-            open_keys=len(numbers),
-            unknown_keys=self._unknown_keys,
-        )
+        return found
 
     def _find_answered(self) -> Samples:
         """Return the rows whose answer has to be the same for ever; note nonsense that was done."""
@@ -142,12 +135,12 @@ class Checker:
                 self._moves[source] -= told.transfer.amount
                 self._moves[target] += told.transfer.amount
         except (msgspec.MsgspecError, ValueError, IndexError):
-            self._unknown_keys += 1
+            self._found.unknown_keys += 1
 
     def _note(self, row: Any, what: str) -> None:
-        self._mismatches += 1
-        if len(self._examples) < EXAMPLES_MAX:
-            self._examples.append(f"{self._maker.make_key(int(row['number']))} {what}")
+        self._found.mismatches += 1
+        if len(self._found.examples) < EXAMPLES_MAX:
+            self._found.examples.append(f"{self._maker.make_key(int(row['number']))} {what}")
 
 
 def _sent_of(row: Any) -> Sent:

@@ -98,6 +98,16 @@ async def test_keys_without_an_answer_are_looked_up() -> None:
     assert summary.ok
 
 
+async def test_keys_of_which_nothing_can_be_learned_leave_the_balances_open() -> None:
+    async with StubLedger() as stub:
+        stub.after = lambda request, reply: HANG_UP if int(request.key[-1]) < 5 else reply
+        stub.tell_key = lambda key: Reply(200, b"?")  # type: ignore[method-assign]
+        _, summary = await simulate(stub, transfers=20, attempts_max=2)
+    assert summary.checks is not None
+    assert summary.checks["balances"] == "not compared: it is not known what became of 10 keys"
+    assert summary.ok
+
+
 async def test_what_takes_too_long_is_given_up() -> None:
     async with StubLedger() as stub:
         stub.delay_s = 0.5
