@@ -5,7 +5,6 @@ socket.
 """
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
@@ -50,11 +49,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How long the checks wait for a server that answers nobody."""
     key: str | None = None
     secret: str | None = None
-
-    @property
-    def authority(self) -> str:
-        """What the header Host says."""
-        return urlsplit(self.url).netloc.rpartition("@")[2]
 
     @property
     def shape(self) -> Pattern:

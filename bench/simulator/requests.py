@@ -8,6 +8,7 @@ at once or hangs up, and has no reason to wait for more.
 import secrets
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from ledgercore.client.signing import sign
 
@@ -24,7 +25,7 @@ class RequestMaker:
     def __init__(self, plan: Plan) -> None:
         self._secret = plan.secret
         self._run = plan.run
-        self.fixed = f"Host: {plan.authority}\r\n"
+        self.fixed = f"Host: {urlsplit(plan.url).netloc.rpartition('@')[2]}\r\n"
         if plan.key is not None:
             self.fixed += f"Authorization: Bearer {plan.key}\r\n"
 

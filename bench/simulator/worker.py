@@ -78,6 +78,7 @@ class Worker:
         self, loop: Loop, crew: Crew, started_s: float, order: "asyncio.Task[Order]"
     ) -> None:
         """Load to the end, which any order brings nearer; tell how far it is meanwhile."""
+        end_s = started_s + self._plan.offering_s + self._plan.deadline_s + STOP_GRACE_S
 
         def fail(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             """End the load with what was raised where nobody else would notice."""
@@ -85,21 +86,21 @@ class Worker:
                 error = context.get("exception") or RuntimeError(context["message"])
                 loop.done.set_exception(error)
 
+        def stop(_: object) -> None:
+            nonlocal end_s
+            loop.stop()
+            end_s = CLOCK() + STOP_GRACE_S
+
         asyncio.get_running_loop().set_exception_handler(fail)
-        end_s = started_s + self._plan.offering_s + self._plan.deadline_s + STOP_GRACE_S
-        waited: list[asyncio.Future[Any]] = [loop.done, order]
+        order.add_done_callback(stop)
         tell_at_s = started_s  # What was used of the processor before is not the load's.
         try:
             while not loop.done.done() and (now_s := CLOCK()) < end_s:
                 if now_s >= tell_at_s:
                     tell_progress(crew, started_s)
                     tell_at_s = now_s + TELL_S
-                if order.done() and len(waited) == 2:
-                    waited = [loop.done]
-                    loop.stop()
-                    end_s = now_s + STOP_GRACE_S
                 loop.tick(now_s)
-                await asyncio.wait(waited, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([loop.done], timeout=TICK_S)
         finally:
             loop.close()
         if loop.done.done():
