@@ -17,7 +17,7 @@ import numpy as np
 import uvloop
 
 from ..load.generators import LoadFailed
-from ..load.http1 import make_bulk, make_post, read_status, split_answer
+from ..load.http1 import make_bulk, make_request, read_status, split_answer
 from ..load.loops import CPU_SHARE_MAX, Course, run_closed_loop
 from ..machine import run_on
 from ..measure import Figure, Round, count_rounds, make_rate
@@ -112,7 +112,8 @@ def make_requests(kind: str, url: str, workload: Workload, rows: Rows) -> list[b
     if kind == JSON:
         return [make_bulk(host, workload.spell(part)) for part in parts]
     return [
-        make_post(host, "/transfers", _write_arrow(part), media_type=ARROW_STREAM) for part in parts
+        make_request("POST", host, "/transfers", _write_arrow(part), media_type=ARROW_STREAM)
+        for part in parts
     ]
 
 

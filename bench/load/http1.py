@@ -17,19 +17,20 @@ JSON = "application/json"
 _STATUS_AT = 9
 
 
-def make_post(
-    host: str, target: str, body: bytes, headers: str = "", media_type: str = JSON
+def make_request(
+    method: str, host: str, target: str, body: bytes, headers: str = "", media_type: str = JSON
 ) -> bytes:
-    """Return the bytes of a POST; `headers` are more lines of its head, each with its end."""
-    return _make_head(host, target, len(body), headers, media_type).encode() + body
+    """Return the bytes of a request; `headers` are more lines of its head, each with its end."""
+    if body:
+        headers += f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n"
+    return f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode() + body
 
 
 def make_transfer(host: str, call: Call, headers: str = "") -> bytes:
     """Return the bytes of the POST /transfer for one call."""
     source, target, amount, key = call
-    body = f'{{"from":"{source}","to":"{target}","amount":{amount}}}'
-    headers += f"Idempotency-Key: {key}\r\n"
-    return (_make_head(host, "/transfer", len(body), headers, JSON) + body).encode()
+    body = f'{{"from":"{source}","to":"{target}","amount":{amount}}}'.encode()
+    return make_request("POST", host, "/transfer", body, f"{headers}Idempotency-Key: {key}\r\n")
 
 
 def make_bulk(host: str, calls: Sequence[Call]) -> bytes:
@@ -38,14 +39,7 @@ def make_bulk(host: str, calls: Sequence[Call]) -> bytes:
         {"idempotency_key": key, "from": source, "to": target, "amount": amount}
         for source, target, amount, key in calls
     ]
-    return make_post(host, "/transfers", msgspec.json.encode(items))
-
-
-def _make_head(host: str, target: str, length: int, headers: str, media_type: str) -> str:
-    return (
-        f"POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {media_type}\r\n{headers}"
-        f"Content-Length: {length}\r\n\r\n"
-    )
+    return make_request("POST", host, "/transfers", msgspec.json.encode(items))
 
 
 class AnswerReader:

@@ -111,8 +111,6 @@ class Client:
         self._policy = crew.policy
         self._budget = RetryBudget()
         self._timer: asyncio.TimerHandle | None = None
-        self._scheduled_s = self._sent_s = 0.0
-        self._status, self._problem, self._flags = 0, "", 0
 
     async def open(self) -> None:
         """Connect before the first request. Who cannot will try again when it has one."""

@@ -27,7 +27,8 @@ async def prepare_accounts(facts: FactFinder, accounts: int) -> None:
 
     def open_one(name: str) -> bytes:
         more = {"floor": None} if name == BANK else {}
-        return maker.make("POST", "/accounts", json.dumps({"id": name, "asset": ASSET} | more))
+        body = json.dumps({"id": name, "asset": ASSET} | more).encode()
+        return maker.make("POST", "/accounts", body)
 
     def take_opened(name: str, answer: Answer) -> None:
         if answer.status == 201:
@@ -37,7 +38,7 @@ async def prepare_accounts(facts: FactFinder, accounts: int) -> None:
 
     def fund(name: str) -> bytes:
         key = f"Idempotency-Key: {maker.make_key(f'{name}-fund')}\r\n"
-        body = json.dumps({"from": BANK, "to": name, "amount": FUNDS})
+        body = json.dumps({"from": BANK, "to": name, "amount": FUNDS}).encode()
         return maker.make("POST", "/transfer", body, key)
 
     def take_funded(name: str, answer: Answer) -> None:

@@ -23,8 +23,11 @@ class LoadProcess:
     """One load process."""
 
     def __init__(self, index: int, process: asyncio.subprocess.Process, log: Path) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
         self.index = index
         self._process = process
+        self._orders, self._messages = process.stdin, process.stdout
         self._log = log
 
     @classmethod
@@ -52,8 +55,7 @@ class LoadProcess:
 
     async def receive(self) -> Message:
         """Return the next message. Raises SimulationFailed if the process has ended instead."""
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
+        line = await self._messages.readline()
         if not line.endswith(b"\n"):
             code = await self._process.wait()
             said = self._log.read_text(errors="replace").strip().splitlines()
@@ -66,8 +68,7 @@ class LoadProcess:
     async def end(self) -> None:
         """Let the process leave, and kill it if it does not."""
         with suppress(OSError, RuntimeError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+            self._orders.close()
         try:
             await asyncio.wait_for(self._process.wait(), LEAVE_S)
         except TimeoutError:
@@ -82,5 +83,4 @@ class LoadProcess:
     def _write(self, line: bytes) -> None:
         # A process that is gone is found when the next message is awaited.
         with suppress(OSError, RuntimeError):
-            if self._process.stdin is not None:
-                self._process.stdin.write(line + b"\n")
+            self._orders.write(line + b"\n")

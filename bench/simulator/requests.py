@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ledgercore.client.signing import sign
 
+from ..load.http1 import make_request
 from .plan import Plan
 from .samples import Sent
 
@@ -25,9 +26,10 @@ class RequestMaker:
     def __init__(self, plan: Plan) -> None:
         self._secret = plan.secret
         self._run = plan.run
-        self.fixed = f"Host: {urlsplit(plan.url).netloc.rpartition('@')[2]}\r\n"
-        if plan.key is not None:
-            self.fixed += f"Authorization: Bearer {plan.key}\r\n"
+        self._host = urlsplit(plan.url).netloc.rpartition("@")[2]
+        self._credentials = "" if plan.key is None else f"Authorization: Bearer {plan.key}\r\n"
+        self.fixed = f"Host: {self._host}\r\n{self._credentials}"
+        """The lines that every head begins with, also one of nonsense."""
 
     @property
     def is_signing(self) -> bool:
@@ -41,24 +43,17 @@ class RequestMaker:
     def make_transfer(self, sent: Sent) -> bytes:
         """Return the request for a transfer."""
         number, source, target, amount = sent
-        body = f'{{"from":"acct-{source}","to":"acct-{target}","amount":{amount}}}'
+        body = f'{{"from":"acct-{source}","to":"acct-{target}","amount":{amount}}}'.encode()
         return self.make("POST", "/transfer", body, f"Idempotency-Key: {self._run}-{number}\r\n")
 
-    def make(self, method: str, target: str, body: str = "", fields: str = "") -> bytes:
+    def make(self, method: str, target: str, body: bytes = b"", fields: str = "") -> bytes:
         """Return any request; `fields` are further lines of its head, each with its end."""
-        if body:
-            fields += f"{JSON}Content-Length: {len(body.encode())}\r\n"
-        signature = self._sign(method, target, body)
-        head = f"{method} {target} HTTP/1.1\r\n{self.fixed}{signature}{fields}\r\n"
-        return (head + body).encode()
-
-    def _sign(self, method: str, target: str, body: str) -> str:
-        """Return the line of the head that signs a request; nothing without a secret."""
-        if self._secret is None:
-            return ""
-        now_s, nonce = int(time.time()), secrets.token_hex(8)
-        signature = sign(self._secret, method, target, body.encode(), timestamp=now_s, nonce=nonce)
-        return f"X-Signature: {signature}\r\n"
+        fields = self._credentials + fields
+        if self._secret is not None:
+            now_s, nonce = int(time.time()), secrets.token_hex(8)
+            signature = sign(self._secret, method, target, body, timestamp=now_s, nonce=nonce)
+            fields += f"X-Signature: {signature}\r\n"
+        return make_request(method, self._host, target, body, fields)
 
 
 # -- what no server should act on -------------------------------------------------------------
