@@ -23,7 +23,7 @@ from .plan import Plan, Share
 from .preparing import prepare_accounts
 from .processes import LoadProcess
 from .samples import Samples, merge_samples
-from .server_facts import Balances, FactFinder, NoAnswer, SimulationFailed
+from .server_facts import Audit, Balances, FactFinder, NoAnswer, SimulationFailed
 from .verification import Checks, judge
 
 CONNECT_TIMEOUT_S = 5.0
@@ -175,13 +175,14 @@ class Coordinator:
             result = await process.receive()
             assert isinstance(result, Checked)
             results.append(result)
+        audit: Audit | str
         after = None
         try:
             audit = await facts.read_audit()
             if before is not None:
                 after = await facts.read_balances(self._plan.accounts)
         except SimulationFailed as failure:
-            return judge(results, str(failure), before, None, is_shared=self._is_shared)
+            audit = str(failure)
         return judge(results, audit, before, after, is_shared=self._is_shared)
 
     # -- interrupts ---------------------------------------------------------------------------
