@@ -61,10 +61,19 @@ bench: $(VENV)/tools ## Measure before and after, print the figures, write build
 		--benchmark-histogram=build/bench/histogram $(ARGS)
 	@$(RUN) -m bench compare --gate
 
-lint: $(VENV)/tools ## Check style and types
+lint: lint-ruff lint-format lint-mypy lint-cython ## Check style and types
+
+# One by one, as .pre-commit-config.yaml calls them.
+lint-ruff: $(VENV)/tools
 	@$(RUN) -m ruff check --output-format concise
+
+lint-format: $(VENV)/tools
 	@$(RUN) -m ruff format --check
+
+lint-mypy: $(VENV)/tools
 	@$(RUN) -m mypy
+
+lint-cython: $(VENV)/tools
 	@PATH="$$PWD/$(VENV)/bin:$$PATH" cython-lint ledgercore service
 
 comma := ,
@@ -109,8 +118,21 @@ sanitize-thread: $(VENV)/tools
 		$(call watched,libtsan.so) tests/ledgercore/test_threads.py tests/ledgercore/test_workers.py \
 			tests/service/admission/test_limits_threads.py $(ARGS)
 
+# The sdist is made without compiling, and the wheel from the sdist, as whoever installs it would. What
+# making it leaves here would name its version for ever. The same script tries wheels made elsewhere.
+wheel: $(VENV)/tools ## Build sdist and wheel into dist/, and try the wheel in an empty environment
+	@rm -rf dist build/wheel
+	@LEDGERCORE_PREBUILT=1 $(RUN) -m build --sdist --outdir dist >/dev/null
+	@rm -rf *.egg-info
+	@$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist dist/*.tar.gz
+	@mkdir -p build/wheel/empty
+	@$(RUN) -m venv build/wheel/venv
+	@build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	@cd build/wheel/empty && ../venv/bin/python "$$OLDPWD"/tests/system/smoke.py
+	@ls dist
+
 clean: ## Remove what the other commands made, but no data
-	rm -rf build $(VENV) *.egg-info ledgercore/*.so service/*/*.so .hypothesis .benchmarks .*_cache
+	rm -rf build dist $(VENV) *.egg-info ledgercore/*.so service/*/*.so .hypothesis .benchmarks .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps. Each stands for one step, and is older than its inputs when the step is due.
@@ -147,4 +169,5 @@ $(VENV)/tools: pyproject.toml | $(VENV)/installed
 	@$(INSTALL) '.[arrow,otlp,profiles,test,bench,peers,lint]'
 	@touch $@
 
-.PHONY: help build run test check bench lint debug pythons sanitize sanitize-address sanitize-thread clean
+.PHONY: help build run test check bench lint lint-ruff lint-format lint-mypy lint-cython debug pythons \
+	sanitize sanitize-address sanitize-thread wheel clean

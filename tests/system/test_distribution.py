@@ -23,7 +23,7 @@ STRANGER = [
     re.compile(r"^name *= *[\"']ledgercore[\"']", re.M),
     re.compile(r"pypi\.org/(?:project|simple|pypi)/ledgercore\b(?!-engine)"),
 ]
-FOLDERS = ("src", "ledgercore", "service", "bench", "docs", "tests", ".ci")
+FOLDERS = ("src", "ledgercore", "service", "bench", "docs", "tests", ".ci", ".github")
 SUFFIXES = {".c", ".h", ".html", ".in", ".js", ".json", ".md", ".pxd", ".py", ".pyi", ".pyx", ".sh"}
 SUFFIXES |= {".toml", ".yml", ""}
 

@@ -70,10 +70,13 @@ def test_the_sdist_ships_all_sources_and_nothing_else(distributions: Path) -> No
     (path,) = distributions.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    sources = list_sources("src", "ledgercore", "service", "bench", "docs", "tests", ".ci")
+    sources = list_sources(
+        "src", "ledgercore", "service", "bench", "docs", "tests", ".ci", ".github"
+    )
     assert len(sources) > 500
     assert sources - names == set()
     texts = {"LICENSE", "README.md", "CHANGELOG.md", "MANIFEST.in", "Makefile", ".gitignore"}
+    texts |= {".pre-commit-config.yaml"}
     texts |= {"pyproject.toml", "setup.py"}
     assert texts - names == set()
     others = {name for name in names - sources - texts if ".egg-info/" not in name}
@@ -93,11 +96,22 @@ def test_the_wheel_ships_the_two_packages(distributions: Path) -> None:
     assert extensions == compiled
 
 
-def test_the_wheel_serves(distributions: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def programs(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel in an environment of its own, and return the folder of its programs."""
     (wheel,) = distributions.glob("*.whl")
-    venv.create(tmp_path / "venv", with_pip=True)
-    programs = tmp_path / "venv" / "bin"
-    run_well(programs / "python", "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
+    directory = tmp_path_factory.mktemp("installed")
+    venv.create(directory / "venv", with_pip=True)
+    programs = directory / "venv" / "bin"
+    run_well(programs / "python", "-m", "pip", "install", "--quiet", wheel, cwd=directory)
+    return programs
+
+
+def test_the_wheel_passes_what_each_wheel_is_tried_with(programs: Path, tmp_path: Path) -> None:
+    run_well(programs / "python", ROOT / "tests" / "system" / "smoke.py", cwd=tmp_path)
+
+
+def test_the_wheel_serves(programs: Path, tmp_path: Path) -> None:
     command: list[str | Path] = [programs / "ledgercore", "serve", "--port=0", "--data=data"]
     with subprocess.Popen(
         [*command, "--demo-accounts=2", "--demo-funds=100"],
