@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .validation import is_addressable
     from .verification import Inspection, Verification, compact, inspect, verify
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "OPTION_RANGES",
