@@ -76,7 +76,7 @@ def test_the_sdist_ships_all_sources_and_nothing_else(distributions: Path) -> No
     assert len(sources) > 500
     assert sources - names == set()
     texts = {"LICENSE", "README.md", "CHANGELOG.md", "MANIFEST.in", "Makefile", ".gitignore"}
-    texts |= {".pre-commit-config.yaml"}
+    texts |= {"CONTRIBUTING.md", "SECURITY.md", ".pre-commit-config.yaml"}
     texts |= {"pyproject.toml", "setup.py"}
     assert texts - names == set()
     others = {name for name in names - sources - texts if ".egg-info/" not in name}
