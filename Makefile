@@ -31,7 +31,7 @@ PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-r
 	--benchmark-disable
 
 # These are for setup.py; set for the plain build, they would end in the extension that is served.
-unexport LEDGERCORE_DEBUG LEDGERCORE_SANITIZE LEDGERCORE_PREBUILT
+unexport LEDGERCORE_DEBUG LEDGERCORE_SANITIZE LEDGERCORE_COVERAGE LEDGERCORE_PREBUILT
 
 # $(call stop,sentence) is what a recipe does when the machine lacks something.
 stop = { echo "ledgercore: $(1)." >&2; exit 1; }
@@ -118,6 +118,31 @@ sanitize-thread: $(VENV)/tools
 		$(call watched,libtsan.so) tests/ledgercore/test_threads.py tests/ledgercore/test_workers.py \
 			tests/service/admission/test_limits_threads.py $(ARGS)
 
+# Of the tests of the service and the client without two files that send thousands of requests for the
+# sake of their bytes, without those that look at times, which counting changes, and without those of
+# docs/. Two processes share the work, since a worker of pytest-xdist is killed where it takes long to
+# write what it has counted.
+UNCOUNTED = access/test_access chaos/test_plan http/test_sanic_http monitoring/test_monitoring \
+	access/test_nonce_power
+COUNTED = tests/ledgercore/client $(filter-out $(UNCOUNTED:%=tests/service/%.py),\
+	$(wildcard tests/service/test_*.py tests/service/*/test_*.py))
+count = $(call in_variant,build/coverage/tree) $(RUN_THERE) -m coverage
+counted = $(count) run -m pytest --quiet -m "not slow" --benchmark-disable -p no:cacheprovider
+
+coverage: $(VENV)/tools ## Measure which lines of Python, Cython and C the tests reach
+	$(call variant,build/coverage/tree,LEDGERCORE_COVERAGE=1)
+	@find build/coverage \( -name '*.gcda' -o -name '.coverage*' \) -delete
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync coverage-core coverage-service
+	@$(count) combine --quiet
+	@$(count) json --quiet -o ../python.json
+	@$(RUN) -m tests.support.native_coverage build/coverage build/coverage/python.json
+
+coverage-core:
+	@$(counted) $(CORE) $(ARGS)
+
+coverage-service:
+	@$(counted) $(COUNTED) $(ARGS)
+
 # The sdist is made without compiling, and the wheel from the sdist, as whoever installs it would. What
 # making it leaves here would name its version for ever. The same script tries wheels made elsewhere.
 wheel: $(VENV)/tools ## Build sdist and wheel into dist/, and try the wheel in an empty environment
@@ -170,4 +195,5 @@ $(VENV)/tools: pyproject.toml | $(VENV)/installed
 	@touch $@
 
 .PHONY: help build run test check bench lint lint-ruff lint-format lint-mypy lint-cython debug pythons \
-	sanitize sanitize-address sanitize-thread wheel clean
+	sanitize sanitize-address sanitize-thread coverage coverage-core coverage-service \
+	wheel clean

@@ -1,9 +1,10 @@
 """Build the extensions; everything else about the project is told in pyproject.toml.
 
 LEDGERCORE_DEBUG=1 keeps the asserts and checks every index; LEDGERCORE_SANITIZE takes `address`,
-`thread`, `undefined` or `address,undefined`. Each variant has its own folder under build/, so
-that objects with different flags never meet. LEDGERCORE_PREBUILT=1 compiles nothing: an editable
-install would compile everything anew, beside what `make build` keeps up to date.
+`thread`, `undefined` or `address,undefined`. LEDGERCORE_COVERAGE=1 counts how often each line runs.
+Each variant has its own folder under build/, so that objects with different flags never meet.
+LEDGERCORE_PREBUILT=1 compiles nothing: an editable install would compile everything anew, beside
+what `make build` keeps up to date.
 
 The folder service/ is the package ledgercore.service. Python finds it by what pyproject.toml says;
 Cython and type checkers find packages by folders alone, so NAMES holds that package under its name.
@@ -29,6 +30,8 @@ SANITIZERS = ("", "address", "thread", "undefined", "address,undefined")
 FLAGS = ["-std=gnu11", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra"]
 FLAGS += ["-Werror=implicit-function-declaration"]
 FLAGS += ["-Wno-unused-function", "-Wno-unused-parameter", "-Wno-cast-function-type"]
+# Threads that hold no lock count too, hence the atomic updates.
+COUNTED = ["-O0", "--coverage", "-fprofile-update=prefer-atomic", "-DNDEBUG"]
 CHECKED = ["-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-DLC_DEBUG=1"]
 
 
@@ -40,8 +43,10 @@ def switch(name: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def flags(debug: bool, sanitizer: str) -> list[str]:
+def flags(debug: bool, sanitizer: str, counted: bool) -> list[str]:
     """Return the flags of the compiler; they follow Python's own, and so override them."""
+    if counted:
+        return [*FLAGS, *COUNTED]
     if sanitizer:
         # Python compiles with -fwrapv, under which no overflow is undefined and none reported.
         last = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=undefined", "-fno-wrapv"]
@@ -76,8 +81,11 @@ def main() -> None:
     """Compile each .pyx of the engine and the service into the extension of its name."""
     sanitizer = switch("LEDGERCORE_SANITIZE", SANITIZERS)
     debug = switch("LEDGERCORE_DEBUG", ("", "0", "1")) == "1"
+    counted = switch("LEDGERCORE_COVERAGE", ("", "0", "1")) == "1"
     prebuilt = switch("LEDGERCORE_PREBUILT", ("", "1")) == "1"
     variant = sanitizer.replace(",", "-") or ("debug" if debug else "release")
+    variant = "coverage" if counted else variant
+    linked = ["--coverage"] if counted else [f"-fsanitize={sanitizer}"] if sanitizer else []
     processors = os.cpu_count() or 1
     shared = [file for pattern in SHARED for file in glob(pattern, recursive=True)]
     extensions = [
@@ -86,8 +94,8 @@ def main() -> None:
             [source],
             include_dirs=["src"],
             depends=["setup.py", *shared],
-            extra_compile_args=flags(debug, sanitizer),
-            extra_link_args=[f"-fsanitize={sanitizer}"] if sanitizer else [],
+            extra_compile_args=flags(debug, sanitizer, counted),
+            extra_link_args=linked,
         )
         for source in (() if prebuilt else find_sources())
     ]
