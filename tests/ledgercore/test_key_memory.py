@@ -1,4 +1,4 @@
-"""What the key table takes of the machine: the bound that README and --help state, by RSS."""
+"""What the key table takes of the machine: the bound that docs/ and --help state, by RSS."""
 
 import subprocess
 import sys
