@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.style.imports import FLOORS
 from tests.support.servers import ROOT
 
 PAGES = [
@@ -122,6 +123,15 @@ def test_the_figures_of_the_readme_stand_in_the_benchmarks_with_their_commands()
     for _, figure, command in rows:
         assert command.strip("`") in page
         assert set(number.findall(figure)) <= set(number.findall(page)), figure
+
+
+def test_the_architecture_tells_the_folders_of_the_service_from_the_highest_floor_down() -> None:
+    floor_of = {room: n for n, rooms in enumerate(FLOORS["service"]) for room in rooms}
+    rows = re.findall(r"^\| (`service/.*?) \|", read("docs/architecture.md"), re.M)
+    told = [room for row in rows for room in re.findall(r"`service/(\w+)(?:/|\.py)`", row)]
+    assert set(told) == floor_of.keys() - {"_c"}
+    floors = [floor_of[room] for room in told]
+    assert floors == sorted(floors)
 
 
 def test_the_readme_is_two_screens() -> None:
