@@ -123,7 +123,7 @@ sanitize-thread: $(VENV)/tools
 # docs/. Two processes share the work, since a worker of pytest-xdist is killed where it takes long to
 # write what it has counted.
 UNCOUNTED = access/test_access chaos/test_plan http/test_sanic_http monitoring/test_monitoring \
-	access/test_nonce_power
+	access/test_nonce_power profiling/test_thread_sampler
 COUNTED = tests/ledgercore/client $(filter-out $(UNCOUNTED:%=tests/service/%.py),\
 	$(wildcard tests/service/test_*.py tests/service/*/test_*.py))
 count = $(call in_variant,build/coverage/tree) $(RUN_THERE) -m coverage
@@ -131,11 +131,13 @@ counted = $(count) run -m pytest --quiet -m "not slow" --benchmark-disable -p no
 
 coverage: $(VENV)/tools ## Measure which lines of Python, Cython and C the tests reach
 	$(call variant,build/coverage/tree,LEDGERCORE_COVERAGE=1)
-	@find build/coverage \( -name '*.gcda' -o -name '.coverage*' \) -delete
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync coverage-core coverage-service
+	@find build/coverage \( -name '*.gcda' -o -name '.coverage*' -o -name failed \) -delete
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync coverage-core coverage-service \
+		|| touch build/coverage/failed
 	@$(count) combine --quiet
 	@$(count) json --quiet -o ../python.json
 	@$(RUN) -m tests.support.native_coverage build/coverage build/coverage/python.json
+	@test ! -e build/coverage/failed || $(call stop,a test failed; the figures are those of the others)
 
 coverage-core:
 	@$(counted) $(CORE) $(ARGS)
