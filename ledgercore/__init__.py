@@ -39,10 +39,11 @@ if TYPE_CHECKING:
         WORKERS_MAX,
         OpenOptions,
     )
+    from .outcome import Outcome
     from .recorder import Recorder
     from .repairing import Repair, repair
     from .status import Status
-    from .submission import Outcome, Submission
+    from .submission import Submission
     from .types import (
         OUTCOME,
         TRANSFER,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         SegmentLoad,
         Statistics,
         Transfer,
+        TransferRequest,
     )
     from .validation import is_addressable
     from .verification import Inspection, Verification, compact, inspect, verify
@@ -99,6 +101,7 @@ __all__ = [
     "Submission",
     "Transfer",
     "TransferRefused",
+    "TransferRequest",
     "Verification",
     "__version__",
     "compact",
@@ -118,6 +121,7 @@ _MODULES = (
     "validation",
     "histogram",
     "recorder",
+    "outcome",
     "submission",
     "measures",
     "history",

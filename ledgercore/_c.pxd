@@ -74,6 +74,15 @@ cdef extern from "text.h" nogil:
     bint lc_is_class(lc_text text, uint8_t byte_class)
 
 
+cdef extern from "transfer.h" nogil:
+    ctypedef struct lc_transfer:
+        lc_text client, key, source, target, memo
+        uint32_t source_slot, target_slot
+        int64_t amount, deadline_ns
+
+    void lc_transfer_clear(lc_transfer* transfer)
+
+
 cdef extern from "clock.h" nogil:
     int64_t lc_monotonic_ns()
     int64_t lc_wall_s()

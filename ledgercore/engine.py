@@ -24,8 +24,9 @@ from .logged_time import read_lead_ns
 from .lookups import Lookups
 from .measures import Measures, read_measures
 from .opening import Opened, Options
+from .outcome import Outcome
 from .replay import count_keys, last_lsn
-from .submission import Outcome, Submission
+from .submission import Submission
 from .types import OUTCOME, Account, Audit, KeyState, Statistics, Transfer
 from .validation import (
     AMOUNT_MAX,
@@ -254,7 +255,7 @@ class Engine:
 
         Raises InvalidArgument, EngineClosed, EngineFailed, OutcomeUnknown.
         """
-        submission = Submission(self._ledger, 1)
+        submission = Submission(self._ledger, 1, False)
         submission.add(client, key, source, target, amount, memo)
         self._executor.apply_submission(submission)
         return submission.outcome(0)
@@ -287,14 +288,13 @@ class Engine:
             return 0
         return int(self._ledger.segment_hash(source.encode()) % self.segments)
 
-    def new_submission(self, count_max: int | None = None) -> Submission:
+    def new_submission(self, count_max: int | None = None, keeps_names: bool = True) -> Submission:
         """An empty micro-batch with room for `count_max` transfers, or else `batch_max`.
 
         It is applied in its order by one worker. One of more than `queue_size` is never taken.
         """
-        if count_max is None:
-            return Submission(self._ledger, min(self.batch_max, self.options.queue_size))
-        return Submission(self._ledger, check_range("count_max", count_max, 1, COUNT_MAX))
+        room = min(self.batch_max, self.options.queue_size) if count_max is None else count_max
+        return Submission(self._ledger, check_range("count_max", room, 1, COUNT_MAX), keeps_names)
 
     def submit(self, submission: Submission, segment: int = 0) -> bool:
         """Queue a submission, or apply it here where that is quick; whether it was queued.
@@ -317,7 +317,7 @@ class Engine:
 
         Without `lsn`: once all that is applied now is durable.
         """
-        submission = Submission(self._ledger, 0)
+        submission = Submission(self._ledger, 0, False)
         self._executor.barrier(submission, lsn)
         return submission
 

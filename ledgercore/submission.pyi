@@ -1,35 +1,7 @@
 """The types of submission.pyx. The docstrings here are its reference."""
 
-from typing import NoReturn, Self
-
 from .ledger import Ledger
-from .status import Status
-
-def status_names() -> dict[int, str]:
-    """Return the names of all statuses by number, as src/status.h tells them."""
-
-class Outcome:
-    """What became of one transfer. `id` is its LSN, 0 where nothing was stored."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def status(self) -> Status: ...
-    @property
-    def replayed(self) -> bool: ...
-    @property
-    def time_ns(self) -> int: ...
-    @property
-    def is_applied(self) -> bool:
-        """Whether the money has moved, by this call or, if `replayed`, by an earlier one."""
-
-    def __init__(self, id: int, status: Status, replayed: bool, time_ns: int) -> None: ...
-    def __bool__(self) -> NoReturn:
-        """Raise TypeError: a refused transfer would otherwise be as true as an applied one."""
-
-    def __hash__(self) -> int: ...
-    def raise_if_refused(self) -> Self:
-        """Return the outcome of an applied transfer. Raises TransferRefused for any other."""
+from .outcome import Outcome
 
 class Submission:
     """A micro-batch on its way through one segment, made by `Engine.new_submission`.
@@ -38,7 +10,7 @@ class Submission:
     `Engine.completed` has returned it. An empty one is a barrier.
     """
 
-    def __init__(self, ledger: Ledger, count_max: int) -> None: ...
+    def __init__(self, ledger: Ledger, count_max: int, keeps_names: bool = True) -> None: ...
     def __len__(self) -> int: ...
     @property
     def is_full(self) -> bool: ...

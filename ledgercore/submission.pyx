@@ -3,7 +3,6 @@
 Its memory grows with what is put in, and stays where it is once it is submitted.
 """
 
-cimport cython
 from cpython.unicode cimport PyUnicode_GET_LENGTH
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
@@ -11,10 +10,10 @@ from libc.string cimport memcpy, memset
 
 from ledgercore._c cimport *
 from ledgercore.ledger cimport Ledger
+from ledgercore.outcome cimport make_outcome
 
 from .validation import check_amount, check_id, check_memo, check_scope
-from .errors import QueueFull, TransferRefused
-from .status import Status
+from .errors import QueueFull
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
@@ -25,81 +24,6 @@ cdef enum:
     SCOPE_BYTES_MAX = 255 + 1 + 255
     RECORDS_MIN = 32
     TEXT_BYTES_MIN = 1024
-
-cdef list STATUSES = [None] * (max(Status) + 1)
-for status in Status:
-    STATUSES[status] = status
-cdef object APPLIED = Status.APPLIED
-
-
-def status_names():
-    """Return the names of all statuses by number, as src/status.h tells them."""
-    names = {}
-    for number in range(LC_STATUS_END):
-        if lc_status_name(number) != NULL:
-            names[number] = lc_status_name(number).decode()
-    return names
-
-
-@cython.final
-@cython.freelist(64)
-@cython.no_gc
-cdef class Outcome:
-    """What became of one transfer. See submission.pyi.
-
-    A value like those of types.py; in C, since every single transfer makes one.
-    """
-
-    cdef:
-        readonly uint64_t id
-        readonly object status
-        readonly bint replayed
-        readonly int64_t time_ns
-
-    def __init__(self, uint64_t id, status, bint replayed, int64_t time_ns):
-        self.id = id
-        self.status = status
-        self.replayed = replayed
-        self.time_ns = time_ns
-
-    @property
-    def is_applied(self):
-        return self.status is APPLIED
-
-    def raise_if_refused(self):
-        if self.status is not APPLIED:
-            raise TransferRefused(self)
-        return self
-
-    def __bool__(self):
-        raise TypeError(
-            "an Outcome is neither true nor false: ask is_applied, or call raise_if_refused()"
-        )
-
-    cdef tuple fields(self):
-        return self.id, self.status, self.replayed, self.time_ns
-
-    def __eq__(self, other):
-        return isinstance(other, Outcome) and self.fields() == (<Outcome> other).fields()
-
-    def __hash__(self):
-        return hash(self.fields())
-
-    def __reduce__(self):
-        return Outcome, self.fields()
-
-    def __repr__(self):
-        return "Outcome(id=%r, status=%r, replayed=%r, time_ns=%r)" % self.fields()
-
-
-cdef Outcome make_outcome(const lc_outcome* outcome):
-    cdef Outcome made = Outcome.__new__(Outcome)
-    made.id = outcome.lsn
-    made.status = STATUSES[outcome.status]
-    made.replayed = outcome.replayed
-    made.time_ns = outcome.time_ns
-    return made
-
 
 cdef struct late_t:
     uint64_t key[2]
@@ -124,14 +48,19 @@ cdef inline int64_t add_amount(int64_t total, int64_t amount) noexcept nogil:
 cdef class Submission:
     """A micro-batch on its way through one segment. See engine.pyi for its contract."""
 
-    def __cinit__(self, Ledger ledger, uint32_t count_max):
-        self.ledger = ledger
+    def __cinit__(self, Ledger ledger not None, uint32_t count_max, bint keeps_names=True):
+        self.engine_half = ledger
         self.count_max = count_max
+        if keeps_names:
+            self.data.names = <names_t*> malloc(RECORDS_MIN * sizeof(names_t))
+            if self.data.names == NULL:
+                raise MemoryError()
 
     def __dealloc__(self):
         free(self.data.records)
         free(self.data.outcomes)
         free(self.data.text)
+        free(self.data.names)
         free(self.data.deadlines)
 
     def __len__(self):
@@ -168,6 +97,9 @@ cdef class Submission:
                 return -1
             if grow(<void**> &data.outcomes, capacity * sizeof(lc_outcome)) < 0:
                 return -1
+            if data.names != NULL:
+                if grow(<void**> &data.names, capacity * sizeof(names_t)) < 0:
+                    return -1
             if data.deadlines != NULL:
                 if grow(<void**> &data.deadlines, capacity * sizeof(int64_t)) < 0:
                     return -1
@@ -179,49 +111,38 @@ cdef class Submission:
             data.text_capacity = capacity
         return 0
 
-    cdef void add_text(self, lc_record* record, const char* text, uint32_t length) noexcept nogil:
-        memcpy(self.data.text + self.data.text_used, text, length)
-        self.data.text_used += length
-        record.text_length += length
+    cdef void add_text(self, const char* text, uint32_t length) noexcept nogil:
+        if length > 0:  # A text that is not there need not have a place.
+            memcpy(self.data.text + self.data.text_used, text, length)
+            self.data.text_used += length
 
     def add(self, client, key, source, target, amount, memo=None):
         """Add a transfer and return its index."""
         cdef bytes scope, from_id, to_id, text
-        cdef int64_t index = -1, number = 0
-        cdef lc_text key_text, source_text, target_text, nothing
-        nothing.start, nothing.length = b"", 0
+        cdef int64_t index = -1
+        cdef lc_transfer wanted
+        lc_transfer_clear(&wanted)
         if self.data.owner != NULL or self.data.count >= self.count_max:
             raise QueueFull("the submission is full")
         # What is plain is read here; for all else validation.py says whether it is right.
-        if (
-            client == "" and memo is None and read_amount(amount, &number)
-            and read_text(key, LC_BYTE_KEY, LC_KEY_BYTES_MAX, &key_text)
-            and read_text(source, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &source_text)
-            and read_text(target, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &target_text)
+        if not (
+            client == "" and memo is None and read_amount(amount, &wanted.amount)
+            and read_text(key, LC_BYTE_KEY, LC_KEY_BYTES_MAX, &wanted.key)
+            and read_text(source, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &wanted.source)
+            and read_text(target, LC_BYTE_ID, LC_ACCOUNT_ID_BYTES_MAX, &wanted.target)
         ):
-            index = self.put_for(nothing, key_text, source_text, target_text, number, nothing)
-        else:
             scope, from_id = check_scope(key, client), check_id("source", source)
-            to_id, number = check_id("target", target), check_amount(amount)
+            to_id, wanted.amount = check_id("target", target), check_amount(amount)
             text = check_memo(memo) or b""
-            index = self.put(view(scope), view(from_id), view(to_id), number, view(text))
+            wanted.client = wanted.key = view(scope)
+            wanted.client.length = <uint32_t> scope.index(b"\0")
+            wanted.key.start += wanted.client.length + 1
+            wanted.key.length -= wanted.client.length + 1
+            wanted.source, wanted.target, wanted.memo = view(from_id), view(to_id), view(text)
+        index = self.put(&wanted)
         if index < 0:
             raise MemoryError()
         return index
-
-    cdef int64_t put_for(
-        self, lc_text client, lc_text key, lc_text source, lc_text target, int64_t amount,
-        lc_text memo
-    ) noexcept nogil:
-        """Do as `put` for a client of at most 255 bytes, of length 0 for none, and its key."""
-        cdef char bytes_of_scope[SCOPE_BYTES_MAX]
-        cdef lc_text scope
-        memcpy(bytes_of_scope, client.start, client.length)
-        bytes_of_scope[client.length] = 0
-        memcpy(bytes_of_scope + client.length + 1, key.start, key.length)
-        scope.start = bytes_of_scope
-        scope.length = client.length + 1 + key.length
-        return self.put(scope, source, target, amount, memo)
 
     cdef int set_deadline(self, uint32_t index, int64_t deadline_ns) noexcept nogil:
         """Let a row be applied before a time or not at all; -1 where there is no memory."""
@@ -243,39 +164,100 @@ cdef class Submission:
             if self.set_deadline(row, deadline_ns) < 0:
                 raise MemoryError()
 
-    cdef int64_t put(
-        self, lc_text scope, lc_text source, lc_text target, int64_t amount, lc_text memo
-    ) noexcept nogil:
+    cdef int64_t put(self, const lc_transfer* wanted) noexcept nogil:
         """Add a transfer whose values were checked, where one fits; returns its index, -1 where
-        there is no memory. `scope` is what check_scope returns, a memo of length 0 is none."""
-        if self.make_room(LC_RECORD_TEXT_BYTES_MAX) < 0:
+        there is no memory."""
+        if self.make_room(LC_RECORD_TEXT_BYTES_MAX + 2 * LC_ACCOUNT_ID_BYTES_MAX) < 0:
             return -1
-        cdef lc_record* record = &self.data.records[self.data.count]
+        cdef uint32_t index = self.data.count
+        cdef lc_record* record = &self.data.records[index]
+        cdef uint64_t source_hash, target_hash
+        cdef lc_text source = wanted.source, target = wanted.target
+        if wanted.deadline_ns > 0 or self.data.deadlines != NULL:
+            if self.set_deadline(index, wanted.deadline_ns) < 0:
+                return -1
         memset(record, 0, sizeof(lc_record))
         record.kind = LC_TRANSFER
-        cdef lc_hash128 key = lc_siphash(self.ledger.hash_key, scope.start, scope.length)
-        record.key[0] = key.low
-        record.key[1] = key.high
-        record.amount = amount
-        record.text_offset = self.data.text_used
+        record.amount = wanted.amount
+        self.set_key(record, wanted)
         # Both ids are hashed before either is looked up, so that the misses of memory overlap.
-        cdef uint64_t source_hash = self.ledger.prefetch_id(source.start, source.length)
-        cdef uint64_t target_hash = self.ledger.prefetch_id(target.start, target.length)
-        record.source = self.ledger.find_hashed(source_hash, source.start, source.length)
-        if record.source == LC_SLOT_NONE:
-            record.first_length = source.length
-            self.add_text(record, source.start, source.length)
-        record.target = self.ledger.find_hashed(target_hash, target.start, target.length)
-        if record.target == LC_SLOT_NONE:
-            record.second_length = target.length
-            self.add_text(record, target.start, target.length)
-        self.add_text(record, memo.start, memo.length)
-        if self.data.deadlines != NULL:
-            self.data.deadlines[self.data.count] = 0
-        if self.data.count == 0:
+        source_hash = self.find_account(wanted.source_slot, &source)
+        target_hash = self.find_account(wanted.target_slot, &target)
+        record.source = self.find_slot(wanted.source_slot, source_hash, source)
+        record.target = self.find_slot(wanted.target_slot, target_hash, target)
+        if self.data.names != NULL:
+            self.data.names[index].offset = self.data.text_used
+            self.data.names[index].source_length = <uint8_t> source.length
+            self.data.names[index].target_length = <uint8_t> target.length
+            self.add_text(source.start, source.length)
+            self.add_text(target.start, target.length)
+        self.set_record_text(record, wanted)
+        if index == 0:
             self.data.segment_hash = source_hash
         self.data.count += 1
-        return self.data.count - 1
+        return index
+
+    cdef void set_key(self, lc_record* record, const lc_transfer* wanted) noexcept nogil:
+        """Take the fingerprint of the key: of the client, a zero byte, the key."""
+        cdef char scope[SCOPE_BYTES_MAX]
+        cdef lc_hash128 key
+        if wanted.client.length > 0:
+            memcpy(scope, wanted.client.start, wanted.client.length)
+        scope[wanted.client.length] = 0
+        memcpy(scope + wanted.client.length + 1, wanted.key.start, wanted.key.length)
+        cdef uint32_t length = wanted.client.length + 1 + wanted.key.length
+        key = lc_siphash((<Ledger> self.engine_half).hash_key, scope, length)
+        record.key[0] = key.low
+        record.key[1] = key.high
+
+    cdef uint64_t find_account(self, uint32_t slot, lc_text* id) noexcept nogil:
+        """The hash of an account's id, which is fetched; of one that is told by its slot, also the
+        id itself."""
+        cdef lc_account* account
+        if slot == LC_SLOT_NONE:
+            return (<Ledger> self.engine_half).prefetch_id(id.start, id.length)
+        account = &(<Ledger> self.engine_half).account[slot]
+        id.start = (<Ledger> self.engine_half).ids + account.id_offset
+        id.length = account.id_length
+        return account.id_hash
+
+    cdef uint32_t find_slot(self, uint32_t slot, uint64_t hash, lc_text id) noexcept nogil:
+        if slot != LC_SLOT_NONE:
+            return slot
+        return (<Ledger> self.engine_half).find_hashed(hash, id.start, id.length)
+
+    cdef void set_record_text(self, lc_record* record, const lc_transfer* wanted) noexcept nogil:
+        """Add the text that the record is stored with (src/record.h)."""
+        record.text_offset = self.data.text_used
+        if record.source == LC_SLOT_NONE:
+            record.first_length = <uint8_t> wanted.source.length
+            self.add_text(wanted.source.start, wanted.source.length)
+        if record.target == LC_SLOT_NONE:
+            record.second_length = <uint8_t> wanted.target.length
+            self.add_text(wanted.target.start, wanted.target.length)
+        self.add_text(wanted.memo.start, wanted.memo.length)
+        record.text_length = <uint16_t> (self.data.text_used - record.text_offset)
+
+    cdef lc_text source(self, uint32_t index) noexcept:
+        """The id that a transfer was asked for with; of length 0 where names are not kept."""
+        cdef lc_text id
+        id.start, id.length = b"", 0
+        if self.data.names != NULL:
+            id.start = self.data.text + self.data.names[index].offset
+            id.length = self.data.names[index].source_length
+        return id
+
+    cdef lc_text target(self, uint32_t index) noexcept:
+        """As `source`."""
+        cdef lc_text id = self.source(index)
+        if self.data.names != NULL:
+            id.start += id.length
+            id.length = self.data.names[index].target_length
+        return id
+
+    cdef uint32_t count_accounts(self) noexcept:
+        """How many accounts there are now; their slots are those below."""
+        return (<Ledger> self.engine_half).account_count
 
     def sum_new(self):
         cdef const lc_outcome* outcome
@@ -331,7 +313,7 @@ cdef class Submission:
         if index >= self.data.count:
             raise IndexError(index)
         cdef uint16_t asset = self.data.outcomes[index].asset
-        return None if asset == 0 else self.ledger.asset_names[asset - 1]
+        return None if asset == 0 else (<Ledger> self.engine_half).asset_names[asset - 1]
 
 
 cdef inline bint read_text(

@@ -4,6 +4,7 @@ Money is an int of minor units everywhere. Times are int nanoseconds since the U
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,6 +44,16 @@ class Account:
     ceiling: int | None
     frozen: bool
     slot: int
+
+
+class TransferRequest(NamedTuple):
+    """A transfer that somebody asks for: what `Submission.add` takes after the client."""
+
+    key: str
+    source: str
+    target: str
+    amount: int
+    memo: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,17 @@ from ledgercore._c cimport *
 cdef extern from "wire/transfer_json.h" nogil:
     const uint32_t LC_MEMBER_FROM, LC_MEMBER_TO, LC_MEMBER_AMOUNT, LC_MEMBER_MEMO, LC_MEMBER_KEY
 
-    ctypedef struct lc_transfer_json:
-        lc_text source, target, memo, key
-        int64_t amount
-        uint32_t members
-
     const char* lc_skip_space(const char* at, const char* end)
-    const char* lc_read_transfer(const char* at, const char* end, lc_transfer_json* found)
+    const char* lc_read_transfer(
+        const char* at, const char* end, lc_transfer* found, uint32_t* members
+    )
 
 
 cdef extern from "wire/http_request.h" nogil:
     const int LC_REQUEST_OTHER, LC_REQUEST_PARTIAL
 
     ctypedef struct lc_request:
-        lc_transfer_json transfer
+        lc_transfer transfer
         lc_text host, token, traceparent
         uint32_t timeout_ms
 
@@ -103,8 +100,6 @@ cdef extern from "wire/transfer_columns.h" nogil:
         int64_t rows
         char number_format
         const lc_column* dictionary
-        const lc_account* accounts
-        const char* ids
         uint32_t account_count
 
     ctypedef struct lc_transfer_columns:
@@ -112,7 +107,7 @@ cdef extern from "wire/transfer_columns.h" nogil:
 
     bint lc_is_there(const lc_column* column, int64_t row)
     int lc_read_cell(const lc_column* column, int64_t row, lc_text* text)
-    int lc_read_row(const lc_transfer_columns* columns, int64_t row, lc_transfer_json* found)
+    int lc_read_row(const lc_transfer_columns* columns, int64_t row, lc_transfer* found)
 
 
 cdef extern from "admission/token_bucket.h" nogil:

@@ -195,18 +195,13 @@ cdef class Connection(Waiter):
         return 0
 
     cdef int put(self, OpenBatch batch, lc_request* request) except -1:
-        cdef lc_transfer_json* wanted = &request.transfer
-        cdef int64_t row, deadline_ns
+        cdef lc_transfer* wanted = &request.transfer
         if batch.submission is None:
             self.batcher.place(batch.segment)
         cdef Submission submission = batch.submission
-        row = submission.put_for(
-            self.client.text(), wanted.key, wanted.source, wanted.target, wanted.amount, wanted.memo
-        )
-        if row < 0:
-            raise MemoryError()
-        deadline_ns = self.admission.find_deadline(self.now_ns, request.timeout_ms)
-        if deadline_ns > 0 and submission.set_deadline(<uint32_t> row, deadline_ns) < 0:
+        wanted.client = self.client.text()
+        wanted.deadline_ns = self.admission.find_deadline(self.now_ns, request.timeout_ms)
+        if submission.put(wanted) < 0:
             raise MemoryError()
         if request.traceparent.length > 0:
             if self.traces is None:

@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Callable
 from copy import copy
 
-from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission
+from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission, TransferRequest
 
 from ..admission.admission import Admission, Client
 from ..chaos.faults import Disturber
 from ..scaling.inflight import Regulator
 from ..settings import Settings
-from ..wire.json_bodies import TransferRequest
 from ..wire.problems import (
     DEADLINE_PASSED,
     NOT_STORED,
@@ -110,9 +109,7 @@ class Batcher:
         batch = self.place(self._engine.segment_of(request.source))
         submission = batch.submission
         assert submission is not None
-        index = submission.add(
-            client.name, request.key, request.source, request.target, request.amount, request.memo
-        )
+        index = submission.add(client.name, *request)
         if deadline_ns > 0:
             submission.limit_time(deadline_ns, index)
         waiter: asyncio.Future[Submission] = self._loop.create_future()
@@ -132,9 +129,7 @@ class Batcher:
         if batch is None or batch.submission is None:
             raise make_busy_problem(OVERLOADED, self._room.drain.find_wait_s(self._room.in_flight))
         submission = batch.submission
-        index = submission.add(
-            client.name, request.key, request.source, request.target, request.amount, request.memo
-        )
+        index = submission.add(client.name, *request)
         waiter: asyncio.Future[Submission] = self._loop.create_future()
         batch.waiters.append(FutureWaiter(waiter))
         self._room.take(1)

@@ -128,7 +128,7 @@ def fill_submission(engine: Engine, body: bytes, client: str) -> Submission:
     """Return a submission of all transfers of a body; raises the problem that names a fault."""
     items_max = min(ITEMS_MAX, engine.options.queue_size)
     _check_frame(body, items_max)
-    submission = engine.new_submission(items_max)
+    submission = engine.new_submission(items_max, keeps_names=False)
     try:
         add_columns(submission, _open_stream(body), client.encode())
     except ColumnFault as fault:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sanic.response import HTTPResponse
 
-from ledgercore import Engine, Status, Submission
+from ledgercore import Engine, Status, Submission, TransferRequest
 
 from .answers import PreparedResponse
 from .integer_forms import IntegerForms
@@ -21,7 +21,6 @@ from .json_bodies import (
     KEY_HEADER,
     TRANSFER_CHECKS,
     TRANSFER_REQUIRED,
-    TransferRequest,
     check_members,
     find_duplicates,
     make_header_error,
@@ -75,12 +74,10 @@ _PARTS = {late: _make_parts(late) for late in LATE_KINDS}
 def fill_submission(engine: Engine, body: bytes, client: str) -> Submission:
     """Return a submission of all transfers of a body; raises the problem that names the faults."""
     items_max = min(ITEMS_MAX, engine.options.queue_size)
-    submission = engine.new_submission(items_max)
+    submission = engine.new_submission(items_max, keeps_names=False)
     if not add_transfers(submission, body, client.encode()):
         for wanted in read_transfers(body, items_max):
-            submission.add(
-                client, wanted.key, wanted.source, wanted.target, wanted.amount, wanted.memo
-            )
+            submission.add(client, *wanted)
     return submission
 
 

@@ -13,6 +13,8 @@ from typing import Any, NoReturn, TypedDict
 
 import msgspec
 
+from ledgercore import TransferRequest
+
 from .integers import read_integer, read_integers
 from .problems import (
     KEY_MISSING,
@@ -40,16 +42,6 @@ _find_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 
 Fault = tuple[str, str]
 """What is wrong with one value: a stable code, and a sentence for people."""
-
-
-class TransferRequest(msgspec.Struct, frozen=True, gc=False):
-    """A transfer that someone asks for."""
-
-    key: str
-    source: str
-    target: str
-    amount: int
-    memo: str | None
 
 
 class AccountRequest(msgspec.Struct, frozen=True, gc=False):

@@ -199,11 +199,8 @@ cdef char* write_body(
     cdef lc_outcome* outcome = &submission.data.outcomes[index]
     cdef kind_t* kind = &kinds[outcome.status]
     cdef bint is_string = forms.is_string(outcome.lsn)
-    cdef const char* text = submission.data.text + record.text_offset
-    cdef lc_text source = find_party(submission, record.source, text, record.first_length)
-    cdef lc_text target = find_party(
-        submission, record.target, text + record.first_length, record.second_length
-    )
+    cdef lc_text source = submission.source(index)
+    cdef lc_text target = submission.target(index)
     if outcome.status == LC_APPLIED:
         at = write_integer(write_text(at, b'{"id":'), outcome.lsn, is_string)
         at = write_text(at, b',"status":"applied"')
@@ -219,19 +216,6 @@ cdef char* write_body(
     at = write_asset(submission, index, at)
     at = lc_write_time(write_text(at, b',"created_at":"'), outcome.time_ns)
     return write_text(at, b'"}')
-
-
-cdef lc_text find_party(
-    Submission submission, uint32_t slot, const char* text, uint32_t length
-) noexcept:
-    """An account's id: from the ledger, or as it was asked for where there was no such account."""
-    cdef lc_text id
-    id.start = text
-    id.length = length
-    if length == 0:
-        id.start = submission.ledger.ids + submission.ledger.account[slot].id_offset
-        id.length = submission.ledger.account[slot].id_length
-    return id
 
 
 cdef char* write_asset(Submission submission, uint32_t index, char* at) except NULL:

@@ -16,7 +16,6 @@ from ledgercore.service._c cimport *
 from ledgercore.submission cimport Submission
 
 cdef enum:
-    SCOPE_BYTES_MAX = 255 + 1 + 255
     COLUMNS = 5
     STATUSES_MAX = 256
 
@@ -82,18 +81,17 @@ def add_columns(Submission submission not None, stream, bytes client):
     submission is empty again. Releases the GIL.
     """
     cdef table_t table
-    cdef char scope[SCOPE_BYTES_MAX]
-    cdef uint32_t prefix = len(client) + 1
-    if prefix > LC_KEY_BYTES_MAX + 1 or len(submission) > 0:
+    cdef lc_text scope
+    scope.start, scope.length = <const char*> client, len(client)
+    if scope.length > LC_KEY_BYTES_MAX or len(submission) > 0:
         raise ValueError("a client of more than 255 bytes, or a submission that is not empty")
-    memcpy(scope, <const char*> client, prefix)
     capsule = stream.__arrow_c_stream__()  # It owns what it points to.
     cdef ArrowArrayStream* source = <ArrowArrayStream*> PyCapsule_GetPointer(
         capsule, b"arrow_array_stream"
     )
     try:
         read_schema(source, submission, &table)
-        while add_batch(source, submission, &table, scope, prefix):
+        while add_batch(source, submission, &table, scope):
             pass
     except BaseException:
         submission.forget()
@@ -173,16 +171,14 @@ cdef bint find_kind(int i, ArrowSchema* schema, Submission submission, table_t* 
     if is_account and strcmp(schema.format, b"I") == 0:
         column.kind = LC_COLUMN_SLOT
         # Accounts are only added, and under the GIL, so those that are counted here are whole.
-        column.account_count = submission.ledger.account_count
-        column.accounts = submission.ledger.account
-        column.ids = submission.ledger.ids
+        column.account_count = submission.count_accounts()
         return True
     column.kind = string_kind(schema)
     return column.kind != LC_COLUMN_ABSENT
 
 
 cdef bint add_batch(
-    ArrowArrayStream* stream, Submission submission, table_t* table, char* scope, uint32_t prefix
+    ArrowArrayStream* stream, Submission submission, table_t* table, lc_text client
 ) except -1:
     """Add the rows of the next batch; False where there is none."""
     cdef ArrowArray batch
@@ -202,7 +198,7 @@ cdef bint add_batch(
         if batch.length > submission.count_max - before:
             raise ValueError("more rows than were announced")
         with nogil:
-            code = add_rows(submission, table, batch.length, scope, prefix, &row)
+            code = add_rows(submission, table, batch.length, client, &row)
         if code < 0:
             raise MemoryError()
         if code > 0:
@@ -251,23 +247,19 @@ cdef bint bind_column(ArrowArray* array, lc_column* column) noexcept:
 
 
 cdef int add_rows(
-    Submission submission, table_t* table, int64_t rows, char* scope, uint32_t prefix,
-    int64_t* row
+    Submission submission, table_t* table, int64_t rows, lc_text client, int64_t* row
 ) noexcept nogil:
     """0: all of them; else the member that does not do in `row`; -1: there is no memory."""
-    cdef lc_transfer_json found
-    cdef lc_text key
+    cdef lc_transfer found
     cdef int member
     cdef int64_t i
-    key.start = scope
     for i in range(rows):
         member = lc_read_row(&table.rows, i, &found)
         if member != 0:
             row[0] = i
             return member
-        memcpy(scope + prefix, found.key.start, found.key.length)
-        key.length = prefix + found.key.length
-        if submission.put(key, found.source, found.target, found.amount, found.memo) < 0:
+        found.client = client
+        if submission.put(&found) < 0:
             return -1
     return 0
 
@@ -285,7 +277,7 @@ cdef object make_fault(table_t* table, int member, uint32_t before, int64_t row)
         value = (<const int64_t*> column.numbers)[row]
     else:
         cell = lc_read_cell(column, row, &text)
-        if cell == LC_CELL_GOOD:
+        if cell == LC_CELL_GOOD and column.kind != LC_COLUMN_SLOT:
             value = text.start[:text.length]
     return ColumnFault(COLUMN_NAMES[i], CELLS[cell], before + row, value)
 

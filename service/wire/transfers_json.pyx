@@ -16,7 +16,6 @@ from ledgercore.submission cimport Submission
 from ledgercore.service.wire.integer_forms cimport IntegerForms, write_integer
 
 cdef enum:
-    SCOPE_BYTES_MAX = 255 + 1 + 255
     TIME_BYTES_MAX = 32
     PARTS_MAX = 256
     FIXED_BYTES = 96  # What is written of an item besides its part: names, number, time, signs.
@@ -29,17 +28,15 @@ def add_transfers(Submission submission not None, bytes body, bytes client):
     lc_read_transfer takes each item, each with its key, and all of them fit. Where False is
     returned, the submission is empty again. Raises MemoryError. Releases the GIL.
     """
-    cdef char scope[SCOPE_BYTES_MAX]
-    cdef uint32_t client_length = len(client)
     cdef const char* start = body
     cdef const char* end = start + len(body)
+    cdef lc_text scope
     cdef int result
-    if client_length > LC_KEY_BYTES_MAX or len(submission) > 0:
+    scope.start, scope.length = <const char*> client, len(client)
+    if scope.length > LC_KEY_BYTES_MAX or len(submission) > 0:
         raise ValueError("a client of more than 255 bytes, or a submission that is not empty")
-    memcpy(scope, <const char*> client, client_length)
-    scope[client_length] = 0
     with nogil:
-        result = read_array(submission, start, end, scope, client_length + 1)
+        result = read_array(submission, start, end, scope)
         if result <= 0:
             submission.forget()
     if result < 0:
@@ -48,24 +45,22 @@ def add_transfers(Submission submission not None, bytes body, bytes client):
 
 
 cdef int read_array(
-    Submission submission, const char* at, const char* end, char* scope, uint32_t prefix
+    Submission submission, const char* at, const char* end, lc_text client
 ) noexcept nogil:
     """1: all of it was read; 0: it is not plain; -1: there is no memory."""
-    cdef lc_transfer_json found
-    cdef lc_text key
+    cdef lc_transfer found
+    cdef uint32_t members = 0
     at = lc_skip_space(at, end)
     if at >= end or at[0] != c"[":
         return 0
     while at < end and (at[0] == c"[" or at[0] == c","):
-        at = lc_read_transfer(lc_skip_space(at + 1, end), end, &found)
-        if at == NULL or not found.members & LC_MEMBER_KEY:
+        at = lc_read_transfer(lc_skip_space(at + 1, end), end, &found, &members)
+        if at == NULL or not members & LC_MEMBER_KEY:
             return 0
         if submission.data.count >= submission.count_max:
             return 0
-        memcpy(scope + prefix, found.key.start, found.key.length)
-        key.start = scope
-        key.length = prefix + found.key.length
-        if submission.put(key, found.source, found.target, found.amount, found.memo) < 0:
+        found.client = client
+        if submission.put(&found) < 0:
             return -1
         at = lc_skip_space(at, end)
     if at >= end or at[0] != c"]":

@@ -47,7 +47,8 @@ enum lc_header {
 };
 
 typedef struct lc_request {
-    lc_transfer_json transfer; /* with the key, wherever it was */
+    lc_transfer transfer; /* with the key, wherever it was */
+    uint32_t members;     /* of its body */
     lc_text key;
     lc_text host;
     lc_text token; /* of length 0 where there was none, as the next */
@@ -240,8 +241,8 @@ static inline bool lc_settle_key(lc_request *request)
 {
     lc_text *field = &request->transfer.key;
     if (!(request->headers & LC_HEADER_KEY))
-        return request->transfer.members & LC_MEMBER_KEY;
-    if ((request->transfer.members & LC_MEMBER_KEY)
+        return request->members & LC_MEMBER_KEY;
+    if ((request->members & LC_MEMBER_KEY)
         && (field->length != request->key.length
             || memcmp(field->start, request->key.start, field->length) != 0))
         return false;
@@ -260,7 +261,7 @@ static inline int lc_read_request(const char *start, const char *end, lc_request
     if ((size_t)(end - at) < request->body_length)
         return LC_REQUEST_PARTIAL;
     end = at + request->body_length;
-    at = lc_read_transfer(lc_skip_space(at, end), end, &request->transfer);
+    at = lc_read_transfer(lc_skip_space(at, end), end, &request->transfer, &request->members);
     if (!at || lc_skip_space(at, end) != end || !lc_settle_key(request))
         return LC_REQUEST_OTHER;
     return (int)(end - start);

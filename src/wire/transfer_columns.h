@@ -38,8 +38,6 @@ typedef struct lc_column {
     /* How an LC_COLUMN_ENTRY is written: the letter of Arrow's format, one of cCsSiIlL. */
     char number_format;
     const struct lc_column *dictionary; /* strings */
-    const lc_account *accounts; /* and where their ids are */
-    const char *ids;
     uint32_t account_count;
 } lc_column;
 
@@ -100,7 +98,7 @@ static inline enum lc_cell lc_read_entry(const lc_column *column, int64_t row, l
     return lc_read_offsets(dictionary, number, text);
 }
 
-/* The text of a row, whatever it holds. */
+/* The text of a row, whatever it holds; of an account that is told by its slot there is none. */
 static inline enum lc_cell lc_read_cell(const lc_column *column, int64_t row, lc_text *text)
 {
     if (!lc_is_there(column, row))
@@ -113,11 +111,7 @@ static inline enum lc_cell lc_read_cell(const lc_column *column, int64_t row, lc
         return lc_read_entry(column, row, text);
     case LC_COLUMN_SLOT: {
         uint32_t slot = ((const uint32_t *)column->numbers)[row];
-        if (slot >= column->account_count)
-            return LC_CELL_OUT_OF_RANGE;
-        text->start = column->ids + column->accounts[slot].id_offset;
-        text->length = column->accounts[slot].id_length;
-        return LC_CELL_GOOD;
+        return slot < column->account_count ? LC_CELL_GOOD : LC_CELL_OUT_OF_RANGE;
     }
     default:
         return LC_CELL_BROKEN;
@@ -143,29 +137,41 @@ static inline bool lc_is_member(lc_text text, enum lc_member member)
     }
 }
 
-/* The value of one column. An account's id needs no check. */
+/* The value of one column. */
 static inline bool lc_take_cell(const lc_column *column, int64_t row, enum lc_member member,
                                 lc_text *text)
 {
-    return lc_read_cell(column, row, text) == LC_CELL_GOOD
-           && (column->kind == LC_COLUMN_SLOT || lc_is_member(*text, member));
+    return lc_read_cell(column, row, text) == LC_CELL_GOOD && lc_is_member(*text, member);
+}
+
+/* The account of one column: its id, or its slot, which needs no further check. */
+static inline bool lc_take_account(const lc_column *column, int64_t row, enum lc_member member,
+                                   lc_text *id, uint32_t *slot)
+{
+    if (column->kind != LC_COLUMN_SLOT)
+        return lc_take_cell(column, row, member, id);
+    if (lc_read_cell(column, row, id) != LC_CELL_GOOD)
+        return false;
+    *slot = ((const uint32_t *)column->numbers)[row];
+    return true;
 }
 
 /* Read one row; returns 0, or the member whose column holds something else. */
 static inline int lc_read_row(const lc_transfer_columns *columns, int64_t row,
-                              lc_transfer_json *found)
+                              lc_transfer *found)
 {
+    lc_transfer_clear(found);
     if (!lc_take_cell(&columns->key, row, LC_MEMBER_KEY, &found->key))
         return LC_MEMBER_KEY;
-    if (!lc_take_cell(&columns->source, row, LC_MEMBER_FROM, &found->source))
+    if (!lc_take_account(&columns->source, row, LC_MEMBER_FROM, &found->source,
+                         &found->source_slot))
         return LC_MEMBER_FROM;
-    if (!lc_take_cell(&columns->target, row, LC_MEMBER_TO, &found->target))
+    if (!lc_take_account(&columns->target, row, LC_MEMBER_TO, &found->target,
+                         &found->target_slot))
         return LC_MEMBER_TO;
     found->amount = ((const int64_t *)columns->amount.numbers)[row];
     if (found->amount < 1 || !lc_is_there(&columns->amount, row))
         return LC_MEMBER_AMOUNT;
-    found->memo.start = "";
-    found->memo.length = 0;
     /* A memo that is null is none, and is no fault: a column cannot leave one out otherwise. */
     if (columns->memo.kind == LC_COLUMN_ABSENT)
         return 0;

@@ -12,7 +12,7 @@
 #ifndef LC_TRANSFER_JSON_H
 #define LC_TRANSFER_JSON_H
 
-#include "text.h"
+#include "transfer.h"
 
 #define LC_AMOUNT_DIGITS_MAX 19
 
@@ -24,12 +24,6 @@ enum lc_member {
     LC_MEMBER_KEY = 16,
     LC_MEMBERS_REQUIRED = 7,
 };
-
-typedef struct lc_transfer_json {
-    lc_text source, target, memo, key; /* of length 0 where absent */
-    int64_t amount;
-    uint32_t members; /* enum lc_member, those that are there */
-} lc_transfer_json;
 
 static inline const char *lc_skip_space(const char *at, const char *end)
 {
@@ -106,7 +100,7 @@ static inline enum lc_member lc_find_member(lc_text name)
 }
 
 static inline const char *lc_read_member(const char *at, const char *end, enum lc_member member,
-                                         lc_transfer_json *found)
+                                         lc_transfer *found)
 {
     lc_text *id = member == LC_MEMBER_FROM ? &found->source : &found->target;
     switch (member) {
@@ -127,10 +121,13 @@ static inline const char *lc_read_member(const char *at, const char *end, enum l
     }
 }
 
-/* Read one object that begins at `at`; returns where it ends, or NULL where it is not plain. */
-static inline const char *lc_read_transfer(const char *at, const char *end, lc_transfer_json *found)
+/* Read one object that begins at `at`; returns where it ends, or NULL where it is not plain. What
+ * it has of enum lc_member is in `members`. */
+static inline const char *lc_read_transfer(const char *at, const char *end, lc_transfer *found,
+                                           uint32_t *members)
 {
-    memset(found, 0, sizeof(*found));
+    uint32_t seen = 0;
+    lc_transfer_clear(found);
     if (at >= end || *at != '{')
         return NULL;
     do {
@@ -141,15 +138,16 @@ static inline const char *lc_read_transfer(const char *at, const char *end, lc_t
             return NULL;
         enum lc_member member = lc_find_member(name);
         at = lc_skip_space(at, end);
-        if (at >= end || *at != ':' || found->members & member)
+        if (at >= end || *at != ':' || seen & member)
             return NULL;
         at = lc_read_member(lc_skip_space(at + 1, end), end, member, found);
         if (!at)
             return NULL;
-        found->members |= member;
+        seen |= member;
         at = lc_skip_space(at, end);
     } while (at < end && *at == ',');
-    bool whole = (found->members & LC_MEMBERS_REQUIRED) == LC_MEMBERS_REQUIRED;
+    bool whole = (seen & LC_MEMBERS_REQUIRED) == LC_MEMBERS_REQUIRED;
+    *members = seen;
     return at < end && *at == '}' && whole ? at + 1 : NULL;
 }
 

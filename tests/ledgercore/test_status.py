@@ -1,7 +1,7 @@
 """The Python mirror of `enum lc_status`: walked to its end, so that the two cannot drift."""
 
+from ledgercore.outcome import status_names
 from ledgercore.status import Status
-from ledgercore.submission import status_names
 
 
 def test_python_and_c_have_the_same_statuses() -> None:

@@ -7,9 +7,9 @@ import asyncio
 import os
 from typing import Any
 
+from ledgercore import TransferRequest
 from ledgercore.service.admission.admission import Client, Room
 from ledgercore.service.admission.limiter import Limiter
-from ledgercore.service.wire.json_bodies import TransferRequest
 
 CLIENT = Client("", None, Limiter().find_client(""))
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ledgercore import TransferRequest
 from ledgercore.service.wire import problems
 from ledgercore.service.wire.json_bodies import (
     INT64_MAX,
-    TransferRequest,
     check_content_type,
     read_account,
     read_account_changes,

@@ -10,9 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ledgercore
-from ledgercore import Status, Submission
+from ledgercore import Status, Submission, TransferRequest
 from ledgercore.service.wire import bulk
-from ledgercore.service.wire.json_bodies import TransferRequest
 from ledgercore.service.wire.problems import Problem
 from ledgercore.service.wire.transfers_json import add_transfers, encode_outcomes, format_time
 from tests.support.histories import open_small, wait_readable
