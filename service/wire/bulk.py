@@ -14,7 +14,6 @@ from ledgercore import Engine, Status, Submission, TransferRequest
 
 from .answers import PreparedResponse
 from .integer_forms import IntegerForms
-from .integers import read_integers
 from .json_bodies import (
     ERRORS_MAX,
     KEY_FIELD,
@@ -24,6 +23,7 @@ from .json_bodies import (
     check_members,
     find_duplicates,
     make_header_error,
+    make_transfer,
     read_text,
     read_value,
     refuse,
@@ -93,7 +93,8 @@ def read_transfers(body: bytes, items_max: int = ITEMS_MAX) -> list[TransferRequ
         if len(errors) >= ERRORS_MAX:
             break
         if not errors:
-            transfers.append(_make_request(dict(item)))
+            members = dict(item)
+            transfers.append(make_transfer(members, members[KEY_FIELD]))
     if errors:
         refuse(errors)
     return transfers
@@ -129,14 +130,6 @@ def check_item(item: Any) -> list[ErrorItem]:
     if len(members) != len(item):
         return find_duplicates(item)
     return check_members(members, TRANSFER_CHECKS, _REQUIRED)
-
-
-def _make_request(members: dict[str, Any]) -> TransferRequest:
-    members = read_integers(members)
-    memo = members.get("memo") or None
-    return TransferRequest(
-        members[KEY_FIELD], members["from"], members["to"], members["amount"], memo
-    )
 
 
 def check_headers(key_headers: list[str]) -> None:

@@ -1,9 +1,12 @@
 """The types of wire.pyx. The docstrings there are its reference."""
 
+from typing import Any
+
 from ledgercore import Submission
 
 from .integer_forms import IntegerForms
 
+def read_plain_transfer(body: bytes) -> dict[str, Any] | None: ...
 def add_transfers(submission: Submission, body: bytes, client: bytes) -> bool: ...
 def encode_outcomes(
     submission: Submission, parts: list[bytes], forms: IntegerForms = ...

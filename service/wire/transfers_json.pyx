@@ -21,6 +21,32 @@ cdef enum:
     FIXED_BYTES = 96  # What is written of an item besides its part: names, number, time, signs.
 
 
+def read_plain_transfer(bytes body not None):
+    """Return the members of a transfer by their names; None where the body is not plain.
+
+    It is where lc_read_transfer takes it, with nothing but space around it. The amount is a number,
+    however it was written; the members are those that are there.
+    """
+    cdef lc_transfer_json found
+    cdef const char* at = body
+    cdef const char* end = at + len(body)
+    at = lc_read_transfer(lc_skip_space(at, end), end, &found)
+    if at == NULL or lc_skip_space(at, end) != end:
+        return None
+    cdef dict members = {
+        "from": decode(found.source), "to": decode(found.target), "amount": found.amount
+    }
+    if found.members & LC_MEMBER_MEMO:
+        members["memo"] = decode(found.memo)
+    if found.members & LC_MEMBER_KEY:
+        members["idempotency_key"] = decode(found.key)
+    return members
+
+
+cdef inline str decode(lc_text text):
+    return text.start[:text.length].decode("utf-8")
+
+
 def add_transfers(Submission submission not None, bytes body, bytes client):
     """Add every transfer of a JSON array to an empty submission; False where it is not plain.
 

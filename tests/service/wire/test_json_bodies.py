@@ -7,17 +7,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ledgercore import TransferRequest
-from ledgercore.service.wire import problems
+from ledgercore.service.wire import json_bodies, problems
 from ledgercore.service.wire.json_bodies import (
+    BODY_BYTES_MAX,
     INT64_MAX,
     check_content_type,
     read_account,
     read_account_changes,
-    read_any_transfer,
-    read_plain_transfer,
     read_transfer,
 )
-from ledgercore.service.wire.problems import Problem
+from ledgercore.service.wire.problems import ErrorItem, Problem
+from ledgercore.service.wire.transfers_json import read_plain_transfer
 
 GOOD = {"from": "alice", "to": "bob", "amount": 250}
 
@@ -302,35 +302,63 @@ def test_content_type_twice() -> None:
     assert caught.value.kind is problems.MALFORMED
 
 
-# -- the short way ---------------------------------------------------------------------------
+# -- the native way --------------------------------------------------------------------------
 
 PIECES = [
     *'{}[]":,\\ \t\n0123456789.-+eE',
     *('"from"', '"to"', '"amount"', '"memo"', '"idempotency_key"', '"fr\\u006fm"', '"x"'),
     *('"a"', '"acct-1"', '"a b"', '"é"', "250", "0", "-1", "007", "1.0", "1e2", "true", "null"),
     *("9223372036854775807", "9223372036854775808", "NaN", "\ufeff", "\x01"),
+    *('"k"', '""', '"7"', '"007"', ',"memo":"ü"', ',"idempotency_key":"k"', ',"memo":""'),
 ]
 USUAL = '{"from":"a","to":"b","amount":1}'
+FULL = ' {"idempotency_key":"k","from":"a","to":"b","amount":"1","memo":"ü"}\n'
+
+
+def read_wholly(body: bytes, keys: list[str]) -> TransferRequest | tuple[str, list[ErrorItem]]:
+    """Read a transfer by the whole grammar, whatever it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_bodies, "read_plain_transfer", lambda body: None)
+        return read_either(body, keys)
+
+
+def read_either(body: bytes, keys: list[str]) -> TransferRequest | tuple[str, list[ErrorItem]]:
+    try:
+        return read_transfer(body, keys)
+    except Problem as problem:
+        return problem.kind.name, problem.errors or []
 
 
 @given(
+    usual=st.sampled_from([USUAL, FULL]),
     pieces=st.lists(st.sampled_from(PIECES), max_size=12),
-    start=st.integers(0, len(USUAL)),
-    end=st.integers(0, len(USUAL)),
-    key=st.sampled_from(["k", '"k"', " k", "é", "", "k" * 255, "k" * 256]),
+    start=st.integers(0, len(FULL)),
+    end=st.integers(0, len(FULL)),
+    keys=st.lists(
+        st.sampled_from(["k", '"k"', " k", "é", "", "k" * 255, "k" * 256, "l"]), max_size=2
+    ),
 )
-@settings(max_examples=500)
-@example(pieces=[], start=0, end=0, key="k")
-@example(pieces=[',"to":"c"}'], start=len(USUAL) - 1, end=len(USUAL), key="k")
-def test_the_short_way_reads_what_the_long_one_does(
-    pieces: list[str], start: int, end: int, key: str
+@settings(max_examples=1000)
+@example(usual=USUAL, pieces=[], start=0, end=0, keys=["k"])
+@example(usual=FULL, pieces=[], start=0, end=0, keys=[])
+@example(usual=FULL, pieces=[], start=0, end=0, keys=["k"])
+@example(usual=FULL, pieces=[], start=0, end=0, keys=["l"])
+@example(usual=USUAL, pieces=[',"to":"c"}'], start=len(USUAL) - 1, end=len(USUAL), keys=["k"])
+def test_both_ways_read_the_same(
+    usual: str, pieces: list[str], start: int, end: int, keys: list[str]
 ) -> None:
-    # Bodies near the usual one: a part of it is replaced by what JSON and its abuse are made of.
-    body = (USUAL[:start] + "".join(pieces) + USUAL[max(start, end) :]).encode()
-    plain = read_plain_transfer(body, [key])
-    if plain is not None:
-        assert plain == read_any_transfer(body, [key])
+    # Bodies near the usual ones: a part is replaced by what JSON and its abuse are made of.
+    body = (usual[:start] + "".join(pieces) + usual[max(start, end) :]).encode()
+    assert read_either(body, keys) == read_wholly(body, keys)
 
 
-def test_the_short_way_is_taken() -> None:
-    assert read_plain_transfer(USUAL.encode(), ["k"]) == TransferRequest("k", "a", "b", 1, None)
+def test_what_is_plain_is_read_natively() -> None:
+    assert read_plain_transfer(USUAL.encode()) == {"from": "a", "to": "b", "amount": 1}
+    wanted = {"idempotency_key": "k", "from": "a", "to": "b", "amount": 1, "memo": "ü"}
+    assert read_plain_transfer(FULL.encode()) == wanted
+    assert read_plain_transfer(b"[" + USUAL.encode() + b"]") is None
+    # Neither reads more than is taken of one body.
+    body = USUAL.encode().ljust(BODY_BYTES_MAX)
+    assert read_transfer(body, ["k"]) == TransferRequest("k", "a", "b", 1, None)
+    assert read_either(body + b" ", ["k"]) == read_wholly(body + b" ", ["k"])
+    assert faults_of(body + b" ") == [("", "too-large")]
