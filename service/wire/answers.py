@@ -1,7 +1,7 @@
 """The answers that tell what the ledger said, and nothing but what they are made of.
 
-This module owns how accounts, audits and transfers of the past are written; the body of the answer
-to a transfer is reply.pyx's.
+This module owns how accounts and audits are written; what is told of a transfer is
+transfer_answer.pyx's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,8 +25,15 @@ from ledgercore import (
 from .integer_forms import IntegerForms
 from .paths import encode_cursor
 from .problems import STATUS_KINDS
-from .transfer_answer import JSON_TYPE, NUMBERS, REPLAYED, encode_body, list_headers
-from .transfers_json import format_time
+from .transfer_answer import (
+    JSON_TYPE,
+    NUMBERS,
+    REPLAYED,
+    encode_body,
+    encode_transfer,
+    format_time,
+    list_headers,
+)
 
 OK = "ok"
 """The outcome of a request that is neither a problem nor one transfer."""
@@ -37,23 +44,8 @@ _REPLAYED_HEADER = (REPLAYED.encode(), b"true")
 REASONS = {status: status.name.lower().replace("_", "-") for status in Status}
 """The name of each status as clients see it."""
 
-_RENAMED = {"source": "from", "target": "to"}
 _encode = msgspec.json.Encoder().encode
 _NANOSECONDS = 1_000_000_000
-
-
-class TransferBody(msgspec.Struct, gc=False, rename=_RENAMED, omit_defaults=True):
-    """What is told of a transfer afterwards."""
-
-    id: int | str
-    status: str
-    source: str
-    target: str
-    amount: int | str
-    created_at: str
-    reason: str | None = None
-    asset: str | None = None
-    memo: str | None = None
 
 
 class PreparedResponse(HTTPResponse):
@@ -106,20 +98,9 @@ def answer_transfer(
     return PreparedResponse(body, kind.http_status, headers, kind.name)
 
 
-def describe_transfer(transfer: Transfer, forms: IntegerForms = NUMBERS) -> TransferBody:
+def describe_transfer(transfer: Transfer, forms: IntegerForms = NUMBERS) -> msgspec.Raw:
     """Return a transfer of the past as it is told."""
-    is_applied = transfer.status is Status.APPLIED
-    return TransferBody(
-        forms.write(transfer.id),
-        "applied" if is_applied else "refused",
-        transfer.source,
-        transfer.target,
-        forms.write(transfer.amount),
-        format_time(transfer.time_ns),
-        None if is_applied else REASONS[transfer.status],
-        transfer.asset,
-        transfer.memo,
-    )
+    return msgspec.Raw(encode_transfer(transfer, forms))
 
 
 def describe_key(key: str, state: KeyState, forms: IntegerForms = NUMBERS) -> dict[str, Any]:

@@ -28,19 +28,20 @@ from typing import Any, NoReturn
 import numpy as np
 from sanic.response import HTTPResponse
 
-from ledgercore import Engine, Status, Submission
+from ledgercore import Engine, Submission
 
 from .answers import PreparedResponse
-from .bulk import BODY_BYTES_MAX, ITEMS_MAX, LATE_KINDS
+from .bulk import BODY_BYTES_MAX, ITEMS_MAX
 from .integer_forms import IntegerForms
 from .json_bodies import KEY_FIELD, TRANSFER_CHECKS, Fault, make_error, refuse, refuse_body
 from .problems import (
     DEADLINE_PASSED,
+    LATE_KINDS,
     PAYLOAD_TOO_LARGE,
-    STATUS_KINDS,
     UNSUPPORTED_MEDIA_TYPE,
     Kind,
     Problem,
+    list_kinds,
 )
 from .transfers_arrow import (
     COLUMN_NAMES,
@@ -80,19 +81,8 @@ _FAULTS: dict[str, Fault] = {
     "out-of-range": ("out-of-range", "There is no account or entry of this number."),
     "broken": ("broken", "The value is not inside of its column."),
 }
-
-
-def _make_names(late: Kind) -> list[bytes]:
-    """Return what each status is called, by its number."""
-    names = [b""] * (max(Status) + 1)
-    for status in Status:
-        kind = late if status is Status.DEADLINE_PASSED else STATUS_KINDS[status]
-        names[status] = kind.name.encode()
-    names[Status.APPLIED] = b"applied"
-    return names
-
-
-_NAMES = {late: _make_names(late) for late in LATE_KINDS}
+_NAMES = {late: [kind.name.encode() for kind in list_kinds(late)] for late in LATE_KINDS}
+"""What each status is called, by its number."""
 
 
 def _make_schema() -> Any:

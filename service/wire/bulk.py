@@ -1,6 +1,6 @@
-"""Many transfers in one request: the grammar of the body, and the answer.
+"""Many transfers in one request: the grammar of the body, and its bounds.
 
-This module owns what `POST /transfers` takes and says. Its transfers are applied in their order by
+This module owns what `POST /transfers` takes. Its transfers are applied in their order by
 one worker, so that a later one may spend what an earlier one brought; each has its own key and
 its own outcome. What is malformed refuses the request before anything is applied.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from sanic.response import HTTPResponse
 
-from ledgercore import Engine, Status, Submission, TransferRequest
+from ledgercore import Engine, Submission, TransferRequest
 
 from .answers import PreparedResponse
 from .integer_forms import IntegerForms
@@ -31,17 +31,9 @@ from .json_bodies import (
     refuse_syntax,
     skip_space,
 )
-from .problems import (
-    ABOVE_QUOTA,
-    DEADLINE_PASSED,
-    PAYLOAD_TOO_LARGE,
-    QUOTA_EXCEEDED,
-    STATUS_KINDS,
-    ErrorItem,
-    Kind,
-    Problem,
-)
-from .transfers_json import add_transfers, encode_outcomes
+from .problems import DEADLINE_PASSED, PAYLOAD_TOO_LARGE, ErrorItem, Kind, Problem
+from .transfer_answer import encode_outcomes
+from .transfers_json import add_transfers
 
 ITEMS_MAX = 100_000
 BODY_BYTES_MAX = 64 * 1024 * 1024
@@ -51,24 +43,6 @@ twice, as it is written and as it is sent."""
 
 _REQUIRED = TRANSFER_REQUIRED | {KEY_FIELD}
 _HEADERS = [(b"content-type", b"application/json")]
-
-
-LATE_KINDS = (DEADLINE_PASSED, QUOTA_EXCEEDED, ABOVE_QUOTA)
-"""Why an item that is `DEADLINE_PASSED` was not applied: it was late, or only looked up."""
-
-
-def _make_parts(late: Kind) -> list[bytes]:
-    """Return what an item of the answer says of each status."""
-    parts = [b""] * (max(Status) + 1)
-    for status in Status:
-        state = "refused" if status.is_outcome else "not-stored"
-        kind = late if status is Status.DEADLINE_PASSED else STATUS_KINDS[status]
-        parts[status] = f'"status":"{state}","reason":"{kind.name}"'.encode()
-    parts[Status.APPLIED] = b'"status":"applied"'
-    return parts
-
-
-_PARTS = {late: _make_parts(late) for late in LATE_KINDS}
 
 
 def fill_submission(engine: Engine, body: bytes, client: str) -> Submission:
@@ -146,4 +120,4 @@ def answer_transfers(
     submission: Submission, forms: IntegerForms, late: Kind = DEADLINE_PASSED
 ) -> HTTPResponse:
     """Return what became of each transfer, in their order."""
-    return PreparedResponse(encode_outcomes(submission, _PARTS[late], forms), 200, _HEADERS)
+    return PreparedResponse(encode_outcomes(submission, forms, late), 200, _HEADERS)

@@ -115,6 +115,20 @@ STATUS_KINDS: dict[Status, Kind] = {
 }
 """What each status of the ledger is over HTTP. The only place where the two meet."""
 
+LATE_KINDS = (DEADLINE_PASSED, QUOTA_EXCEEDED, ABOVE_QUOTA)
+"""Why a transfer that is `DEADLINE_PASSED` was not applied: it was late, or only looked up."""
+
+
+def list_kinds(late: Kind) -> list[Kind]:
+    """Return what each status is by its number, where one that is late is told as `late`.
+
+    The numbers that are no status are told as internal errors.
+    """
+    kinds = [INTERNAL_ERROR] * (max(Status) + 1)
+    for status, kind in STATUS_KINDS.items():
+        kinds[status] = late if status is Status.DEADLINE_PASSED else kind
+    return kinds
+
 
 class Problem(Exception):
     """A request that gets a problem for its answer. `detail` is told to the client.

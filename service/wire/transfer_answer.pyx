@@ -1,13 +1,14 @@
-"""The answer to one transfer, as bytes: what is told of an outcome, and in which order.
+"""What is told of transfers, as bytes: the members of an answer, and their order.
 
-This module owns these bytes for whoever asked, and by whatever way the request came in. They are a
+This module owns these bytes for whoever asked, and by whatever way the request came in: the answer
+to one transfer, the items of the answer to many, and a transfer of the past. An answer is a
 function of the stored outcome and the request, never of present state, so that a replay has the
 bytes of the first answer. It never decides anything.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy, strlen
 
 from ledgercore._c cimport *
@@ -15,11 +16,15 @@ from ledgercore.service._c cimport *
 from ledgercore.submission cimport Submission
 from ledgercore.service.wire.integer_forms cimport IntegerForms, write_integer
 
+import msgspec
 from sanic.headers import format_http1_response
 
 from ledgercore import Status
 
-from .problems import CONTENT_TYPE, NOT_STORED, STATUS_KINDS, encode_problem, make_headers
+from .problems import (
+    CONTENT_TYPE, DEADLINE_PASSED, LATE_KINDS, NOT_STORED, STATUS_KINDS, encode_problem, list_kinds,
+    make_headers,
+)
 
 cdef enum:
     STATUSES_MAX = 256
@@ -27,6 +32,10 @@ cdef enum:
     BODY_BYTES_MAX = 4 * TEXT_BYTES_MAX + 6 * 64 + 128
     DATE_LINE_BYTES = 6 + 29 + 2  # The second is LC_HTTP_DATE_BYTES.
     HEAD_BYTES_MAX = TEXT_BYTES_MAX + 192 + 128 + DATE_LINE_BYTES  # LC_TRACE_LINES_BYTES_MAX.
+    TIME_BYTES_MAX = 32
+    # What is written of an item, and of a transfer of the past, besides texts.
+    ITEM_BYTES = 96
+    PAST_BYTES = 192
 
 JSON_TYPE = "application/json"
 NOT_EXECUTED = {"executed": False}
@@ -210,12 +219,23 @@ cdef char* write_body(
         at = write(write_text(at, b" to "), target)
         at = write_integer(write_text(at, b'.","id":'), outcome.lsn, is_string)
         at = write_text(write_text(at, b","), kind.reason)
+    at = write_wanted(at, source, target, record.amount, is_string)
+    at = write_asset(submission, index, at)
+    return write_text(write_creation(at, outcome.time_ns), b"}")
+
+
+cdef inline char* write_wanted(
+    char* at, lc_text source, lc_text target, int64_t amount, bint is_string
+) noexcept nogil:
+    """Write what was asked for. No id has a byte that JSON would escape."""
     at = write(write_text(at, b',"from":"'), source)
     at = write(write_text(at, b'","to":"'), target)
-    at = write_integer(write_text(at, b'","amount":'), record.amount, is_string)
-    at = write_asset(submission, index, at)
-    at = lc_write_time(write_text(at, b',"created_at":"'), outcome.time_ns)
-    return write_text(at, b'"}')
+    return write_integer(write_text(at, b'","amount":'), amount, is_string)
+
+
+cdef inline char* write_creation(char* at, int64_t time_ns) noexcept nogil:
+    """Write when a transfer was stored."""
+    return write_text(lc_write_time(write_text(at, b',"created_at":"'), time_ns), b'"')
 
 
 cdef char* write_asset(Submission submission, uint32_t index, char* at) except NULL:
@@ -231,12 +251,115 @@ cdef char* write_asset(Submission submission, uint32_t index, char* at) except N
     return write_text(at + length, b'"')
 
 
-cdef inline char* write(char* at, lc_text text) noexcept:
+cdef inline char* write(char* at, lc_text text) noexcept nogil:
     memcpy(at, text.start, text.length)
     return at + text.length
 
 
-cdef inline char* write_text(char* at, const char* text) noexcept:
+cdef inline char* write_text(char* at, const char* text) noexcept nogil:
     cdef size_t length = strlen(text)
     memcpy(at, text, length)
     return at + length
+
+
+# -- the past ------------------------------------------------------------------------------------
+
+
+def format_time(int64_t time_ns):
+    """Return a time since 1970 as RFC 3339 in UTC, to the microsecond, which is cut."""
+    cdef char text[TIME_BYTES_MAX]
+    return text[:lc_write_time(text, time_ns) - text].decode("ascii")
+
+
+def encode_transfer(transfer not None, IntegerForms forms not None = NUMBERS):
+    """Return a transfer of the past as it is told, in the form of integers that is in force."""
+    cdef bytes source = transfer.source.encode(), target = transfer.target.encode()
+    cdef bint is_applied = transfer.status is Status.APPLIED, is_string = forms.are_strings
+    cdef size_t room = PAST_BYTES + <size_t> len(source) + <size_t> len(target)
+    cdef bytes told = PyBytes_FromStringAndSize(NULL, room)
+    cdef char* start = PyBytes_AS_STRING(told)
+    cdef char* at = write_integer(write_text(start, b'{"id":'), transfer.id, is_string)
+    at = write_text(at, b',"status":"applied"' if is_applied else b',"status":"refused"')
+    at = write_wanted(at, view(source), view(target), transfer.amount, is_string)
+    at = write_creation(at, transfer.time_ns)
+    more = {
+        "reason": None if is_applied else STATUS_KINDS[transfer.status].name,
+        "asset": transfer.asset,
+        "memo": transfer.memo,
+    }
+    known = {name: text for name, text in more.items() if text is not None}
+    end = b"," + msgspec.json.encode(known)[1:] if known else b"}"
+    return told[:at - start] + end
+
+
+cdef inline lc_text view(bytes text) noexcept:
+    cdef lc_text seen
+    seen.start = <const char*> text
+    seen.length = <uint32_t> len(text)
+    return seen
+
+
+# -- many ----------------------------------------------------------------------------------------
+
+
+cdef list make_parts(late):
+    """Return what an item tells of each status, by its number."""
+    parts = []
+    for number, kind in enumerate(list_kinds(late)):
+        state = "refused" if number < LC_OUTCOME_END else "not-stored"
+        parts.append(f'"status":"{state}","reason":"{kind.name}"'.encode())
+    parts[LC_APPLIED] = b'"status":"applied"'
+    return parts
+
+
+cdef dict PARTS = {late: make_parts(late) for late in LATE_KINDS}
+
+
+def encode_outcomes(
+    Submission submission not None, IntegerForms forms not None = NUMBERS, late=DEADLINE_PASSED
+):
+    """Return the outcomes of a submission as a JSON array, in their order. Releases the GIL.
+
+    What is late is told as `late`, one of LATE_KINDS. An outcome that was stored has `id` first and
+    `created_at` behind its status; one that was stored before has `"replayed":true` last.
+    """
+    cdef lc_text parts[STATUSES_MAX]
+    cdef uint32_t i, longest = 0
+    for i, part in enumerate(PARTS[late]):
+        parts[i] = view(part)
+        longest = max(longest, parts[i].length)
+    cdef size_t room = 2 + <size_t> submission.data.count * (longest + ITEM_BYTES)
+    cdef bytes answer = PyBytes_FromStringAndSize(NULL, room)
+    cdef char* start = PyBytes_AS_STRING(answer)
+    cdef char* end
+    with nogil:
+        end = write_array(submission, start, parts, forms)
+    return answer[:end - start]
+
+
+cdef char* write_array(
+    Submission submission, char* at, const lc_text* parts, IntegerForms forms
+) noexcept nogil:
+    cdef const lc_outcome* outcome
+    cdef uint32_t i
+    at = write_text(at, b"[")
+    for i in range(submission.data.count):
+        outcome = &submission.data.outcomes[i]
+        if i > 0:
+            at = write_text(at, b",")
+        at = write_item(at, outcome, parts[outcome.status], forms.is_string(outcome.lsn))
+    return write_text(at, b"]")
+
+
+cdef inline char* write_item(
+    char* at, const lc_outcome* outcome, lc_text part, bint is_string
+) noexcept nogil:
+    at = write_text(at, b"{")
+    if outcome.lsn != 0:
+        at = write_text(write_integer(write_text(at, b'"id":'), outcome.lsn, is_string), b",")
+    at = write(at, part)
+    if outcome.status < LC_OUTCOME_END:
+        at = write_creation(at, outcome.time_ns)
+        if outcome.replayed:
+            at = write_text(at, b',"replayed":true')
+    return write_text(at, b"}")

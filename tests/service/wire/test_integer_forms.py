@@ -8,9 +8,7 @@ import pytest
 
 import ledgercore
 from ledgercore.service.wire.integer_forms import IntegerForms
-from ledgercore.service.wire.transfer_answer import encode_body, encode_reply
-from ledgercore.service.wire.transfers_json import encode_outcomes
-from tests.service.wire.test_transfers_json import PARTS
+from ledgercore.service.wire.transfer_answer import encode_body, encode_outcomes, encode_reply
 from tests.support.histories import wait_readable
 from tests.support.statuses import ASKED, ask, open_for_statuses
 
@@ -91,7 +89,7 @@ def test_outcomes_of_many_have_each_its_own_form(ledger: ledgercore.Engine) -> N
     ledger.completed()
     ids = [submission.outcome(index).id for index in range(4)]
     forms = IntegerForms([ids[1], ids[3]])
-    told = json.loads(encode_outcomes(submission, PARTS, forms))
+    told = json.loads(encode_outcomes(submission, forms))
     assert [item["id"] for item in told] == [ids[0], str(ids[1]), str(ids[2]), ids[3]]
     for index in range(4):
         body = json.loads(encode_body(submission, index, forms))

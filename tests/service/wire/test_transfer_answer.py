@@ -4,26 +4,30 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import ledgercore
-from ledgercore import Status
+from ledgercore import Status, Submission, Transfer
 from ledgercore.service.wire.answers import answer_transfer
-from ledgercore.service.wire.problems import STATUS_KINDS
+from ledgercore.service.wire.integer_forms import IntegerForms
+from ledgercore.service.wire.problems import LATE_KINDS, QUOTA_EXCEEDED, STATUS_KINDS
 from ledgercore.service.wire.transfer_answer import (
     date_reply,
     encode_body,
+    encode_outcomes,
     encode_reply,
+    encode_transfer,
     format_date,
+    format_time,
     list_headers,
 )
-from ledgercore.service.wire.transfers_json import encode_outcomes
 from tests.support.histories import open_funded, open_small, wait_readable
 from tests.support.making import poll
 from tests.support.statuses import ASKED, ask, open_for_statuses
@@ -157,8 +161,9 @@ def test_an_expired_key_names_its_transfer() -> None:
         assert body["type"] == "urn:ledgercore:problem:idempotency-key-expired"
         assert encode_reply(submission, 0).endswith(encode_body(submission, 0))
         assert encode_reply(submission, 0).startswith(b"HTTP/1.1 422 ")
-        items = json.loads(encode_outcomes(submission, [b'"status":%d' % n for n in range(256)]))
-        assert items == [{"id": first.id, "status": Status.KEY_EXPIRED}, {"status": 66}]
+        expired, reused = json.loads(encode_outcomes(submission))
+        assert expired.pop("id") == first.id and expired == told_of(Status.KEY_EXPIRED)
+        assert reused == told_of(Status.KEY_REUSED)
         assert ledger.balance("alice") == 250
 
 
@@ -199,6 +204,115 @@ def test_rows_of_a_submission_are_told_apart(ledger: ledgercore.Engine) -> None:
     for encode in (encode_body, encode_reply):
         with pytest.raises(IndexError):
             encode(submission, 3)
+
+
+# -- many ------------------------------------------------------------------------------------------
+
+
+def told_of(status: Status) -> dict[str, str]:
+    """What an item of an answer tells of a status."""
+    if status is Status.APPLIED:
+        return {"status": "applied"}
+    state = "refused" if status.is_outcome else "not-stored"
+    return {"status": state, "reason": STATUS_KINDS[status].name}
+
+
+def ask_many(ledger: ledgercore.Engine) -> Submission:
+    submission = ledger.new_submission()
+    for number, status in enumerate(ASKED):
+        submission.add("", f"k-{number}", *ASKED[status])
+    submission.add("", "k-0", *ASKED[Status.APPLIED])
+    submission.add("", "late", *ASKED[Status.APPLIED])
+    submission.limit_time(1, len(submission) - 1)
+    ledger.submit(submission)
+    wait_readable(ledger)
+    assert ledger.completed() == [submission]
+    return submission
+
+
+def test_outcomes_of_many_are_told_in_their_order(ledger: ledgercore.Engine) -> None:
+    submission = ask_many(ledger)
+    told = json.loads(encode_outcomes(submission))
+    outcomes = [submission.outcome(index) for index in range(len(submission))]
+    assert {outcome.status for outcome in outcomes} >= {status for status in ASKED if status < 64}
+    assert [outcome.replayed for outcome in outcomes].count(True) > 0
+    for outcome, one in zip(outcomes, told, strict=True):
+        stored = {"id": outcome.id, "created_at": format_time(outcome.time_ns)}
+        stored |= {"replayed": True} if outcome.replayed else {}
+        assert one == told_of(outcome.status) | (stored if outcome.id else {})
+        order = ["id", "status", "reason", "created_at", "replayed"]
+        assert list(one) == [name for name in order if name in one]
+
+
+def test_what_is_late_has_its_reason(ledger: ledgercore.Engine) -> None:
+    submission = ask_many(ledger)
+    for late in LATE_KINDS:
+        last = json.loads(encode_outcomes(submission, late=late))[-1]
+        assert last == {"status": "not-stored", "reason": late.name}
+    first, *_ = json.loads(encode_outcomes(submission, late=QUOTA_EXCEEDED))
+    assert first["status"] == "applied"
+
+
+def test_no_outcomes_are_an_empty_array(ledger: ledgercore.Engine) -> None:
+    assert encode_outcomes(ledger.new_submission()) == b"[]"
+
+
+# -- the past --------------------------------------------------------------------------------------
+
+
+def tell(*changes: Any, forms: IntegerForms | None = None) -> Any:
+    transfer = Transfer(7, Status.APPLIED, "alice", "bob", 250, "USD/2", 0, None)
+    for name, value in changes:
+        transfer = replace(transfer, **{name: value})
+    return json.loads(encode_transfer(transfer, *([forms] if forms else [])))
+
+
+def test_a_transfer_of_the_past_tells_what_its_answer_told(ledger: ledgercore.Engine) -> None:
+    # In memory no text is kept, and so not the id of an account that did not exist.
+    apart = (Status.SOURCE_NOT_FOUND, Status.TARGET_NOT_FOUND)
+    statuses = [status for status in ASKED if status.is_outcome and status not in apart]
+    for number, status in enumerate(statuses):
+        submission = ask(ledger, status, f"k-{number}")
+        transfer = ledger.find_transfer(submission.outcome(0).id)
+        assert transfer is not None
+        answer = json.loads(encode_body(submission, 0))
+        told = json.loads(encode_transfer(transfer))
+        assert told.pop("status") == answer.get("outcome", answer["status"])
+        of_problems = {"type", "title", "status", "detail", "outcome"}
+        assert told == {name: answer[name] for name in answer if name not in of_problems}
+
+
+@pytest.mark.parametrize("memo", ['"', "\\", "\n", "\0", "ü漢🙂", "m" * 256, "\x1f" * 256])
+def test_a_memo_is_escaped(memo: str) -> None:
+    assert tell(("memo", memo))["memo"] == memo
+
+
+def test_what_is_not_known_is_not_told() -> None:
+    members = ["id", "status", "from", "to", "amount", "created_at"]
+    assert list(tell(("asset", None))) == members
+    assert list(tell(("memo", "m"))) == [*members, "asset", "memo"]
+    refused = tell(("status", Status.SOURCE_NOT_FOUND), ("memo", "m"))
+    assert list(refused) == [*members, "reason", "asset", "memo"]
+    assert (refused["status"], refused["reason"]) == ("refused", "source-not-found")
+
+
+def test_the_longest_transfer_of_the_past_has_room() -> None:
+    longest = [("id", 2**47), ("amount", 2**63 - 1), ("status", Status.INSUFFICIENT_FUNDS)]
+    longest += [("source", "s" * 1000), ("target", "t" * 1000), ("time_ns", 2**63 - 1)]
+    told = tell(*longest, forms=IntegerForms([0]))
+    assert (told["id"], told["amount"]) == (str(2**47), str(2**63 - 1))
+    assert (told["from"], told["to"]) == ("s" * 1000, "t" * 1000)
+    assert told["created_at"] == "2262-04-11T23:47:16.854775Z"
+
+
+@given(st.integers(0, 2**63 - 1))
+@example(0)
+@example(951_782_399_999_999_999)  # The last instant before a leap day, and the first on it.
+@example(951_782_400_000_000_000)
+@example(4_107_542_400_000_000_000)  # 2100 has none.
+def test_a_time_is_written_as_python_writes_it(time_ns: int) -> None:
+    moment = datetime(1970, 1, 1) + timedelta(microseconds=time_ns // 1000)
+    assert format_time(time_ns) == moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 # -- the date --------------------------------------------------------------------------------------

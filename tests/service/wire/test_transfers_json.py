@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,13 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ledgercore
-from ledgercore import Status, Submission, TransferRequest
+from ledgercore import Submission, TransferRequest
 from ledgercore.service.wire import bulk
 from ledgercore.service.wire.problems import Problem
-from ledgercore.service.wire.transfers_json import add_transfers, encode_outcomes, format_time
+from ledgercore.service.wire.transfers_json import add_transfers
 from tests.support.histories import open_small, wait_readable
-
-PARTS = [b'"status":%d' % number for number in range(max(Status) + 1)]
 
 
 @pytest.fixture(scope="module")
@@ -224,49 +221,3 @@ def test_both_ways_agree(
         # The same key with the same payload is a replay; with any other it would be refused.
         assert again.id == outcome.id and again.status is outcome.status
         assert outcome.id == 0 or again.replayed
-
-
-# -- outcomes -------------------------------------------------------------------------------------
-
-
-def test_outcomes_are_written(ledger: ledgercore.Engine) -> None:
-    # Accounts of its own: other tests fill those of the module to the brim.
-    ledger.open_account("o:bank", asset="USD/2", floor=None)
-    ledger.open_account("o:a", asset="USD/2")
-    body = encode(
-        [
-            item("o-1", "o:bank", "o:a", 5),
-            item("o-1", "o:bank", "o:a", 5),
-            item("o-1", "o:bank", "o:a", 6),
-            item("o-2", "o:a", "o:bank", 10**15),
-            item("o-3", "nobody", "o:a", 1),
-        ]
-    )
-    submission = read_natively(ledger, body)
-    assert submission is not None
-    complete(ledger, submission)
-    told = json.loads(encode_outcomes(submission, PARTS))
-    outcomes = [submission.outcome(index) for index in range(len(submission))]
-    statuses = [Status.APPLIED, Status.APPLIED, Status.KEY_REUSED]
-    statuses += [Status.INSUFFICIENT_FUNDS, Status.SOURCE_NOT_FOUND]
-    assert [outcome.status for outcome in outcomes] == statuses
-    for outcome, one in zip(outcomes, told, strict=True):
-        stored = {"id": outcome.id, "created_at": format_time(outcome.time_ns)}
-        stored |= {"replayed": True} if outcome.replayed else {}
-        assert one == {"status": int(outcome.status)} | (stored if outcome.id else {})
-    with pytest.raises(ValueError, match="a part for each status"):
-        encode_outcomes(submission, PARTS[:3])
-
-
-def test_no_outcomes_are_an_empty_array(ledger: ledgercore.Engine) -> None:
-    assert encode_outcomes(ledger.new_submission(), PARTS) == b"[]"
-
-
-@given(st.integers(0, 2**63 - 1))
-@example(0)
-@example(951_782_399_999_999_999)  # The last instant before a leap day, and the first on it.
-@example(951_782_400_000_000_000)
-@example(4_107_542_400_000_000_000)  # 2100 has none.
-def test_a_time_is_written_as_python_writes_it(time_ns: int) -> None:
-    moment = datetime(1970, 1, 1) + timedelta(microseconds=time_ns // 1000)
-    assert format_time(time_ns) == moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
