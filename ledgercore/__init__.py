@@ -31,8 +31,17 @@ if TYPE_CHECKING:
         QueueFull,
         TransferRefused,
     )
+    from .grammar import (
+        AMOUNT_MAX,
+        MEMO_BYTES_MAX,
+        is_addressable,
+        match_account_id,
+        match_asset,
+        match_key,
+    )
     from .histogram import Histogram
     from .history import JournalEntry, read_journal
+    from .layouts import OUTCOME, TRANSFER
     from .measures import Measures
     from .opening import (
         OPTION_RANGES,
@@ -45,8 +54,6 @@ if TYPE_CHECKING:
     from .status import Status
     from .submission import Submission
     from .types import (
-        OUTCOME,
-        TRANSFER,
         Account,
         Audit,
         KeyState,
@@ -56,12 +63,13 @@ if TYPE_CHECKING:
         Transfer,
         TransferRequest,
     )
-    from .validation import is_addressable
     from .verification import Inspection, Verification, compact, inspect, verify
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "AMOUNT_MAX",
+    "MEMO_BYTES_MAX",
     "OPTION_RANGES",
     "OUTCOME",
     "TRANSFER",
@@ -107,6 +115,9 @@ __all__ = [
     "compact",
     "inspect",
     "is_addressable",
+    "match_account_id",
+    "match_asset",
+    "match_key",
     "open",
     "read_journal",
     "repair",
@@ -116,9 +127,10 @@ __all__ = [
 # In this order, the light ones first.
 _MODULES = (
     "errors",
+    "grammar",
     "status",
     "types",
-    "validation",
+    "layouts",
     "histogram",
     "recorder",
     "outcome",

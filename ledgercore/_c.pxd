@@ -18,7 +18,6 @@ cdef extern from "status.h" nogil:
     const uint8_t LC_CEILING_EXCEEDED, LC_BALANCE_OVERFLOW, LC_OUTCOME_END
     const uint8_t LC_KEY_MISSING, LC_AMOUNT_INVALID, LC_KEY_REUSED, LC_KEYS_FULL
     const uint8_t LC_DEADLINE_PASSED, LC_KEY_EXPIRED, LC_LEDGER_FULL, LC_STATUS_END
-    const char* lc_status_name(int status)
 
 
 cdef extern from "record.h" nogil:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .validation import check_new_id
 from .errors import AccountExists, AccountNotFound, CapacityExceeded, LimitConflict
+from .layouts import ACCOUNT_ROW
 from .types import Account
 
 cdef extern from * nogil:
@@ -278,9 +279,3 @@ def copy_state(Ledger ledger):
             for i in range(ledger.stripe_mask + 1):
                 lc_lock_release(&ledger.stripes[i].lock)
     return lsn, balances, rows
-
-
-ACCOUNT_ROW = np.dtype([
-    ("floor", "<i8"), ("ceiling", "<i8"), ("id_hash", "<u8"), ("id_offset", "<u4"),
-    ("asset", "<u2"), ("id_length", "u1"), ("flags", "u1"),
-])

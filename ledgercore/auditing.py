@@ -6,12 +6,12 @@ import numpy.typing as npt
 from .accounts import account_id, asset_names, copy_state
 from .directory import DataDirectory
 from .executor import Executor
+from .grammar import AMOUNT_MAX, BALANCE_MIN
 from .journal_check import ask_witness, digest_state
 from .ledger import Ledger
 from .recovery import Capacity
 from .scrubbing import Scrub
 from .types import Audit
-from .validation import AMOUNT_MAX, BALANCE_MIN
 
 VIOLATIONS_TOLD_MAX = 100
 NOT_ASKED = "it was not asked for"

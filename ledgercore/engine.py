@@ -18,7 +18,9 @@ from .auditing import Auditor
 from .errors import EngineFailed, InvalidArgument
 from .executor import Executor
 from .fault_injection import FaultInjection
+from .grammar import AMOUNT_MAX, SUBMISSION_MAX
 from .housekeeping import Housekeeper
+from .layouts import OUTCOME
 from .ledger import Ledger
 from .logged_time import read_lead_ns
 from .lookups import Lookups
@@ -27,9 +29,8 @@ from .opening import Opened, Options
 from .outcome import Outcome
 from .replay import count_keys, last_lsn
 from .submission import Submission
-from .types import OUTCOME, Account, Audit, KeyState, Statistics, Transfer
+from .types import Account, Audit, KeyState, Statistics, Transfer
 from .validation import (
-    AMOUNT_MAX,
     check_asset,
     check_batch,
     check_id,
@@ -41,8 +42,6 @@ from .validation import (
 from .workers import Workers
 
 UNCHANGED: Any = object()
-COUNT_MAX = 1 << 20
-"""Transfers of one submission: the offsets of their texts have 32 bits."""
 
 
 class Engine:
@@ -294,7 +293,8 @@ class Engine:
         It is applied in its order by one worker. One of more than `queue_size` is never taken.
         """
         room = min(self.batch_max, self.options.queue_size) if count_max is None else count_max
-        return Submission(self._ledger, check_range("count_max", room, 1, COUNT_MAX), keeps_names)
+        room = check_range("count_max", room, 1, SUBMISSION_MAX)
+        return Submission(self._ledger, room, keeps_names)
 
     def submit(self, submission: Submission, segment: int = 0) -> bool:
         """Queue a submission, or apply it here where that is quick; whether it was queued.

@@ -5,67 +5,33 @@ for is durable.
 """
 
 import os
-import struct
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from .directory import DataDirectory, explained, too_new
 from .errors import JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES, SegmentHeader, read_frame, scan_frames
+from .grammar import CEILING_NONE, FLOOR_NONE
+from .layouts import (
+    ACCOUNT_LAYOUT,
+    FLAG_FROZEN,
+    RECORD_BYTES,
+    TRANSFER_LAYOUT,
+    AccountRecord,
+    RecordKind,
+    TransferRecord,
+)
 from .status import Status
 
+JOURNAL_KINDS: dict[int, str] = {
+    kind: kind.label
+    for kind in (RecordKind.TRANSFER, RecordKind.ACCOUNT_OPENED, RecordKind.ACCOUNT_CHANGED)
+}
+"""What may stand in a journal, and how it is told."""
 
-class TransferRecord(NamedTuple):
-    """The fields of a transfer's record, as src/record.h lays them out."""
-
-    lsn: int
-    kind: int
-    status: int
-    flags: int
-    client: int
-    key: bytes
-    source: int
-    target: int
-    amount: int
-    time_ns: int
-    text_offset: int
-    text_length: int
-    source_length: int
-    target_length: int
-
-
-class AccountRecord(NamedTuple):
-    """The fields of an account's record, as src/record.h lays them out."""
-
-    lsn: int
-    kind: int
-    status: int
-    flags: int
-    client: int
-    floor: int
-    ceiling: int
-    slot: int
-    asset: int
-    balance: int
-    time_ns: int
-    text_offset: int
-    text_length: int
-    id_length: int
-    asset_length: int
-
-
-TRANSFER_LAYOUT = struct.Struct("<QBBBxI16sIIqqIHBB")
-ACCOUNT_LAYOUT = struct.Struct("<QBBBxIqqIIqqIHBB")
-RECORD_BYTES = 64
-
-KIND_TRANSFER, KIND_OPENED, KIND_CHANGED = 1, 2, 3
-KINDS = {KIND_TRANSFER: "transfer", KIND_OPENED: "account-opened", KIND_CHANGED: "account-changed"}
-FLAG_FROZEN = 1
-FLOOR_NONE, CEILING_NONE = -(2**63), 2**63 - 1
 
 # A mark lets a later search start in the middle of a segment; half as far apart at least.
 MARK_BYTES = 4 << 20
@@ -114,11 +80,11 @@ class JournalEntry:
 def parse_transfer(record: bytes, text: bytes) -> RawTransfer | None:
     """Return the transfer that a record and its frame's text tell of; None for other kinds."""
     fields = TransferRecord._make(TRANSFER_LAYOUT.unpack(record))
-    if fields.kind != KIND_TRANSFER:
+    if fields.kind != RecordKind.TRANSFER:
         return None
     own = text[fields.text_offset : fields.text_offset + fields.text_length]
-    source_id, rest = own[: fields.source_length], own[fields.source_length :]
-    target_id, memo = rest[: fields.target_length], rest[fields.target_length :]
+    source_id, rest = own[: fields.first_length], own[fields.first_length :]
+    target_id, memo = rest[: fields.second_length], rest[fields.second_length :]
     return RawTransfer(
         lsn=fields.lsn,
         status=Status(fields.status),
@@ -271,7 +237,7 @@ def parse_entry(record: bytes, text: bytes, accounts: list[tuple[str, str]]) -> 
     if transfer is not None:
         return JournalEntry(
             lsn=transfer.lsn,
-            kind=KINDS[KIND_TRANSFER],
+            kind=RecordKind.TRANSFER.label,
             time_ns=transfer.time_ns,
             status=transfer.status,
             key=transfer.key,
@@ -281,15 +247,15 @@ def parse_entry(record: bytes, text: bytes, accounts: list[tuple[str, str]]) -> 
             target=transfer.target_id or name_of(accounts, transfer.target),
         )
     fields = AccountRecord._make(ACCOUNT_LAYOUT.unpack(record))
-    if fields.kind not in KINDS:
+    if fields.kind not in JOURNAL_KINDS:
         raise too_new(f"LSN {fields.lsn}: its kind, {fields.kind}, is none that is known")
     own = text[fields.text_offset : fields.text_offset + fields.text_length].decode()
-    if fields.kind == KIND_OPENED:
-        accounts.append((own[: fields.id_length], own[fields.id_length :]))
+    if fields.kind == RecordKind.ACCOUNT_OPENED:
+        accounts.append((own[: fields.first_length], own[fields.first_length :]))
     account, asset = accounts[fields.slot]
     return JournalEntry(
         lsn=fields.lsn,
-        kind=KINDS[fields.kind],
+        kind=JOURNAL_KINDS[fields.kind],
         time_ns=fields.time_ns,
         account=account,
         asset=asset,

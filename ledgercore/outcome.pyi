@@ -4,9 +4,6 @@ from typing import NoReturn, Self
 
 from .status import Status
 
-def status_names() -> dict[int, str]:
-    """Return the names of all statuses by number, as src/status.h tells them."""
-
 class Outcome:
     """What became of one transfer. `id` is its LSN, 0 where nothing was stored."""
 

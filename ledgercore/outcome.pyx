@@ -17,15 +17,6 @@ for status in Status:
 cdef object APPLIED = Status.APPLIED
 
 
-def status_names():
-    """Return the names of all statuses by number, as src/status.h tells them."""
-    names = {}
-    for number in range(LC_STATUS_END):
-        if lc_status_name(number) != NULL:
-            names[number] = lc_status_name(number).decode()
-    return names
-
-
 @cython.final
 @cython.freelist(64)
 @cython.no_gc

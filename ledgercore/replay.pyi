@@ -5,8 +5,6 @@ import numpy.typing as npt
 
 from .ledger import Ledger
 
-RECORD: np.dtype[np.void]
-KEY_ENTRY: np.dtype[np.void]
 PROBLEMS: dict[int, str]
 
 class Replay:

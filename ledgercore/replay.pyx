@@ -17,15 +17,11 @@ from ledgercore.ledger cimport Ledger
 import numpy as np
 
 from .errors import CapacityExceeded
+from .layouts import KEY_ENTRY, RECORD
 
 cdef enum:
     PREFETCH_DISTANCE = 16
     SECOND = 1000000000
-
-RECORD = np.dtype((np.void, 64))
-KEY_ENTRY = np.dtype([
-    ("key", "V16"), ("lsn_status", "<u8"), ("time_ns", "<i8"), ("digest", "<u8"),
-])
 
 cdef enum problem:
     NONE = 0

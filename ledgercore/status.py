@@ -1,7 +1,7 @@
 """The outcome of a transfer, as Python sees it: the mirror of `enum lc_status` in src/status.h.
 
-A decline is a value, never an exception. `tests/test_status.py` walks both enums to their end, so
-that they cannot drift. What a status means over HTTP is told once, in `service/problems.py`.
+A decline is a value, never an exception. `tests/ledgercore/test_status.py` reads both enums, so
+that they cannot drift. What a status means over HTTP is told once, in `service/wire/problems.py`.
 """
 
 from enum import IntEnum

@@ -1,4 +1,4 @@
-"""The values that cross the seam: frozen, comparable, without behaviour, and their numpy layouts.
+"""The values that cross the seam: frozen, comparable, and without behaviour.
 
 Money is an int of minor units everywhere. Times are int nanoseconds since the Unix epoch.
 """
@@ -6,31 +6,8 @@ Money is an int of minor units everywhere. Times are int nanoseconds since the U
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
+from .grammar import LSN_MAX
 from .status import Status
-
-TRANSFER = np.dtype([("key", "V16"), ("from", "<u4"), ("to", "<u4"), ("amount", "<i8")])
-"""One row of a batch of transfers, 32 bytes: key fingerprint, account slots, minor units."""
-
-OUTCOME = np.dtype(
-    {
-        "names": ["id", "time_ns", "status", "replayed"],
-        "formats": ["<u8", "<i8", "u1", "u1"],
-        "offsets": [0, 8, 16, 17],
-        "itemsize": 24,
-    }
-)
-"""One row of the answer to a batch, 24 bytes, of which the last six are the engine's own.
-
-`id` is 0 where nothing was stored.
-"""
-
-LSN_MAX = 2**47
-"""The last id that a ledger gives (src/record.h)."""
-
-SLOT_NONE = 0xFFFFFFFF
-"""The slot of an account that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,40 +1,34 @@
 """What callers may hand in: each check names the field, and returns what the engine takes.
 
-These are the limits of the record and its text (src/base.h), told once for Python.
+What is taken is told in grammar.py.
 """
 
-import re
 from operator import index
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import InvalidArgument
-from .types import TRANSFER
+from .grammar import (
+    AMOUNT_MAX,
+    BALANCE_MIN,
+    KEY_BYTES_MAX,
+    MEMO_BYTES_MAX,
+    is_addressable,
+    match_account_id,
+    match_asset,
+    match_key,
+)
+from .layouts import TRANSFER
 
-AMOUNT_MAX = 2**63 - 1
-BALANCE_MIN = -(2**63) + 1
-KEY_BYTES_MAX = 255
-MEMO_BYTES_MAX = 256
 ALIGNMENT_BYTES = 8
-
-_match_id = re.compile(r"[A-Za-z0-9._:@/-]{1,64}").fullmatch
-_match_asset = re.compile(r"[A-Z][A-Z0-9]{0,15}/(?:0|[1-9]|1[0-8])").fullmatch
-_match_key = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
-_RESOLVED_AWAY = frozenset(("", ".", ".."))
-"""The segments of a path that libraries and proxies take out of an address (RFC 3986, 5.2.4)."""
 
 
 def check_id(field: str, value: object) -> bytes:
     """Return an account id as bytes: 1 to 64 of `A-Za-z0-9._:@/-`."""
-    if not isinstance(value, str) or _match_id(value) is None:
+    if not isinstance(value, str) or match_account_id(value) is None:
         raise InvalidArgument(field, f"{value!r} is not 1 to 64 characters of A-Za-z0-9._:@/-")
     return value.encode()
-
-
-def is_addressable(text: str) -> bool:
-    """Whether a path can end in this id or key: no segment of it is empty, `.` or `..`."""
-    return _RESOLVED_AWAY.isdisjoint(text.split("/"))
 
 
 def check_new_id(id: bytes) -> None:
@@ -46,14 +40,14 @@ def check_new_id(id: bytes) -> None:
 
 def check_asset(value: object) -> bytes:
     """Return an asset as bytes: a code and its number of decimals, such as `USD/2`."""
-    if not isinstance(value, str) or _match_asset(value) is None:
+    if not isinstance(value, str) or match_asset(value) is None:
         raise InvalidArgument("asset", f"{value!r} is not a code and decimals, such as 'USD/2'")
     return value.encode()
 
 
 def check_scope(key: object, client: object) -> bytes:
     """Return what a key's fingerprint is taken of: the client, a zero byte, the key."""
-    if not isinstance(key, str) or _match_key(key) is None:
+    if not isinstance(key, str) or match_key(key) is None:
         raise InvalidArgument("key", "not 1 to 255 visible ASCII characters")
     if not isinstance(client, str) or "\0" in client:
         raise InvalidArgument("client", "not a string without zero bytes")

@@ -15,12 +15,12 @@ from .directory import DataDirectory, explained, map_file
 from .errors import FormatTooNew, JournalDamaged
 from .frames import SEGMENT_HEADER_BYTES, find_end, scan_frames
 from .journal_check import digest_state
+from .layouts import RECORD_BYTES
 from .memory import shortage_explained
 from .recovery import Capacity, Progress, Recovered, Recovery, load_snapshot, settle_tail
 from .replay import count_keys, live_keys
 from .snapshots import keep_snapshot
 
-RECORD_BYTES = 64
 TABLE_ROWS_MIN = 1024
 RING_RECORDS = 1 << 16
 NEWER = "written by a newer ledgercore"

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ledgercore import OPTION_RANGES, WORKERS_MAX
+from ledgercore import AMOUNT_MAX, OPTION_RANGES, WORKERS_MAX
 
 from .access.hosts import read_names
 from .access.key_file import FILE_NAME
 
-INT64_MAX = 2**63 - 1
 DURABILITIES = ("sync", "memory")
 INTEGER_FORMS = ("number", "string")
 
@@ -25,10 +24,10 @@ _match_base_path = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+").full
 RANGES: dict[str, tuple[int, int]] = {
     "port": (0, 65_535),
     "demo_accounts": (0, 100_000_000),
-    "demo_funds": (0, INT64_MAX),
+    "demo_funds": (0, AMOUNT_MAX),
     "client_rate": (0, 1_000_000_000),
     "client_burst": (0, 1_000_000_000),
-    "client_quota": (0, INT64_MAX),
+    "client_quota": (0, AMOUNT_MAX),
     "quota_window_s": (1, 31_536_000),
     "global_rate": (0, 1_000_000_000),
     "global_burst": (0, 1_000_000_000),
@@ -158,7 +157,7 @@ class Settings:
                 "demo_accounts",
                 f"{self.demo_accounts} and world do not fit in --accounts-max {self.accounts_max}",
             )
-        if self.demo_accounts * self.demo_funds > INT64_MAX:
+        if self.demo_accounts * self.demo_funds > AMOUNT_MAX:
             raise InvalidSetting(
                 "demo_funds",
                 f"{self.demo_funds} for {self.demo_accounts} accounts is more than world can owe",

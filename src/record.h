@@ -28,6 +28,7 @@
 #include "base.h"
 #include "status.h"
 
+/* ledgercore/layouts.py mirrors this list and the structs below. */
 enum lc_kind {
     LC_TRANSFER = 1,
     LC_ACCOUNT_OPENED = 2,

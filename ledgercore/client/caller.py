@@ -3,7 +3,6 @@
 This module owns what can be set of a client, and its defaults. It never sends anything.
 """
 
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import TypedDict, TypeVar, Unpack
 import httpx
 import msgspec
 
+from ..grammar import match_key
 from .breaker import CircuitBreaker
 from .calls import Call
 from .exchange import Credentials, Exchange
@@ -21,8 +21,6 @@ from .types import TransferIntent
 
 Result = TypeVar("Result")
 Clock = Callable[[], float]
-
-_match_key = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
 
 
 class Options(TypedDict, total=False):
@@ -83,6 +81,6 @@ def give_key(intent: TransferIntent) -> TransferIntent:
     """Return the intent with its key, or with a new one. Raises ValueError if it can be none."""
     if intent.key is None:
         return msgspec.structs.replace(intent, key=secrets.token_hex(16))
-    if not _match_key(intent.key):
+    if not match_key(intent.key):
         raise ValueError("key: an idempotency key is 1 to 255 visible ASCII characters")
     return intent

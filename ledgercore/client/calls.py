@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from ..grammar import is_addressable
 from .retries import URN
 from .types import (
     AccountRecord,
@@ -28,7 +29,6 @@ from .types import (
 
 PAGE_LIMIT = 1000
 
-_RESOLVED_AWAY = frozenset(("", ".", ".."))
 _INTEGERS = frozenset(("amount", "balance", "floor", "ceiling", "lsn", "sums"))
 _INTEGERS |= {"journal_from_lsn", "journal_to_lsn"}
 _match_integer = re.compile(r"0|-?[1-9][0-9]{0,18}").fullmatch
@@ -333,7 +333,7 @@ def get_transfer(transfer_id: int) -> Call[TransferRecord | None]:
 def get_key(key: str) -> Call[KeyRecord]:
     """Ask what became of an idempotency key."""
     # What has to be escaped in a path may be changed on its way, or be refused by a proxy.
-    is_plain = _match_plain(key) and key not in _RESOLVED_AWAY
+    is_plain = _match_plain(key) and is_addressable(key)
     target = f"/idempotency-keys/{key}" if is_plain else f"/idempotency-keys?key={quote(key, '')}"
     return Call("GET", target, partial(_read_key, key))
 
@@ -351,6 +351,5 @@ def get_readiness() -> Call[bool]:
 
 def _locate(account_id: str) -> str:
     name = quote(account_id, safe="")
-    # Libraries and proxies take such segments out of a path, even if they are escaped.
-    is_lost = not _RESOLVED_AWAY.isdisjoint(account_id.split("/"))
-    return f"/accounts?id={name}" if is_lost else f"/accounts/{name}"
+    # What takes such segments out of a path does so even if they are escaped.
+    return f"/accounts/{name}" if is_addressable(account_id) else f"/accounts?id={name}"

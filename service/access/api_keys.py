@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 
+from ledgercore import AMOUNT_MAX
+
 RATE_MIN, RATE_MAX = 0.001, 1e9
 BURST_MAX = 1_000_000_000
-INT64_MAX = 2**63 - 1
 ID_BYTES = 4
 SECRET_BYTES = 32
 DIGEST_BYTES = 32
@@ -126,8 +127,8 @@ def check_credential(credential: Credential) -> None:
         raise ValueError(f"rate: {rate} is neither 0 nor between {RATE_MIN} and {RATE_MAX:.0f}")
     if not (burst is None or 1 <= burst <= BURST_MAX):
         raise ValueError(f"burst: {burst} is not between 1 and {BURST_MAX}")
-    if not (quota is None or 0 <= quota <= INT64_MAX):
-        raise ValueError(f"quota: {quota} is not between 0 and {INT64_MAX}")
+    if not (quota is None or 0 <= quota <= AMOUNT_MAX):
+        raise ValueError(f"quota: {quota} is not between 0 and {AMOUNT_MAX}")
     if not _match_time(credential.created_at):
         raise ValueError("created_at: it is a time such as 2026-01-31T12:00:00Z")
     if len(credential.digest) != DIGEST_BYTES:

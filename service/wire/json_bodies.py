@@ -13,7 +13,14 @@ from typing import Any, NoReturn, TypedDict
 
 import msgspec
 
-from ledgercore import TransferRequest
+from ledgercore import (
+    AMOUNT_MAX,
+    MEMO_BYTES_MAX,
+    TransferRequest,
+    match_account_id,
+    match_asset,
+    match_key,
+)
 
 from .integers import read_integer, read_integers
 from .problems import (
@@ -26,16 +33,11 @@ from .problems import (
 from .transfers_json import read_plain_transfer
 
 BODY_BYTES_MAX = 16_384
-MEMO_BYTES_MAX = 256
 ERRORS_MAX = 20
 """How many faults are told at once; a body of 16 KiB can hold thousands."""
-INT64_MAX = 2**63 - 1
 KEY_HEADER = "Idempotency-Key"
 KEY_FIELD = "idempotency_key"
 
-match_account_id = re.compile(r"[A-Za-z0-9._:@/-]{1,64}").fullmatch
-match_key = re.compile(r"[\x21-\x7e]{1,255}").fullmatch
-_match_asset = re.compile(r"[A-Z][A-Z0-9]{0,15}/(?:[0-9]|1[0-8])").fullmatch
 _match_quoted = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"').fullmatch
 _match_space = re.compile(r"[ \t\n\r]*").match
 _find_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
@@ -185,8 +187,8 @@ def check_amount(value: object) -> Fault | None:
     number = read_integer(value)
     if type(number) is not int:
         return "integer-expected", "An amount is a whole number of minor units, without a fraction."
-    if not 0 < number <= INT64_MAX:
-        return "out-of-range", f"An amount is between 1 and {INT64_MAX}."
+    if not 0 < number <= AMOUNT_MAX:
+        return "out-of-range", f"An amount is between 1 and {AMOUNT_MAX}."
     return None
 
 
@@ -197,8 +199,8 @@ def check_limit(value: object) -> Fault | None:
     number = read_integer(value)
     if type(number) is not int:
         return "integer-expected", "A limit is a whole number of minor units, or null."
-    if not -INT64_MAX - 1 <= number <= INT64_MAX:
-        return "out-of-range", f"A limit is between {-INT64_MAX - 1} and {INT64_MAX}."
+    if not -AMOUNT_MAX - 1 <= number <= AMOUNT_MAX:
+        return "out-of-range", f"A limit is between {-AMOUNT_MAX - 1} and {AMOUNT_MAX}."
     return None
 
 
@@ -211,7 +213,7 @@ def check_asset(value: object) -> Fault | None:
     """Tell what is wrong with an asset."""
     if type(value) is not str:
         return "string-expected", "An asset is a string."
-    if not _match_asset(value):
+    if not match_asset(value):
         return "asset", "An asset is a code and its decimals, 0 to 18, such as USD/2."
     return None
 

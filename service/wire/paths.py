@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
 
-from ledgercore import is_addressable
+from ledgercore import AMOUNT_MAX, is_addressable, match_account_id
 
-from .json_bodies import INT64_MAX, check_key, match_account_id, refuse
+from .json_bodies import check_key, refuse
 from .problems import ACCOUNT_NOT_FOUND, ErrorItem, Problem
 
 ACCOUNT_PARAMETER = "id"
@@ -44,7 +44,7 @@ def read_transfer_id(text: str) -> int | None:
     if not _match_count(text):
         return None
     number = int(text)
-    return number if number <= INT64_MAX else None
+    return number if number <= AMOUNT_MAX else None
 
 
 def read_path_account(text: str) -> str:

@@ -89,6 +89,7 @@ def test_the_client_loads_nothing_of_the_engine_or_the_server() -> None:
     assert {name for name in ours if not name.startswith("ledgercore.client")} == {
         "ledgercore",
         "ledgercore.deferred",
+        "ledgercore.grammar",
     }
     assert not {"sanic", "numpy", "uvloop", "prometheus_client"} & loaded
 

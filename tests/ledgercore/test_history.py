@@ -12,7 +12,8 @@ import pytest
 import ledgercore
 from ledgercore import Status
 from ledgercore.directory import DataDirectory
-from ledgercore.history import MARK_BYTES, RECORD_BYTES, History, parse_transfer
+from ledgercore.history import MARK_BYTES, History, parse_transfer
+from ledgercore.layouts import RECORD_BYTES
 from tests.support.histories import batch_of, journal_files, open_funded, open_small
 from tests.support.making import make_long, many_rows, roll_over
 from tests.support.model import rederive

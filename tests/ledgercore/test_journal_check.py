@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import ledgercore
-from ledgercore.accounts import ACCOUNT_ROW, copy_state
+from ledgercore.accounts import copy_state
 from ledgercore.directory import DataDirectory
 from ledgercore.helper_process import start_helper
 from ledgercore.journal_check import DAMAGED, WitnessReport, ask_witness, digest_state
+from ledgercore.layouts import ACCOUNT_ROW
 from ledgercore.recovery import Capacity
 from tests.support.histories import open_funded, open_small
 from tests.support.making import CAPACITY, many_rows, roll_over

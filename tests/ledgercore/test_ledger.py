@@ -13,7 +13,7 @@ import pytest
 
 import ledgercore
 from ledgercore import Status
-from ledgercore.types import SLOT_NONE
+from ledgercore.grammar import SLOT_NONE
 from tests.support.histories import balances_of, batch_of, open_funded, open_small
 from tests.support.model import INT64_MAX, INT64_MIN, Answer, Holding, Model
 

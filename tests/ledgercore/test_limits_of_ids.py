@@ -6,9 +6,9 @@ import pytest
 import ledgercore
 from ledgercore import Status, accounts
 from ledgercore.executor import Executor
+from ledgercore.grammar import LSN_MAX
 from ledgercore.ledger import Ledger
 from ledgercore.replay import last_lsn
-from ledgercore.types import LSN_MAX
 from tests.support.making import many_rows
 
 

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 import ledgercore
 from ledgercore import Status
-from ledgercore.types import SLOT_NONE
+from ledgercore.grammar import SLOT_NONE
 from tests.support import histories
 from tests.support.model import INT64_MAX, Answer, Holding, Model, rederive
 

@@ -10,13 +10,12 @@ import pytest
 
 from ledgercore import Engine, Status
 from ledgercore.frames import encode_frame, scan_frames
-from ledgercore.history import ACCOUNT_LAYOUT, CEILING_NONE, FLOOR_NONE, TRANSFER_LAYOUT
+from ledgercore.grammar import CEILING_NONE, FLOOR_NONE
+from ledgercore.layouts import ACCOUNT_LAYOUT, KEY_ENTRY, RECORD, TRANSFER_LAYOUT
 from ledgercore.ledger import Ledger
 from ledgercore.opening import Opened, Options
 from ledgercore.replay import (
-    KEY_ENTRY,
     PROBLEMS,
-    RECORD,
     Replay,
     count_keys,
     dump_accounts,
@@ -147,16 +146,16 @@ def opening(slot: int, id: bytes, offset: int) -> bytes:
     """The record of an account without limits; `id` stands at `offset` in the text."""
     limits = (FLOOR_NONE, CEILING_NONE, slot, 0, 0)
     text = (offset, len(id) + 5, len(id), 5)
-    return ACCOUNT_LAYOUT.pack(0, OPENED, 0, 0, 0, *limits, TIME_NS, *text)
+    return ACCOUNT_LAYOUT.pack(0, OPENED, 0, 0, 0, 0, *limits, TIME_NS, *text)
 
 
 def change(slot: int, floor: int) -> bytes:
     limits = (floor, CEILING_NONE, slot, 0, 0)
-    return ACCOUNT_LAYOUT.pack(0, CHANGED, 0, 0, 0, *limits, TIME_NS, 0, 0, 0, 0)
+    return ACCOUNT_LAYOUT.pack(0, CHANGED, 0, 0, 0, 0, *limits, TIME_NS, 0, 0, 0, 0)
 
 
 def transfer(key: int, status: int, amount: int, target: int = 1, kind: int = TRANSFER) -> bytes:
-    head = (0, kind, status, 0, 0, struct.pack("<QQ", key, 1), 0, target, amount, TIME_NS)
+    head = (0, kind, status, 0, 0, 0, struct.pack("<QQ", key, 1), 0, target, amount, TIME_NS)
     return TRANSFER_LAYOUT.pack(*head, 0, 0, 0, 0)
 
 
@@ -213,7 +212,7 @@ def test_every_problem_is_told_and_can_happen() -> None:
     # Each key names how long it lives, and there is room for 256 different times.
     lives = [
         TRANSFER_LAYOUT.pack(
-            0, KEY_STATE, 0, 0, life, b"%016d" % life, 0, 0, 1, TIME_NS, 0, 0, 0, 0
+            0, KEY_STATE, 0, 0, 0, life, b"%016d" % life, 0, 0, 1, TIME_NS, 0, 0, 0, 0
         )
         for life in range(1, 258)
     ]

@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import validate
 
 import ledgercore
-from ledgercore import Status
+from ledgercore import AMOUNT_MAX, MEMO_BYTES_MAX, Status, match_account_id, match_asset, match_key
 from ledgercore.client.signing import HEADER as SIGNATURE_HEADER
 from ledgercore.service.access.key_ring import Scope
 from ledgercore.service.access.signatures import WINDOW_S
@@ -36,16 +36,11 @@ from ledgercore.service.wire.json_bodies import (
     _ACCOUNT_REQUIRED,
     _CHANGE_CHECKS,
     ERRORS_MAX,
-    INT64_MAX,
     KEY_HEADER,
-    MEMO_BYTES_MAX,
     TRANSFER_CHECKS,
     TRANSFER_REQUIRED,
     check_amount,
-    check_asset,
     check_limit,
-    match_account_id,
-    match_key,
 )
 from ledgercore.service.wire.paths import PAGE_DEFAULT, PAGE_MAX
 from ledgercore.service.wire.problems import STATUS_KINDS, Kind
@@ -244,11 +239,8 @@ def test_a_body_that_is_shown_is_well_formed(operation: Operation, example: str)
 def test_texts_are_of_the_grammar() -> None:
     assert SCHEMAS["AccountId"]["pattern"] == f"^{match_account_id.__self__.pattern}$"
     assert SCHEMAS["IdempotencyKey"]["pattern"] == f"^{match_key.__self__.pattern}$"
-    is_asset = re.compile(SCHEMAS["AssetName"]["pattern"]).fullmatch
-    long = "A" * 16
-    for asset in ("USD/2", "A/0", "X9/18", f"{long}/1", "usd/2", "USD/19", "USD", f"{long}A/1"):
-        assert bool(is_asset(asset)) == (check_asset(asset) is None)
-    for text in ("1", "250", "0", "-0", "-5", "007", " 1", "1 ", "+1", "1.0", str(INT64_MAX)):
+    assert SCHEMAS["AssetName"]["pattern"] == f"^{match_asset.__self__.pattern}$"
+    for text in ("1", "250", "0", "-0", "-5", "007", " 1", "1 ", "+1", "1.0", str(AMOUNT_MAX)):
         for name, check in (("Amount", check_amount), ("Limit", check_limit)):
             assert (find_faults(text, "components", "schemas", name) == []) == (check(text) is None)
     assert SCHEMAS["Memo"]["maxLength"] == MEMO_BYTES_MAX
@@ -262,7 +254,7 @@ def test_texts_are_of_the_grammar() -> None:
 
 
 def test_numbers_are_in_their_ranges() -> None:
-    assert (SCHEMAS["Amount"]["minimum"], SCHEMAS["Amount"]["maximum"]) == (1, INT64_MAX)
+    assert (SCHEMAS["Amount"]["minimum"], SCHEMAS["Amount"]["maximum"]) == (1, AMOUNT_MAX)
     for name in ("Limits", "LimitChanges", "Workers", "WorkerChanges"):
         for member, schema in SCHEMAS[name]["properties"].items():
             if member != "segments":
@@ -286,7 +278,9 @@ def test_limits_of_a_balance_are_those_of_the_ledger() -> None:
         for number, limits in enumerate(({"floor": lowest}, {"ceiling": highest})):
             assert ledger.open_account(f"a{number}", asset="USD/2", **limits)
         for limits in ({"floor": lowest - 1}, {"ceiling": highest + 1}):
-            assert all(check_limit(limit) is None or limit > INT64_MAX for limit in limits.values())
+            assert all(
+                check_limit(limit) is None or limit > AMOUNT_MAX for limit in limits.values()
+            )
             with pytest.raises(ledgercore.InvalidArgument):
                 ledger.open_account("beyond", asset="USD/2", **limits)
 

@@ -68,6 +68,8 @@ CLIENT_SEAM = {
     },
 }
 CLIENT_LIBRARIES = {"httpx", "msgspec"}
+# What the engine and the client library share: modules that import nothing of ours.
+SHARED = {"ledgercore.deferred", "ledgercore.grammar"}
 
 
 def imports_point_down(source: Source) -> Iterator[str]:
@@ -114,7 +116,7 @@ def client_stands_alone(source: Source) -> Iterator[str]:
         top = find_layer(module)
         reached = {module, *(f"{module}.{name}" for name in names)}
         of_client = any(f"{name}.".startswith("ledgercore.client.") for name in reached)
-        if top in LAYERS and of_client != inside and module != "ledgercore.deferred":
+        if top in LAYERS and of_client != inside and module not in SHARED:
             yield f"imports {module}"
         if inside and top not in LAYERS and top not in sys.stdlib_module_names | CLIENT_LIBRARIES:
             yield f"uses {top}"

@@ -6,18 +6,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ledgercore import TransferRequest
+from ledgercore import AMOUNT_MAX, TransferRequest
 from ledgercore.service.wire import json_bodies, problems
 from ledgercore.service.wire.json_bodies import (
     BODY_BYTES_MAX,
-    INT64_MAX,
     check_content_type,
+    check_memo,
     read_account,
     read_account_changes,
     read_transfer,
 )
 from ledgercore.service.wire.problems import ErrorItem, Problem
 from ledgercore.service.wire.transfers_json import read_plain_transfer
+from tests.support.headers import ask_compiler
 
 GOOD = {"from": "alice", "to": "bob", "amount": 250}
 
@@ -151,7 +152,7 @@ def test_faults_are_bounded() -> None:
     assert len(faults_of(body)) == 20
 
 
-@pytest.mark.parametrize("amount", [1, 2**53 + 1, INT64_MAX])
+@pytest.mark.parametrize("amount", [1, 2**53 + 1, AMOUNT_MAX])
 def test_amount_at_its_limits(amount: int) -> None:
     number = read_transfer(body_of(amount=amount), ("k",))
     assert number.amount == amount
@@ -163,6 +164,14 @@ def test_amount_at_its_limits(amount: int) -> None:
 @pytest.mark.parametrize("memo", ["x" * 256, "ä" * 128, "😀" * 64])
 def test_memo_at_its_limit(memo: str) -> None:
     assert read_transfer(body_of(memo=memo), ("k",)).memo == memo
+
+
+def test_a_memo_holds_the_bytes_that_c_takes() -> None:
+    questions = [f"lc_byte_classes[{byte}] & LC_BYTE_MEMO" for byte in range(128)]
+    in_c = {byte for byte, told in enumerate(ask_compiler(["text.h"], questions)) if told}
+    in_python = {byte for byte in range(128) if check_memo(chr(byte)) is None}
+    # In JSON these two are escaped, and what has an escape is not plain.
+    assert in_c == in_python - {ord('"'), ord("\\")}
 
 
 def test_empty_memo_is_no_memo() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ledgercore import AMOUNT_MAX
 from ledgercore.service.wire import problems
-from ledgercore.service.wire.json_bodies import INT64_MAX
 from ledgercore.service.wire.paths import (
     decode_cursor,
     encode_cursor,
@@ -29,7 +29,7 @@ from tests.support.openapi import OPERATIONS
     ("text", "number"),
     [
         ("1", 1),
-        (str(INT64_MAX), INT64_MAX),
+        (str(AMOUNT_MAX), AMOUNT_MAX),
         ("0", None),
         ("01", None),
         ("-1", None),
