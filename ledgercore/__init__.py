@@ -43,10 +43,13 @@ if TYPE_CHECKING:
     from .history import JournalEntry, read_journal
     from .layouts import OUTCOME, TRANSFER
     from .measures import Measures
-    from .opening import (
+    from .options import (
+        DURABILITIES,
         OPTION_RANGES,
         WORKERS_MAX,
         OpenOptions,
+        Options,
+        option,
     )
     from .outcome import Outcome
     from .recorder import Recorder
@@ -69,6 +72,7 @@ __version__ = "0.2.0"
 
 __all__ = [
     "AMOUNT_MAX",
+    "DURABILITIES",
     "MEMO_BYTES_MAX",
     "OPTION_RANGES",
     "OUTCOME",
@@ -97,6 +101,7 @@ __all__ = [
     "LimitConflict",
     "Measures",
     "MemoryUnavailable",
+    "Options",
     "Outcome",
     "OutcomeUnknown",
     "QueueFull",
@@ -119,6 +124,7 @@ __all__ = [
     "match_asset",
     "match_key",
     "open",
+    "option",
     "read_journal",
     "repair",
     "verify",
@@ -137,7 +143,7 @@ _MODULES = (
     "submission",
     "measures",
     "history",
-    "opening",
+    "options",
     "engine",
     "verification",
     "repairing",
@@ -173,7 +179,8 @@ def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOpti
     from .engine import Engine
     from .errors import InvalidArgument
     from .memory import shortage_explained
-    from .opening import Options, open_directory, open_in_memory
+    from .opening import open_directory, open_in_memory
+    from .options import Options
     from .ownership import keep_here
 
     checked = Options(**options)

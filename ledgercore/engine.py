@@ -25,7 +25,8 @@ from .ledger import Ledger
 from .logged_time import read_lead_ns
 from .lookups import Lookups
 from .measures import Measures, read_measures
-from .opening import Opened, Options
+from .opening import Opened
+from .options import Options
 from .outcome import Outcome
 from .replay import count_keys, last_lsn
 from .submission import Submission

@@ -12,7 +12,7 @@ from .directory import DataDirectory
 from .headroom import check_helper_fits
 from .helper_process import describe_end, start_helper
 from .journal import FileJournal
-from .opening import Options
+from .options import Options
 from .scrubbing import Scrub
 
 FAILURE = "ledgercore: no snapshot: "

@@ -1,7 +1,8 @@
 """What a server is told when it starts: one frozen value, checked in one place.
 
-This module owns the names, defaults and ranges of all settings and how they are read from the
-environment. It never opens, creates or reads anything else.
+This module owns the names, defaults, ranges and meanings of all settings, and how they are read
+from the environment. Those of the ledger are the engine's own options. It never opens, creates or
+reads anything else.
 """
 
 import os
@@ -10,43 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ledgercore import AMOUNT_MAX, OPTION_RANGES, WORKERS_MAX
+from ledgercore import AMOUNT_MAX, DURABILITIES, Options, option
 
 from .access.hosts import read_names
 from .access.key_file import FILE_NAME
 
-DURABILITIES = ("sync", "memory")
 INTEGER_FORMS = ("number", "string")
 
 # Of what no two programs on the way spell differently, and without an end that might be taken off.
 _match_base_path = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+").fullmatch
-
-RANGES: dict[str, tuple[int, int]] = {
-    "port": (0, 65_535),
-    "demo_accounts": (0, 100_000_000),
-    "demo_funds": (0, AMOUNT_MAX),
-    "client_rate": (0, 1_000_000_000),
-    "client_burst": (0, 1_000_000_000),
-    "client_quota": (0, AMOUNT_MAX),
-    "quota_window_s": (1, 31_536_000),
-    "global_rate": (0, 1_000_000_000),
-    "global_burst": (0, 1_000_000_000),
-    "request_deadline_ms": (0, 99_999_999),
-    "target_p99_ms": (0, 60_000),
-    "inflight_min": (1, 100_000_000),
-    "inflight_max": (1, 100_000_000),
-    "connections_max": (1, 1_000_000),
-    "keep_alive_s": (1, 86_400),
-    "drain_s": (0, 3_600),
-    "slow_request_ms": (0, 3_600_000),
-    "log_interval_s": (0, 86_400),
-    "traces_per_million": (0, 1_000_000),
-    "allow_chaos": (0, 1),
-    "require_keys": (0, 1),
-    "allow_open": (0, 1),
-    **OPTION_RANGES,
-}
-"""The lowest and the highest value of each whole number."""
 
 
 class InvalidSetting(ValueError):
@@ -62,57 +35,81 @@ class InvalidSetting(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Options):
     """All that a server needs to know. Making one checks it, so that a bad one does not exist."""
 
-    host: str = "127.0.0.1"
-    port: int = 8000
-    data: str = "data"
-    demo_accounts: int = 0
-    demo_funds: int = 100_000_000
-    segments: int = 1
-    workers_min: int = 1
-    workers_max: int = WORKERS_MAX
-    queue_size: int = 262_144
-    batch_max: int = 8_192
-    durability: str = "sync"
-    accounts_max: int = 16_777_216
-    keys_max: int = 16_777_216
-    keys_reserved: int = 0
-    key_ttl_s: int = 86_400
-    segment_bytes: int = 67_108_864
-    snapshot_every: int = 16
-    scrub_interval_s: int = 86_400
-    scrub_bytes_per_s: int = 33_554_432
-    instruments: int = 1
-    accept_clock: int = 0
-    keys_file: str = ""
-    base_path: str = ""
-    require_keys: int = 0
-    allow_open: int = 0
-    client_rate: int = 0
-    client_burst: int = 0
-    client_quota: int = 0
-    quota_window_s: int = 86_400
-    global_rate: int = 0
-    global_burst: int = 0
-    request_deadline_ms: int = 0
-    target_p99_ms: int = 0
-    inflight_min: int = 64
-    inflight_max: int = 65_536
-    connections_max: int = 16_384
-    allow_host: str = ""
-    keep_alive_s: int = 75
-    drain_s: int = 0
-    tls_cert: str = ""
-    tls_key: str = ""
-    integers: str = "number"
-    slow_request_ms: int = 1_000
-    log_interval_s: int = 10
-    otlp: str = ""
-    traces_per_million: int = 1_000
-    allow_chaos: int = 0
-    chaos: str = ""
+    host: str = option("127.0.0.1", "Address to listen on.")
+    port: int = option(8000, "Port to listen on; 0 takes a free one.", 0, 65_535)
+    data: str = option("data", "Directory of the ledger, made if it is not there.")
+    demo_accounts: int = option(
+        0, "Accounts acct-0 ... to open and fund in an empty directory.", 0, 100_000_000
+    )
+    demo_funds: int = option(100_000_000, "Cents that each of them gets from world.", 0, AMOUNT_MAX)
+    keys_file: str = option("", "File of the API keys.")
+    base_path: str = option("", "Path under which a proxy serves this; needs API keys.")
+    require_keys: int = option(0, "Do not start without a file of API keys.", 0, 1)
+    allow_open: int = option(0, "Start without API keys though this ledger has had some.", 0, 1)
+    client_rate: int = option(
+        0, "Requests a second that each client may send; 0 is any number.", 0, 1_000_000_000
+    )
+    client_burst: int = option(
+        0, "How many of them may come at once; 0 is those of one second.", 0, 1_000_000_000
+    )
+    client_quota: int = option(
+        0, "Minor units that each client may move in a window; 0 is any sum.", 0, AMOUNT_MAX
+    )
+    quota_window_s: int = option(
+        86_400, "Seconds of such a window; a restart ends it.", 1, 31_536_000
+    )
+    global_rate: int = option(
+        0, "Requests a second of all clients together; 0 is any number.", 0, 1_000_000_000
+    )
+    global_burst: int = option(
+        0, "How many of them may come at once; 0 is those of one second.", 0, 1_000_000_000
+    )
+    request_deadline_ms: int = option(
+        0, "Milliseconds within which a transfer is taken, or not at all; 0: any.", 0, 99_999_999
+    )
+    target_p99_ms: int = option(
+        0, "Milliseconds that 99 % of the answers are held to; 0: no such limit.", 0, 60_000
+    )
+    inflight_min: int = option(
+        64, "Transfers in flight that are let in, however slow they are.", 1, 100_000_000
+    )
+    inflight_max: int = option(
+        65_536, "Transfers in flight that are let in at most, with `target_p99_ms`.", 1, 100_000_000
+    )
+    connections_max: int = option(
+        16_384, "Connections that may be open; more are closed at once.", 1, 1_000_000
+    )
+    allow_host: str = option(
+        "",
+        "Name to answer to besides those of this machine; may be given again. Without API keys"
+        " no other name is answered to; with them any, unless this is given.",
+    )
+    keep_alive_s: int = option(
+        75, "Seconds that a connection may be idle between two requests.", 1, 86_400
+    )
+    drain_s: int = option(
+        0, "Seconds of /readyz 503 before a stop, while requests are still taken.", 0, 3_600
+    )
+    tls_cert: str = option("", "Certificate chain to serve TLS with, PEM.")
+    tls_key: str = option("", "Private key of the certificate, PEM.")
+    integers: str = option(
+        "number", "Form of integers in answers; string: for clients whose numbers end at 2^53."
+    )
+    slow_request_ms: int = option(
+        1_000, "Milliseconds from which a request is logged as slow; 0: never.", 0, 3_600_000
+    )
+    log_interval_s: int = option(
+        10, "Seconds between two lines about queues and workers; 0: none.", 0, 86_400
+    )
+    otlp: str = option("", "Collector of traces, by OTLP over HTTP.")
+    traces_per_million: int = option(
+        1_000, "Requests of a million that are traced by chance.", 0, 1_000_000
+    )
+    allow_chaos: int = option(0, "Let things go wrong on purpose, by `chaos` or over HTTP.", 0, 1)
+    chaos: str = option("", "Plan of what is to go wrong, JSON; needs `allow_chaos`.")
 
     def __post_init__(self) -> None:
         for name, (lowest, highest) in RANGES.items():
@@ -199,6 +196,16 @@ class Settings:
     def is_durable(self) -> bool:
         """Whether an answer means that the transfer is on the disk."""
         return self.durability == "sync"
+
+
+RANGES = Settings.ranges()
+"""The lowest and the highest value of each whole number."""
+_MEANINGS = Settings.meanings()
+
+
+def describe(name: str) -> str:
+    """Return what a setting means, with the flags of those that it names."""
+    return re.sub(r"`(\w+)`", lambda found: flag_name(found[1]), _MEANINGS[name])
 
 
 def flag_name(name: str) -> str:

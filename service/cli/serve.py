@@ -14,7 +14,7 @@ from typing import TypeVar
 import click
 from click.core import ParameterSource
 
-from ledgercore import __version__
+from ledgercore import DURABILITIES, __version__
 
 from ..access.key_ring import KeyFileError
 from ..app import create_app
@@ -26,9 +26,11 @@ from ..runtime.lifecycle import Lifecycle
 from ..runtime.open_mode import check_access
 from ..server import Server
 from ..settings import (
+    INTEGER_FORMS,
     RANGES,
     InvalidSetting,
     Settings,
+    describe,
     environment_name,
     flag_name,
     is_of_cluster,
@@ -75,11 +77,12 @@ def main() -> None:
 
 
 def _setting(
-    name: str, help_text: str, metavar: str | None = None, default: str | None = None
+    name: str, metavar: str | None = None, default: str | None = None, meaning: str | None = None
 ) -> Callable[[Body], Body]:
     """Return the option of one setting. Its value is checked by Settings, in one place.
 
-    The help shows `default` where the setting is empty by default and that means something.
+    The help shows `default` where the setting is empty by default and that means something, and
+    `meaning` where the setting means more to a server than to a ledger.
     """
     value = str(getattr(Settings(), name))
     return click.option(
@@ -89,20 +92,20 @@ def _setting(
         default=value,
         show_default=default or value != "",
         show_envvar=True,
-        help=help_text,
+        help=meaning or describe(name),
         # Its text is read by Settings, so click knows of no number.
         metavar=metavar or ("INTEGER" if name in RANGES else None),
     )
 
 
-def _switch(name: str, help_text: str) -> Callable[[Body], Body]:
+def _switch(name: str) -> Callable[[Body], Body]:
     """Return the option of a setting that is on where it is named, and otherwise off."""
     return click.option(
         flag_name(name),
         envvar=environment_name(name),
         is_flag=True,
         show_envvar=True,
-        help=help_text,
+        help=describe(name),
         # In the environment it may be spelled in many ways, and what is none of them is an error.
         callback=lambda context, option, is_on: str(int(is_on)),
     )
@@ -112,52 +115,41 @@ main.add_command(admin)
 
 
 @main.command()
-@_setting("host", "Address to listen on.", metavar="ADDRESS")
-@_setting("port", "Port to listen on; 0 takes a free one.")
-@_setting("data", "Directory of the ledger, made if it is not there.", metavar="DIR")
-@_setting("demo_accounts", "Accounts acct-0 ... to open and fund in an empty directory.")
-@_setting("demo_funds", "Cents that each of them gets from world.", metavar="CENTS")
-@_setting("segments", "Queues, each with its own workers.")
-@_setting("workers_min", "Worker threads that each queue has at least.")
-@_setting("workers_max", "Worker threads that each queue gets when there is much to do.")
-@_setting("queue_size", "Transfers that may wait in each queue; more are refused.")
-@_setting("batch_max", "Transfers that one batch may hold.")
-@_setting(
-    "durability", "sync: an answer means on the disk. memory: no journal.", metavar="sync|memory"
-)
-@_setting("accounts_max", "Accounts there may be.")
-@_setting(
-    "keys_max",
-    "Idempotency keys held at most, up to 200 bytes each. A key is held for one to two times"
-    " --key-ttl-s, so this is twice as many as come in that time.",
-)
-@_setting("keys_reserved", "Keys whose memory is taken at the start; more is taken as needed.")
-@_setting("key_ttl_s", "Seconds that a key is remembered at least.")
-@_setting("segment_bytes", "Bytes of a journal file.")
-@_setting(
-    "snapshot_every",
-    "Journal files between two snapshots, each by a process with tables of its own; 0 is none.",
-)
-@_setting("scrub_interval_s", "Seconds between two readings of all that is sealed; 0: never.")
-@_setting("scrub_bytes_per_s", "Bytes a second that such a reading takes at most.")
-@_setting("instruments", "1: count and time what the server does. 0: do neither.")
-@_setting("keys_file", "File of the API keys.", metavar="FILE", default="DIR/api-keys.json")
-@_setting("base_path", "Path under which a proxy serves this; needs API keys.", metavar="PATH")
-@_switch("require_keys", "Do not start without a file of API keys.")
-@_switch("allow_open", "Start without API keys though this ledger has had some.")
-@_setting("client_rate", "Requests a second that each client may send; 0 is any number.")
-@_setting("client_burst", "How many of them may come at once; 0 is those of one second.")
-@_setting("client_quota", "Minor units that each client may move in a window; 0 is any sum.")
-@_setting("quota_window_s", "Seconds of such a window; a restart ends it.")
-@_setting("global_rate", "Requests a second of all clients together; 0 is any number.")
-@_setting("global_burst", "How many of them may come at once; 0 is those of one second.")
-@_setting(
-    "request_deadline_ms", "Milliseconds within which a transfer is taken, or not at all; 0: any."
-)
-@_setting("target_p99_ms", "Milliseconds that 99 % of the answers are held to; 0: no such limit.")
-@_setting("inflight_min", "Transfers in flight that are let in, however slow they are.")
-@_setting("inflight_max", "Transfers in flight that are let in at most, with --target-p99-ms.")
-@_setting("connections_max", "Connections that may be open; more are closed at once.")
+@_setting("host", metavar="ADDRESS")
+@_setting("port")
+@_setting("data", metavar="DIR")
+@_setting("demo_accounts")
+@_setting("demo_funds", metavar="CENTS")
+@_setting("segments")
+@_setting("workers_min")
+@_setting("workers_max")
+@_setting("queue_size")
+@_setting("batch_max")
+@_setting("durability", metavar="|".join(DURABILITIES))
+@_setting("accounts_max")
+@_setting("keys_max")
+@_setting("keys_reserved")
+@_setting("key_ttl_s")
+@_setting("segment_bytes")
+@_setting("snapshot_every")
+@_setting("scrub_interval_s")
+@_setting("scrub_bytes_per_s")
+@_setting("instruments", meaning="1: count and time what the server does. 0: do neither.")
+@_setting("keys_file", metavar="FILE", default="DIR/api-keys.json")
+@_setting("base_path", metavar="PATH")
+@_switch("require_keys")
+@_switch("allow_open")
+@_setting("client_rate")
+@_setting("client_burst")
+@_setting("client_quota")
+@_setting("quota_window_s")
+@_setting("global_rate")
+@_setting("global_burst")
+@_setting("request_deadline_ms")
+@_setting("target_p99_ms")
+@_setting("inflight_min")
+@_setting("inflight_max")
+@_setting("connections_max")
 @click.option(
     "--allow-host",
     envvar=environment_name("allow_host"),
@@ -165,28 +157,20 @@ main.add_command(admin)
     callback=lambda _context, _option, names: ",".join(names),
     show_envvar=True,
     metavar="NAME",
-    help="Name to answer to besides those of this machine; may be given again. Without API keys"
-    " no other name is answered to; with them any, unless this is given.",
+    help=describe("allow_host"),
 )
-@_setting("keep_alive_s", "Seconds that a connection may be idle between two requests.")
-@_setting("drain_s", "Seconds of /readyz 503 before a stop, while requests are still taken.")
-@_setting("tls_cert", "Certificate chain to serve TLS with, PEM.", metavar="FILE")
-@_setting("tls_key", "Private key of the certificate, PEM.", metavar="FILE")
-@_setting(
-    "integers",
-    "Form of integers in answers; string: for clients whose numbers end at 2^53.",
-    metavar="number|string",
-)
-@_setting("slow_request_ms", "Milliseconds from which a request is logged as slow; 0: never.")
-@_setting("log_interval_s", "Seconds between two lines about queues and workers; 0: none.")
-@_setting("otlp", "Collector of traces, by OTLP over HTTP.", metavar="URL")
-@_setting("traces_per_million", "Requests of a million that are traced by chance.")
-@_switch(
-    "accept_clock",
-    "Believe the clock, though it is a day or more behind what was logged, or was set ahead.",
-)
-@_switch("allow_chaos", "Let things go wrong on purpose, by --chaos or over HTTP.")
-@_setting("chaos", "Plan of what is to go wrong, JSON; needs --allow-chaos.", metavar="FILE")
+@_setting("keep_alive_s")
+@_setting("drain_s")
+@_setting("tls_cert", metavar="FILE")
+@_setting("tls_key", metavar="FILE")
+@_setting("integers", metavar="|".join(INTEGER_FORMS))
+@_setting("slow_request_ms")
+@_setting("log_interval_s")
+@_setting("otlp", metavar="URL")
+@_setting("traces_per_million")
+@_switch("accept_clock")
+@_switch("allow_chaos")
+@_setting("chaos", metavar="FILE")
 def serve(**texts: str) -> None:
     """Serve a ledger over HTTP.
 

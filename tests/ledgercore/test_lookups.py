@@ -8,7 +8,7 @@ import pytest
 
 import ledgercore
 from ledgercore import KeyState, Status
-from ledgercore.opening import RING_RECORDS
+from ledgercore.options import RING_RECORDS
 from tests.support.histories import batch_of, open_funded, open_small
 from tests.support.making import many_rows, poll
 

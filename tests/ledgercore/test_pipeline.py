@@ -14,7 +14,8 @@ from ledgercore import EngineClosed, QueueFull, Status, Submission
 from ledgercore.accounts import balances, open_account
 from ledgercore.executor import Executor
 from ledgercore.ledger import Ledger
-from ledgercore.opening import Options, open_in_memory
+from ledgercore.opening import open_in_memory
+from ledgercore.options import Options
 from ledgercore.replay import last_lsn, look_up_key
 from tests.support.histories import open_funded, open_small, wait_readable
 from tests.support.waiting import wait_until

@@ -13,7 +13,8 @@ from ledgercore.frames import encode_frame, scan_frames
 from ledgercore.grammar import CEILING_NONE, FLOOR_NONE
 from ledgercore.layouts import ACCOUNT_LAYOUT, KEY_ENTRY, RECORD, TRANSFER_LAYOUT
 from ledgercore.ledger import Ledger
-from ledgercore.opening import Opened, Options
+from ledgercore.opening import Opened
+from ledgercore.options import Options
 from ledgercore.replay import (
     PROBLEMS,
     Replay,

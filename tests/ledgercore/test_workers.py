@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import ledgercore
 from ledgercore import Engine, InvalidArgument, QueueFull, Status
-from ledgercore.opening import Options
+from ledgercore.options import Options
 from tests.ledgercore.test_threads import check_sound, together
 from tests.support.histories import balances_of, open_funded, open_small, wait_readable
 from tests.support.model import rederive

@@ -1,13 +1,17 @@
 """Settings: defaults, the environment, and one line for every bad value."""
 
+import re
 from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
 
+from ledgercore import OPTION_RANGES, Options
 from ledgercore.service.settings import (
+    RANGES,
     InvalidSetting,
     Settings,
+    describe,
     environment_name,
     flag_name,
     is_of_cluster,
@@ -29,7 +33,7 @@ def test_environment() -> None:
 
 @pytest.mark.parametrize("address", ["tcp://10.96.0.12:8000", "udp://10.96.0.12:53"])
 def test_what_a_cluster_sets_for_a_service_of_this_name_is_ignored(address: str) -> None:
-    texts = {environment_name(name): address for name in Settings.__slots__}
+    texts = {environment_name(name): address for name in Settings.meanings()}
     more = {"LEDGERCORE_SERVICE_HOST": "10.96.0.12", "LEDGERCORE_PORT_8000_TCP": address}
     assert Settings.from_environment(texts | more) == Settings()
     assert is_of_cluster(address) and not is_of_cluster("8000")
@@ -39,7 +43,7 @@ def test_what_a_cluster_sets_for_a_service_of_this_name_is_ignored(address: str)
 
 
 def test_every_setting_can_come_from_the_environment() -> None:
-    texts = {environment_name(name): str(getattr(Settings(), name)) for name in Settings.__slots__}
+    texts = {environment_name(name): str(getattr(Settings(), name)) for name in Settings.meanings()}
     assert Settings.from_environment(texts) == Settings()
     # What is empty as it stands counts as not given, so those names are asked once more, filled.
     named = {name: f"/x/{name}" for name in ("keys_file", "tls_cert", "tls_key")}
@@ -52,6 +56,19 @@ def test_every_setting_can_come_from_the_environment() -> None:
 def test_keys_are_in_the_directory_of_the_ledger_unless_told() -> None:
     assert str(Settings(data="/x").keys_path) == "/x/api-keys.json"
     assert str(Settings(data="/x", keys_file="/y/keys").keys_path) == "/y/keys"
+
+
+def test_the_options_of_the_ledger_are_settings() -> None:
+    assert RANGES | OPTION_RANGES == RANGES
+    assert all(getattr(Settings(), name) == getattr(Options(), name) for name in Options.meanings())
+
+
+def test_what_a_setting_means_names_flags() -> None:
+    assert describe("keys_reserved") == Options.meanings()["keys_reserved"]
+    assert "two times --key-ttl-s, so" in describe("keys_max")
+    flags = {flag_name(name) for name in Settings.meanings()}
+    told = "".join(map(describe, Settings.meanings()))
+    assert "`" not in told and set(re.findall(r"--[a-z0-9-]*[a-z0-9]", told)) <= flags
 
 
 def test_settings_are_frozen() -> None:

@@ -104,7 +104,7 @@ def test_unknown_flag() -> None:
 def test_help_names_every_setting_and_its_variable() -> None:
     text = CliRunner().invoke(main, ["serve", "--help"]).stdout
     words = set(re.findall(r"[\w-]+", text))
-    for name in Settings.__slots__:
+    for name in Settings.meanings():
         assert f"--{name.replace('_', '-')}" in words
         assert environment_name(name) in words
 
