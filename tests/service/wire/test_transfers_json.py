@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 import ledgercore
 from ledgercore import Submission, TransferRequest
 from ledgercore.service.wire import bulk
+from ledgercore.service.wire.json_bodies import KEY_FIELD, TRANSFER_CHECKS, TRANSFER_REQUIRED
 from ledgercore.service.wire.problems import Problem
-from ledgercore.service.wire.transfers_json import add_transfers
+from ledgercore.service.wire.transfers_json import add_transfers, read_plain_transfer
+from tests.support.headers import read_enum
 from tests.support.histories import open_small, wait_readable
 
 
@@ -48,6 +50,17 @@ def complete(ledger: ledgercore.Engine, submission: Submission) -> None:
 
 def item(key: str = "k", source: str = "a", target: str = "b", amount: Any = 1, **more: Any) -> Any:
     return {"idempotency_key": key, "from": source, "to": target, "amount": amount, **more}
+
+
+def test_both_ways_know_the_same_members() -> None:
+    in_c = read_enum("wire/transfer_json.h", "lc_member")
+    assert in_c.pop("MEMBERS_REQUIRED") == sum(
+        in_c[f"MEMBER_{name.upper()}"] for name in TRANSFER_REQUIRED
+    )
+    names = {name.removeprefix("MEMBER_").lower() for name in in_c}
+    assert names == {"key" if name == KEY_FIELD else name for name in TRANSFER_CHECKS}
+    plain = read_plain_transfer(encode(item(memo="m")))
+    assert plain is not None and plain.keys() == TRANSFER_CHECKS.keys()
 
 
 # -- what is plain --------------------------------------------------------------------------------
