@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ledgercore import AMOUNT_MAX, DURABILITIES, Options, option
 
+from .access.api_keys import BURST_MAX, RATE_MAX
 from .access.hosts import read_names
 from .access.key_file import FILE_NAME
 
@@ -50,10 +51,10 @@ class Settings(Options):
     require_keys: int = option(0, "Do not start without a file of API keys.", 0, 1)
     allow_open: int = option(0, "Start without API keys though this ledger has had some.", 0, 1)
     client_rate: int = option(
-        0, "Requests a second that each client may send; 0 is any number.", 0, 1_000_000_000
+        0, "Requests a second that each client may send; 0 is any number.", 0, RATE_MAX
     )
     client_burst: int = option(
-        0, "How many of them may come at once; 0 is those of one second.", 0, 1_000_000_000
+        0, "How many of them may come at once; 0 is those of one second.", 0, BURST_MAX
     )
     client_quota: int = option(
         0, "Minor units that each client may move in a window; 0 is any sum.", 0, AMOUNT_MAX
@@ -62,10 +63,10 @@ class Settings(Options):
         86_400, "Seconds of such a window; a restart ends it.", 1, 31_536_000
     )
     global_rate: int = option(
-        0, "Requests a second of all clients together; 0 is any number.", 0, 1_000_000_000
+        0, "Requests a second of all clients together; 0 is any number.", 0, RATE_MAX
     )
     global_burst: int = option(
-        0, "How many of them may come at once; 0 is those of one second.", 0, 1_000_000_000
+        0, "How many of them may come at once; 0 is those of one second.", 0, BURST_MAX
     )
     request_deadline_ms: int = option(
         0, "Milliseconds within which a transfer is taken, or not at all; 0: any.", 0, 99_999_999

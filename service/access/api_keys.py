@@ -20,7 +20,7 @@ from enum import IntEnum
 
 from ledgercore import AMOUNT_MAX
 
-RATE_MIN, RATE_MAX = 0.001, 1e9
+RATE_MIN, RATE_MAX = 0.001, 1_000_000_000
 BURST_MAX = 1_000_000_000
 ID_BYTES = 4
 SECRET_BYTES = 32
@@ -124,7 +124,7 @@ def check_credential(credential: Credential) -> None:
     rate, burst, quota = credential.rate, credential.burst, credential.quota
     # Asked this way round, so that what is not a number is refused too.
     if not (rate is None or rate == 0 or RATE_MIN <= rate <= RATE_MAX):
-        raise ValueError(f"rate: {rate} is neither 0 nor between {RATE_MIN} and {RATE_MAX:.0f}")
+        raise ValueError(f"rate: {rate} is neither 0 nor between {RATE_MIN} and {RATE_MAX}")
     if not (burst is None or 1 <= burst <= BURST_MAX):
         raise ValueError(f"burst: {burst} is not between 1 and {BURST_MAX}")
     if not (quota is None or 0 <= quota <= AMOUNT_MAX):

@@ -10,13 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledgercore.service.access import api_keys
 from ledgercore.service.admission import limiter as limiter_module
 from ledgercore.service.admission.limiter import ClientLimit, Limiter, TooManyClients, Verdict
+from ledgercore.service.settings import RANGES
 
 NS = 1_000_000_000
 MS = 1_000_000
 UNIT_NS = 2  # what a token may be early
 AMOUNT_MAX = (1 << 63) - 1
+
+
+def test_keys_and_settings_may_have_what_the_limiter_takes() -> None:
+    for name in ("RATE_MIN", "RATE_MAX", "BURST_MAX"):
+        assert getattr(api_keys, name) == getattr(limiter_module, name)
+    assert RANGES["client_rate"] == RANGES["global_rate"] == (0, limiter_module.RATE_MAX)
+    assert RANGES["client_burst"] == RANGES["global_burst"] == (0, limiter_module.BURST_MAX)
+    assert RANGES["client_quota"] == (0, limiter_module.QUOTA_MAX)
 
 
 class Clock:
