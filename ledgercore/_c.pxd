@@ -267,7 +267,7 @@ cdef extern from "ring.h" nogil:
 cdef extern from "frame.h" nogil:
     const uint32_t LC_SEGMENT_JOURNAL, LC_SEGMENT_SNAPSHOT
     const int LC_SEGMENT_HEADER_BYTES, LC_FRAME_ALIGNMENT, LC_FRAME_BYTES_MAX
-    const uint32_t LC_FRAME_RECORDS_MAX, LC_FRAME_TEXT_BYTES_MAX
+    const uint32_t LC_FRAME_RECORDS_MAX, LC_FRAME_TEXT_BYTES_MAX, LC_GROUP_TEXT_SPARE
 
     ctypedef struct lc_segment_header:
         uint32_t version, kind
@@ -336,6 +336,15 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_cond_signal(pthread_cond_t* condition)
     int pthread_cond_broadcast(pthread_cond_t* condition)
     int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex)
+
+
+cdef extern from "wait.h" nogil:
+    void lc_mutex_start(pthread_mutex_t* mutex)
+    void lc_mutex_assert_not_held(pthread_mutex_t* mutex)
+    void lc_condition_start(pthread_cond_t* condition)
+    bint lc_condition_wait(
+        pthread_cond_t* condition, pthread_mutex_t* mutex, uint32_t timeout_ms
+    )
 
 
 cdef extern from "file.h" nogil:

@@ -1,4 +1,9 @@
-"""The journal as the pipeline sees it: four verbs, so that another store can stand behind them."""
+"""The journal as the pipeline sees it, so that any store can stand behind it.
+
+`append`, `sync` and `rest` are called by one thread, the pipeline's, with neither the GIL nor a
+mutex: they may take as long as a disk does. Each returns 0, or the errno after which nothing may be
+acknowledged any more; ESTALE says that another has the right to write by now.
+"""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -7,12 +12,18 @@ from ledgercore.logged_time cimport ClockKeeper
 
 
 cdef class Journal:
-    # Each returns 0, or the errno after which nothing may be acknowledged any more.
+    cdef:
+        uint64_t synced_lsn  # The highest LSN that is durable.
+        # How large a group may be, if a frame holds that much; its text has room for three records.
+        readonly uint32_t group_records_max, group_text_max
+
+    # Finish the frame, which is the caller's, and hand it over.
     cdef int append(self, lc_frame* frame) noexcept nogil
+    # Return once all that was appended is durable.
     cdef int sync(self) noexcept nogil
-    cdef int rest(self) noexcept nogil
-    # The highest LSN that is synced.
-    cdef uint64_t synced_lsn
+    # Do what is due in a lull: nothing was appended for a while, and all is synced. `again_ms` is
+    # set to when to come again, should the lull last; 0: not before the next one.
+    cdef int rest(self, uint32_t* again_ms) noexcept nogil
 
 
 cdef class FileJournal(Journal):

@@ -10,6 +10,10 @@ SEGMENT_BYTES_MIN: int
 class Journal:
     """What the pipeline needs of a store. This one keeps nothing: the others derive from it."""
 
+    group_records_max: int
+    group_text_max: int
+    def close(self) -> None: ...
+
 class FileJournal(Journal):
     """The segments from one tail on. Its file descriptors, the seal's too, are its own."""
 

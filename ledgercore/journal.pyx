@@ -67,13 +67,21 @@ cdef int above_standard(int fd) noexcept nogil:
 cdef class Journal:
     """What the pipeline needs of a store. This one keeps nothing: the others derive from it."""
 
+    def __cinit__(self, *_, **__):
+        self.group_records_max = LC_FRAME_RECORDS_MAX
+        self.group_text_max = LC_FRAME_TEXT_BYTES_MAX
+
+    def close(self):
+        """End the journal cleanly. Nothing is appended after this. Raises OSError."""
+
     cdef int append(self, lc_frame* frame) noexcept nogil:
         return 0
 
     cdef int sync(self) noexcept nogil:
         return 0
 
-    cdef int rest(self) noexcept nogil:
+    cdef int rest(self, uint32_t* again_ms) noexcept nogil:
+        again_ms[0] = 0
         return 0
 
 
@@ -137,10 +145,12 @@ cdef class FileJournal(Journal):
         return self.offset
 
     def close(self):
-        """Seal the journal as cleanly ended. Nothing is appended after this."""
+        """Seal the journal as cleanly ended, and keep how time was logged."""
         cdef int error = self.write_seal(True)
         if error != 0:
             raise OSError(error, os.strerror(error), "seal")
+        if self.clock is not None:
+            self.clock.finish()
 
     cdef int append(self, lc_frame* frame) noexcept nogil:
         cdef uint64_t length_max = (
@@ -172,7 +182,8 @@ cdef class FileJournal(Journal):
             self.synced_lsn = self.written_lsn
         return error
 
-    cdef int rest(self) noexcept nogil:
+    cdef int rest(self, uint32_t* again_ms) noexcept nogil:
+        again_ms[0] = 0
         return 0 if self.seal.synced_lsn == self.synced_lsn else self.write_seal(False)
 
     cdef int write_seal(self, bint clean) noexcept nogil:

@@ -144,6 +144,11 @@ cdef class ClockKeeper:
             with gil:
                 self.save(version)
 
+    def finish(self):
+        """Write the file for the last time. Where it cannot be, the one stands that the newest
+        records were logged by."""
+        self.save(lc_logged_time_version(&self.ledger.time))
+
     cdef int save(self, uint64_t version) except -1:
         """Write the file, which holds this anchor then, or a newer one.
 

@@ -61,6 +61,7 @@ cdef class Pipeline:
     cdef void write_groups(self) noexcept nogil
     cdef int write_group(self) noexcept nogil
     cdef int sync_group(self) noexcept nogil
+    cdef void assert_nothing_held(self) noexcept nogil
     cdef char* text_buffer(self) noexcept nogil
     cdef bint wait_published(self, uint64_t lsn, int* error) noexcept nogil
     cdef void publish_durable(self, uint64_t lsn, uint32_t count) noexcept nogil

@@ -12,7 +12,7 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memmove
-from posix.time cimport CLOCK_REALTIME, clock_gettime, nanosleep, timespec
+from posix.time cimport nanosleep, timespec
 from posix.unistd cimport close as c_close, write
 
 from ledgercore._c cimport *
@@ -22,15 +22,9 @@ from ledgercore.submission cimport Submission, submission_t
 
 import os
 
-cdef extern from "<pthread.h>" nogil:
-    int pthread_cond_timedwait(
-        pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* deadline
-    )
-
 cdef enum:
     HERE_MAX = 512  # To apply so many takes no longer than to wake a worker, or a few times that.
     REST_MS = 50  # After this long without work the journal writes its seal.
-    TEXT_BYTES_FULL = (1 << 20) - 2 * 384  # LC_FRAME_TEXT_BYTES_MAX, less what two records may add.
 
 
 cdef inline bint is_late(
@@ -60,10 +54,10 @@ cdef class Pipeline:
         cdef int i
         for i in range(segments):
             lc_queue_start(&self.queues[i], <void**> ledger.table(queue_size, 8), queue_size)
-        pthread_mutex_init(&self.state, NULL)
-        pthread_cond_init(&self.settled, NULL)
-        pthread_mutex_init(&self.wake, NULL)
-        pthread_cond_init(&self.published, NULL)
+        lc_mutex_start(&self.state)
+        lc_condition_start(&self.settled)
+        lc_mutex_start(&self.wake)
+        lc_condition_start(&self.published)
         self.durable = lc_ring_last(&ledger.ring)
         self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -298,15 +292,17 @@ cdef class Pipeline:
 
     cdef void write_groups(self) noexcept nogil:
         cdef uint64_t next_lsn = self.durable + 1
+        cdef uint32_t records_max = min(self.journal.group_records_max, LC_FRAME_RECORDS_MAX)
+        cdef uint32_t text_max = min(self.journal.group_text_max, LC_FRAME_TEXT_BYTES_MAX)
         cdef uint32_t count
         cdef int error = 0
         while error == 0 and self.wait_published(next_lsn, &error):
             count = lc_ring_collect(
-                &self.ledger.ring, next_lsn, lc_frame_records(self.frame), LC_FRAME_RECORDS_MAX,
-                self.text_buffer(), LC_FRAME_TEXT_BYTES_MAX, &self.frame.text_length
+                &self.ledger.ring, next_lsn, lc_frame_records(self.frame), records_max,
+                self.text_buffer(), text_max, &self.frame.text_length
             )
-            if count == LC_FRAME_RECORDS_MAX or self.frame.text_length > TEXT_BYTES_FULL:
-                self.wake_journal()  # The frame is full, and more may be waiting for the next.
+            if count == records_max or self.frame.text_length + LC_GROUP_TEXT_SPARE > text_max:
+                self.wake_journal()  # The group is full, and more may be waiting for the next.
             self.frame.first_lsn = next_lsn
             self.frame.count = count
             if self.frame.text_length > 0:
@@ -321,6 +317,7 @@ cdef class Pipeline:
     cdef int write_group(self) noexcept nogil:
         """Write and sync what the frame holds; returns an errno."""
         cdef int64_t begun_ns = lc_meters_look(self.meters)
+        self.assert_nothing_held()
         cdef int error = self.journal.append(self.frame)
         if error == 0:
             error = self.sync_group()
@@ -341,37 +338,34 @@ cdef class Pipeline:
             delay.tv_sec = delay_ms // 1000
             delay.tv_nsec = delay_ms % 1000 * 1000000
             nanosleep(&delay, NULL)
+        self.assert_nothing_held()
         return error if error != 0 else self.journal.sync()
+
+    cdef void assert_nothing_held(self) noexcept nogil:
+        """In a debug build: the journal may take its time, so nobody may have to wait for it."""
+        lc_mutex_assert_not_held(&self.wake)
+        lc_mutex_assert_not_held(&self.state)
 
     cdef char* text_buffer(self) noexcept nogil:
         """Text is gathered behind room for all records, and moved up once their number is known."""
         return <char*> (lc_frame_records(self.frame) + LC_FRAME_RECORDS_MAX)
 
     cdef bint wait_published(self, uint64_t lsn, int* error) noexcept nogil:
-        """Wait for the record of `lsn`; False once there is none to come. Seals in a lull.
+        """Wait for the record of `lsn`; False once there is none to come. Rests in a lull.
 
         It goes by batches that are applied to their end: a group that took the first half of one
         would make it wait for two syncs.
         """
-        cdef timespec deadline
-        cdef bint rested = False
+        cdef uint32_t rest_ms = REST_MS
         pthread_mutex_lock(&self.wake)
         while (
             not (self.has_news and lc_ring_ready(&self.ledger.ring, lsn))
             and not self.draining and error[0] == 0
         ):
-            if rested:
-                pthread_cond_wait(&self.published, &self.wake)
-                continue
-            clock_gettime(CLOCK_REALTIME, &deadline)
-            deadline.tv_nsec += REST_MS * 1000000
-            if deadline.tv_nsec >= 1000000000:
-                deadline.tv_sec += 1
-                deadline.tv_nsec -= 1000000000
-            if pthread_cond_timedwait(&self.published, &self.wake, &deadline) != 0:
+            if not lc_condition_wait(&self.published, &self.wake, rest_ms):
                 pthread_mutex_unlock(&self.wake)
-                error[0] = self.journal.rest()
-                rested = True
+                self.assert_nothing_held()
+                error[0] = self.journal.rest(&rest_ms)
                 pthread_mutex_lock(&self.wake)
         self.has_news = False
         pthread_mutex_unlock(&self.wake)

@@ -52,6 +52,8 @@ enum {
     LC_FRAME_ALIGNMENT = 64,
     LC_FRAME_RECORDS_MAX = 16384,
     LC_FRAME_TEXT_BYTES_MAX = 1 << 20,
+    /* What two records may add: with less room than that left for text, a group is full. */
+    LC_GROUP_TEXT_SPARE = 2 * LC_RECORD_TEXT_BYTES_MAX,
 };
 
 typedef struct lc_segment_header {
