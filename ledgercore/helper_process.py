@@ -7,11 +7,15 @@ file is the helper. It ends with the thread that has started it, also where that
 holds the lock for it from then on, and whoever takes it must find the files at rest.
 
 python -P helper_process.py PARENT NUMPY_FOLDER LEDGERCORE_FOLDER HELPER..., where HELPER is one of
-snapshot DIR ACCOUNTS_MAX KEYS_MAX
-journal-check DIR LSN ACCOUNTS_MAX KEYS_MAX
+snapshot ACCOUNTS_MAX KEYS_MAX
+journal-check LSN ACCOUNTS_MAX KEYS_MAX
+
+The address of the store is read from the standard input: it may hold a password, and what stands
+among the arguments is shown to everybody by `ps`.
 """
 
 import ctypes
+import errno
 import importlib.util
 import os
 import signal
@@ -28,23 +32,43 @@ KEPT = (
     *("LD_PRELOAD", "PYTHONMALLOC", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"),
 )
 """What a helper gets of the environment."""
+PIPE_BYTES_MAX = 4096
+"""What is written at once or not at all, into any pipe (PIPE_BUF); no path is longer."""
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 ALONE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """A helper computes nothing that more threads would be good for, and each reserves memory."""
 
 
-def start_helper(name: str, *arguments: object) -> "subprocess.Popen[str]":
+def start_helper(
+    name: str, address: str | os.PathLike[str], *arguments: int
+) -> "subprocess.Popen[str]":
     """Start a helper as a process of its own. Raises OSError where none can be started."""
     words = [str(os.getpid()), *find_packages(), name, *map(str, arguments)]
-    return subprocess.Popen(
-        [sys.executable, *FLAGS, __file__, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd="/",
-        env={key: os.environ[key] for key in KEPT if key in os.environ} | ALONE,
-    )
+    with open(hold_in_pipe(os.fsencode(address)), "rb") as said:
+        return subprocess.Popen(
+            [sys.executable, *FLAGS, __file__, *words],
+            stdin=said,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            env={key: os.environ[key] for key in KEPT if key in os.environ} | ALONE,
+        )
+
+
+def hold_in_pipe(data: bytes) -> int:
+    """Return a descriptor from which some bytes can be read, and then the end. Raises OSError.
+
+    They are no more than a pipe holds, so nobody has to read while they are written.
+    """
+    if len(data) > PIPE_BYTES_MAX:
+        raise OSError(errno.ENAMETOOLONG, f"the address of the store has {len(data)} bytes")
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, data)
+    finally:
+        os.close(writing)
+    return reading
 
 
 def find_packages() -> tuple[str, str]:
@@ -91,7 +115,7 @@ def main(arguments: list[str]) -> int:
     load_package("numpy", numpy)
     load_package("ledgercore", ledgercore)
     module = importlib.import_module(HELPERS[name])
-    return int(module.main(rest))
+    return int(module.main([os.fsdecode(sys.stdin.buffer.read()), *rest]))
 
 
 if __name__ == "__main__":

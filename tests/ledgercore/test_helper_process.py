@@ -68,9 +68,10 @@ def test_a_folder_beside_the_package_is_not_searched(directory: Path, tmp_path: 
     open_small(directory).close()
     numpy = Path(sys.modules["numpy"].__file__ or "").parent
     script = tree / "ledgercore" / "helper_process.py"
-    words = [numpy, script.parent, "journal-check", directory, "0", "64", "64"]
+    words = [numpy, script.parent, "journal-check", "0", "64", "64"]
     done = subprocess.run(
         [sys.executable, "-P", script, str(os.getpid()), *words],
+        input=str(directory),
         capture_output=True,
         text=True,
         timeout=60,
@@ -108,6 +109,34 @@ def test_the_environment_is_not_passed_on(
     assert "LC_ALL=C.UTF-8" in lines and "hush" not in output and place == "/"
 
 
+def test_the_address_is_not_among_the_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold a password, and everybody may read the arguments of a process."""
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\necho "$@"\ncat\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    address = "postgresql://ledger:hush@host/db"
+    with start_helper("journal-check", address, 7, 64, 65) as process:
+        _, output, _ = end(process)
+    words, said = output.splitlines()
+    assert words.endswith(" journal-check 7 64 65") and "hush" not in words and said == address
+
+
+def test_an_address_that_is_no_path_is_told(tmp_path: Path) -> None:
+    address = "x" * 4097
+    with pytest.raises(OSError, match="the address of the store has 4097 bytes"):
+        start_helper("journal-check", address, 0, 64, 64)
+
+
+def test_a_helper_finds_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    directory = tmp_path / os.fsdecode(b"\xff\n")
+    open_small(directory).close()
+    with start_helper("journal-check", str(directory), 0, 64, 64) as process:
+        assert end(process)[0] == 0
+
+
 def test_a_helper_is_of_the_build_that_starts_it(tmp_path: Path) -> None:
     """A variant of the build runs by PYTHONPATH, beside an install of another one."""
     package = tmp_path / "tree" / "ledgercore"
@@ -118,8 +147,8 @@ def test_a_helper_is_of_the_build_that_starts_it(tmp_path: Path) -> None:
     )
     shutil.copy(ROOT / "ledgercore" / "helper_process.py", package)
     program = (
-        "from ledgercore import helpers;"
-        "print(helper_process.start_helper('journal-check').communicate()[0], end='')"
+        "from ledgercore.helper_process import start_helper;"
+        "print(start_helper('journal-check', '/nowhere').communicate()[0], end='')"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
