@@ -20,9 +20,9 @@ endif
 CORE = $(filter-out %/test_fuzz.py %/test_tables_of_outcomes.py,$(wildcard tests/ledgercore/test_*.py))
 
 # What waits for disks, processes and threads, or tries thousands of cases, is left to `make test`.
-LONG = auditing damage_kinds directory faults hardening history housekeeping key_memory keys memory \
-	mixed_histories model pipeline recovery repairing replay scrubbing snapshots threads verification \
-	journal_check workers
+LONG = auditing damage_kinds directory faults file_store hardening history housekeeping journal_check \
+	key_memory keys memory mixed_histories model pipeline recovery repairing replay scrubbing \
+	snapshots store threads verification workers
 QUICK = tests/style $(filter-out $(LONG:%=tests/ledgercore/test_%.py),$(CORE))
 
 # Most tests wait, for servers and disks, so two at a time take little more than half the time. The

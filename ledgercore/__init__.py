@@ -179,7 +179,7 @@ def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOpti
     from .engine import Engine
     from .errors import InvalidArgument
     from .memory import shortage_explained
-    from .opening import open_directory, open_in_memory
+    from .opening import open_in_memory, open_store, store_at
     from .options import Options
     from .ownership import keep_here
 
@@ -189,4 +189,4 @@ def open(path: str | os.PathLike[str] | None = None, **options: "Unpack[OpenOpti
             return keep_here(Engine(checked, open_in_memory(checked)))
         if path is None:
             raise InvalidArgument("path", "a durable ledger needs a directory")
-        return keep_here(Engine(checked, open_directory(path, checked)))
+        return keep_here(Engine(checked, open_store(store_at(path), checked)))

@@ -4,13 +4,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .accounts import account_id, asset_names, copy_state
-from .directory import DataDirectory
 from .executor import Executor
 from .grammar import AMOUNT_MAX, BALANCE_MIN
 from .journal_check import ask_witness, digest_state
 from .ledger import Ledger
 from .recovery import Capacity
-from .scrubbing import Scrub
+from .store import House, Store
 from .types import Audit
 
 VIOLATIONS_TOLD_MAX = 100
@@ -52,14 +51,14 @@ class Auditor:
         self,
         ledger: Ledger,
         executor: Executor,
-        directory: DataDirectory | None,
+        store: Store | None,
         capacity: Capacity,
     ) -> None:
         self.ledger = ledger
         self.executor = executor
-        self.directory = directory
+        self.store = store
         self.capacity = capacity
-        self.scrub: Scrub | None = None
+        self.house: House | None = None
 
     def audit(self, *, journal: bool) -> Audit:
         """Check the sums and limits; with `journal`, ask a process that replays the journal."""
@@ -68,14 +67,15 @@ class Auditor:
         violations = find_violations(self.ledger, balances, rows)
         sums = sum_by_asset(self.ledger, balances, rows)
         # What was found below the snapshot is known already, and no replay from there meets it.
-        if self.scrub is not None:
-            violations += [f"journal: {fault}" for fault in self.scrub.state.damage]
+        scrubbed = None if self.house is None else self.house.scrub_state
+        if scrubbed is not None:
+            violations += [f"journal: {fault}" for fault in scrubbed.damage]
         reason: str | None = NOT_ASKED
         first_lsn = None
-        if journal and self.directory is None:
+        if journal and self.store is None:
             reason = NO_JOURNAL
-        elif journal and self.directory is not None:
-            said = ask_witness(self.directory, lsn, self.capacity)
+        elif journal and self.store is not None:
+            said = ask_witness(self.store, lsn, self.capacity)
             reason = None if said.digest is not None or said.is_damage else said.problem
             if said.is_damage:
                 violations.append(f"journal: {said.problem}")

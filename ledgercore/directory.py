@@ -23,10 +23,10 @@ from pathlib import Path
 
 from .errors import (
     DirectoryUnusable,
-    FormatTooNew,
     InvalidArgument,
     JournalDamaged,
     MemoryUnavailable,
+    too_new,
 )
 from .frames import (
     KIND_JOURNAL,
@@ -378,11 +378,11 @@ class DataDirectory:
         return torn
 
 
-def too_new(place: str) -> FormatTooNew:
-    """What to raise where a newer program wrote."""
-    return FormatTooNew(f"{place}: this was written by a newer ledgercore; it is left as it is")
-
-
 def segment_name(number: int) -> str:
     """The file name of a segment."""
     return f"{number:0{SEGMENT_DIGITS}d}.segment"
+
+
+def snapshot_name(lsn: int) -> str:
+    """The file name of a snapshot; names sort as their LSNs do."""
+    return f"{lsn:0{LSN_DIGITS}d}.snapshot"

@@ -19,7 +19,6 @@ from .errors import EngineFailed, InvalidArgument
 from .executor import Executor
 from .fault_injection import FaultInjection
 from .grammar import AMOUNT_MAX, SUBMISSION_MAX
-from .housekeeping import Housekeeper
 from .layouts import OUTCOME
 from .ledger import Ledger
 from .logged_time import read_lead_ns
@@ -29,6 +28,7 @@ from .opening import Opened
 from .options import Options
 from .outcome import Outcome
 from .replay import count_keys, last_lsn
+from .store import House
 from .submission import Submission
 from .types import Account, Audit, KeyState, Statistics, Transfer
 from .validation import (
@@ -50,7 +50,7 @@ class Engine:
 
     def __init__(self, options: Options, opened: Opened) -> None:
         self.options = options
-        self.path = str(opened.directory.path) if opened.directory else ""
+        self.path = opened.store.place if opened.store else ""
         self.durability = options.durability
         self.segments = options.segments
         self.batch_max = options.batch_max
@@ -66,12 +66,12 @@ class Engine:
             options.batch_max,
             bool(options.instruments),
         )
-        self._lookups = Lookups(opened.ledger, self._executor, opened.directory)
-        self._auditor = Auditor(opened.ledger, self._executor, opened.directory, options.capacity)
+        self._lookups = Lookups(opened.ledger, self._executor, opened.store)
+        self._auditor = Auditor(opened.ledger, self._executor, opened.store, options.capacity)
         self._workers = Workers(self._executor, options.workers_max)
         self.fault_injection = FaultInjection(self._executor, self._workers)
         self._journal_thread: threading.Thread | None = None
-        self._housekeeper: Housekeeper | None = None
+        self._house: House | None = None
         self._close_lock = threading.Lock()
         self._closed = False
         try:
@@ -84,13 +84,11 @@ class Engine:
         """Start the native threads: each takes the GIL once to get going, and not again."""
         for segment in range(self.segments):
             self._workers.set_count(segment, self.options.workers_min)
-        journal, directory = self._opened.journal, self._opened.directory
-        if journal is not None and directory is not None:
+        if self._opened.store is not None:
             thread = threading.Thread(None, self._executor.run_journal, "journal", daemon=True)
             thread.start()
             self._journal_thread = thread
-            self._housekeeper = Housekeeper(journal, directory, self.options)
-            self._auditor.scrub = self._housekeeper.scrub
+            self._house = self._auditor.house = self._opened.store.keep_house()
 
     def __enter__(self) -> Self:
         return self
@@ -117,11 +115,11 @@ class Engine:
             self._executor.drain()
             if self._journal_thread is not None:
                 self._journal_thread.join()
-            if self._housekeeper is not None:
-                self._housekeeper.stop()
+            if self._house is not None:
+                self._house.stop()
             try:
                 if self.failure is None:
-                    self._opened.seal()
+                    self._opened.close()
             except OSError as error:
                 raise EngineFailed(f"the journal cannot be sealed: {error.strerror}") from error
             finally:
@@ -389,7 +387,7 @@ class Engine:
             recovered_records=0 if self.recovered is None else self.recovered.records,
             recovery_seconds=0.0 if self.recovered is None else self.recovered.seconds,
             segments=loads,
-            scrub=None if self._housekeeper is None else self._housekeeper.scrub.state,
+            scrub=None if self._house is None else self._house.scrub_state,
         )
 
     def measures(self) -> Measures:

@@ -112,3 +112,8 @@ class JournalDamaged(LedgerError):
 
     The message names the file, the offset and the LSN.
     """
+
+
+def too_new(place: str) -> FormatTooNew:
+    """What to raise where a newer program wrote."""
+    return FormatTooNew(f"{place}: this was written by a newer ledgercore; it is left as it is")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .directory import DataDirectory, explained, too_new
-from .errors import JournalDamaged
+from .directory import DataDirectory, explained
+from .errors import JournalDamaged, too_new
 from .frames import SEGMENT_HEADER_BYTES, SegmentHeader, read_frame, scan_frames
 from .grammar import CEILING_NONE, FLOOR_NONE
 from .layouts import (

@@ -1,4 +1,4 @@
-"""What an open journal needs now and then: the next segment made ahead, snapshots, the scrub.
+"""What the journal of files needs now and then: the next segment made ahead, snapshots, the scrub.
 
 One thread, which sleeps until half of a segment is used, and that of the scrub (scrubbing.py).
 """
@@ -12,8 +12,9 @@ from .directory import DataDirectory
 from .headroom import check_helper_fits
 from .helper_process import describe_end, start_helper
 from .journal import FileJournal
-from .options import Options
 from .scrubbing import Scrub
+from .store import StoreOptions
+from .types import ScrubState
 
 FAILURE = "ledgercore: no snapshot: "
 """How a process that makes snapshots begins the line that says why it could not."""
@@ -26,7 +27,9 @@ TELL_S = 0.1
 class Housekeeper:
     """Prepares segments, and starts a process that makes a snapshot every so many of them."""
 
-    def __init__(self, journal: FileJournal, directory: DataDirectory, options: Options) -> None:
+    def __init__(
+        self, journal: FileJournal, directory: DataDirectory, options: StoreOptions
+    ) -> None:
         self.journal = journal
         self.directory = directory
         self.options = options
@@ -45,6 +48,11 @@ class Housekeeper:
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def scrub_state(self) -> ScrubState:
+        """What was read again, and found damaged."""
+        return self.scrub.state
 
     def run(self) -> None:
         """Make a spare whenever one is wanted, until the journal stops.
@@ -87,7 +95,7 @@ class Housekeeper:
         check_helper_fits()
         options = self.options
         self.snapshotter = start_helper(
-            "snapshot", self.directory.path, options.accounts_max, options.keys_max
+            "snapshot", str(self.directory.path), options.accounts_max, options.keys_max
         )
 
     def report_snapshot(self) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .accounts import copy_state
-from .directory import DataDirectory
 from .errors import JournalDamaged, LedgerError
 from .headroom import check_helper_fits
 from .helper_process import describe_end, start_helper
+from .opening import store_at
 from .recovery import Capacity, Recovery
+from .store import Store
 
 RING_RECORDS_MIN = 1024
 DAMAGED = 3
@@ -47,12 +48,12 @@ class WitnessReport:
     first_lsn: int = 1
 
 
-def ask_witness(directory: DataDirectory, lsn: int, capacity: Capacity) -> WitnessReport:
+def ask_witness(store: Store, lsn: int, capacity: Capacity) -> WitnessReport:
     """Ask another process what the journal's state is at `lsn`."""
     try:
         check_helper_fits()
         process = start_helper(
-            "journal-check", directory.path, lsn, capacity.accounts_max, capacity.keys_max
+            "journal-check", store.address, lsn, capacity.accounts_max, capacity.keys_max
         )
     except OSError as error:
         return WitnessReport(
@@ -69,12 +70,12 @@ def ask_witness(directory: DataDirectory, lsn: int, capacity: Capacity) -> Witne
 
 
 def main(arguments: list[str]) -> int:
-    """Print the LSN and the digest of the state that a directory's journal leads to."""
-    path, (lsn, accounts_max, keys_max) = arguments[0], map(int, arguments[1:4])
+    """Print the LSN and the digest of the state that a store's journal leads to."""
+    address, (lsn, accounts_max, keys_max) = arguments[0], map(int, arguments[1:4])
     os.nice(10)
     try:
         capacity = Capacity(accounts_max, keys_max, RING_RECORDS_MIN)
-        recovered = Recovery(DataDirectory(path), capacity, until_lsn=lsn).run()
+        recovered = Recovery(store_at(address), capacity, until_lsn=lsn).run()
     except LedgerError as error:
         sys.stderr.write(f"{error}\n")
         return DAMAGED if isinstance(error, JournalDamaged) else 1

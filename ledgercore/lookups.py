@@ -1,38 +1,35 @@
 """Questions about what has happened: a transfer by its id, the state of a key."""
 
 from . import accounts as rows
-from .directory import DataDirectory
-from .errors import JournalDamaged
 from .executor import Executor
-from .history import History, RawTransfer, parse_transfer
+from .history import RawTransfer, parse_transfer
 from .ledger import Ledger
 from .replay import last_lsn, look_up_key, recent_record
 from .status import Status
+from .store import Store
 from .types import KeyState, Transfer
 
 NOT_FOUND = {Status.SOURCE_NOT_FOUND, Status.TARGET_NOT_FOUND}
 
 
 class Lookups:
-    """Reads the journal for an open engine, never ahead of what is durable."""
+    """Reads the store for an open engine, never ahead of what is durable."""
 
-    def __init__(self, ledger: Ledger, executor: Executor, directory: DataDirectory | None) -> None:
+    def __init__(self, ledger: Ledger, executor: Executor, store: Store | None) -> None:
         self.ledger = ledger
         self.executor = executor
-        self.history = None if directory is None else History(directory)
+        self.store = store
 
     def find_transfer(self, id: int) -> Transfer | None:
         """The transfer with this id, or None. Waits until it is durable."""
         if not 1 <= id <= last_lsn(self.ledger):
             return None
         self.executor.wait(id)
-        if self.history is None:
+        if self.store is None:
             record = recent_record(self.ledger, id)
             found = None if record is None else (record, b"")
         else:
-            found = self.history.find(id)
-            if found is None:
-                raise JournalDamaged(f"{self.history.directory.journal}: LSN {id} has gone")
+            found = self.store.find(id)
         raw = None if found is None else parse_transfer(*found)
         return None if raw is None else self.name(raw)
 

@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .directory import DataDirectory, explained, sync_directory, too_new, write_file
-from .errors import JournalDamaged
+from .directory import DataDirectory, explained, sync_directory, write_file
+from .errors import JournalDamaged, too_new
+from .file_store import FileStore, settle_tail
 from .frames import SEGMENT_HEADER_BYTES, Seal, SegmentHeader, scan_frames
-from .recovery import Damage, Recovery, load_snapshot, settle_tail
-from .verification import find_false_snapshots, offline_capacity
+from .recovery import Recovery
+from .store import Damage
+from .verification import check_snapshot, find_false_snapshots, offline_capacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,17 @@ def repair(path: str | os.PathLike[str], *, cut_below_snapshot: bool = False) ->
     `cut_below_snapshot` asks for it. Raises LedgerError where no cut helps, as the first segment or
     its header is gone, and FormatTooNew.
     """
-    directory = DataDirectory(path)
+    store = FileStore(path)
+    directory = store.directory
     directory.hold(create=False)
     try:
         directory.refuse_newer()
         refuse_newer_frames(directory)
         directory.sync_everything()
-        repaired = repair_journal(directory, cut_below_snapshot)
+        repaired = repair_journal(store, cut_below_snapshot)
         # What is left is sound, and shows which snapshots are not.
-        capacity = offline_capacity(directory)
-        recovered = Recovery(directory, capacity, snapshots=[]).run()
-        false = find_false_snapshots(directory, recovered)
+        recovered = Recovery(store, offline_capacity(directory), snapshots=[]).run()
+        false = find_false_snapshots(store, recovered)
         kept = [set_aside(snapshot) for snapshot in false]
         if repaired is not None:
             return repaired
@@ -72,12 +74,13 @@ def refuse_newer_frames(directory: DataDirectory) -> None:
                 raise too_new(f"{path}: offset {scan.offset}, LSN {scan.next_lsn}")
 
 
-def repair_journal(directory: DataDirectory, cut_below_snapshot: bool) -> Repair | None:
+def repair_journal(store: FileStore, cut_below_snapshot: bool) -> Repair | None:
     """Repair the journal and the seal; None where they are sound."""
+    directory = store.directory
     try:
-        Recovery(directory, offline_capacity(directory), snapshots=[]).run()
+        Recovery(store, offline_capacity(directory), snapshots=[]).run()
     except Damage as damage:
-        later = [path for path in directory.segment_paths() if path > damage.path]
+        later = [path for path in directory.segment_paths() if path > Path(damage.place)]
         if not cut_below_snapshot:
             refuse_costly_cut(directory, damage, damage.scan.next_lsn - 1, later)
         return cut_off(directory, damage)
@@ -98,7 +101,7 @@ def refuse_costly_cut(
     for snapshot in directory.snapshot_paths():
         if int(snapshot.stem) < edge.first_lsn - 1:
             break
-        if load_snapshot(snapshot, edge.ledger_id, None) is None:
+        if check_snapshot(directory, snapshot, edge.ledger_id) is None:
             last = int(snapshot.stem) if seal is None else max(seal.synced_lsn, int(snapshot.stem))
             raise JournalDamaged(
                 f"{damage}. Nothing is cut: {snapshot.name} still holds what came of this file, so"
@@ -112,14 +115,15 @@ def cut_off(directory: DataDirectory, damage: Damage, trusted: Seal | None = Non
 
     The seal is made anew last of all, from `trusted` where the directory's own is gone.
     """
-    kept = broken_path(damage.path)
-    with explained(damage.path):
-        write_file(kept, damage.path.read_bytes())
+    path = Path(damage.place)
+    kept = broken_path(path)
+    with explained(path):
+        write_file(kept, path.read_bytes())
     # From the last to the first, so that a repair that is cut short leaves no gap.
     for later in reversed(directory.segment_paths()):
-        if later > damage.path:
+        if later > path:
             set_aside(later)
-    directory.clear_tail(damage.path, damage.scan.offset)
+    directory.clear_tail(path, damage.scan.offset)
     last = damage.scan.next_lsn - 1
     for snapshot in directory.snapshot_paths():
         if int(snapshot.stem) > last:
@@ -127,7 +131,7 @@ def cut_off(directory: DataDirectory, damage: Damage, trusted: Seal | None = Non
     seal = trusted or directory.read_seal()
     if seal is None:
         raise JournalDamaged(f"{directory.seal}: there is no valid seal in it")
-    header = directory.read_header(damage.path)
+    header = directory.read_header(path)
     directory.write_seal(
         replace(
             seal,
@@ -138,7 +142,7 @@ def cut_off(directory: DataDirectory, damage: Damage, trusted: Seal | None = Non
             sequence=seal.sequence + 1,
         )
     )
-    return Repair("truncated", str(damage.path), str(kept), last, max(0, seal.synced_lsn - last))
+    return Repair("truncated", damage.place, str(kept), last, max(0, seal.synced_lsn - last))
 
 
 def salvage(directory: DataDirectory, damage: JournalDamaged, cut_below_snapshot: bool) -> Repair:
@@ -162,9 +166,8 @@ def salvage(directory: DataDirectory, damage: JournalDamaged, cut_below_snapshot
         with explained(directory.seal):
             write_file(broken_path(directory.seal), directory.seal.read_bytes())
     try:
-        recovered = Recovery(
-            directory, offline_capacity(directory), seal=trusted, snapshots=[]
-        ).run()
+        store = FileStore(directory.path, seal=trusted)
+        recovered = Recovery(store, offline_capacity(directory), snapshots=[]).run()
     except Damage as cut:
         return cut_off(directory, cut, trusted)
     settle_tail(directory, recovered)

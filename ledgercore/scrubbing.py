@@ -20,11 +20,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .directory import DataDirectory, explained, segment_name, too_new
-from .errors import DirectoryUnusable, FormatTooNew, JournalDamaged, MemoryUnavailable
+from .directory import DataDirectory, explained, segment_name
+from .errors import (
+    DirectoryUnusable,
+    FormatTooNew,
+    JournalDamaged,
+    MemoryUnavailable,
+    too_new,
+)
 from .frames import SEGMENT_HEADER_BYTES, Scan, SegmentHeader, scan_frames
 from .journal import FileJournal
-from .recovery import Named
+from .store import Named
 from .types import ScrubState
 
 WINDOW_BYTES = 4 << 20
@@ -231,7 +237,7 @@ class Scrub:
             size = path.stat().st_size
         if scan.offset != size:
             raise JournalDamaged(f"{path}: offset {scan.offset}: this is no frame of it")
-        named[path] = Named(path, header.first_lsn, header.previous_crc)
+        named[path] = Named(str(path), header.first_lsn, header.previous_crc)
 
     def check_segment(
         self, path: Path, named: dict[Path, Named], faults: dict[Path, str | None]
@@ -257,9 +263,9 @@ class Scrub:
                     f"{path}: offset {scan.offset}, LSN {scan.next_lsn}: the journal breaks off"
                     " before the next segment"
                 )
-        for each in named.values():
+        for snapshot, each in named.items():
             if header.first_lsn <= each.lsn < scan.next_lsn:
-                faults[each.path] = find_fault(each.compare, path, found.get(each.lsn))
+                faults[snapshot] = find_fault(each.compare, str(path), found.get(each.lsn))
 
 
 def find_fault(check: Callable[..., None], *arguments: object) -> str | None:

@@ -1,6 +1,6 @@
 """Snapshots: a ledger's state in the journal's own format, made from the journal beside the engine.
 
-A snapshot is made by recovery itself, from sealed segments, in a process of its own; so making one
+A snapshot is made by recovery itself, from sealed chapters, in a process of its own; so making one
 is also a check of the journal, and the running engine does not pause. Two are kept. The journal is
 never trimmed: it is the history, and the snapshots only shorten the way to the present.
 """
@@ -10,14 +10,12 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from . import replay as states
 from .accounts import account_count
-from .directory import DataDirectory, explained, sync_directory
 from .errors import DirectoryUnusable, JournalDamaged, LedgerError
 from .frames import (
     FRAME_RECORDS_MAX,
@@ -26,17 +24,13 @@ from .frames import (
     encode_frame,
     encode_segment_header,
 )
-from .permissions import open_private
-from .recovery import Capacity, Recovered, Recovery, load_snapshot
+from .opening import store_at
+from .recovery import Capacity, Recovery, load_snapshot
+from .store import Recovered, Store
 
 SNAPSHOTS_KEPT = 2
 RECORDS_A_FRAME = min(8192, FRAME_RECORDS_MAX)
 RING_RECORDS_MIN = 1024
-
-
-def snapshot_name(lsn: int) -> str:
-    """The file name of a snapshot; names sort as their LSNs do."""
-    return f"{lsn:020d}.snapshot"
 
 
 def state_records(recovered: Recovered) -> Iterator[tuple[npt.NDArray[np.void], bytes]]:
@@ -51,8 +45,20 @@ def state_records(recovered: Recovered) -> Iterator[tuple[npt.NDArray[np.void], 
     yield states.end_record(ledger, count + len(keys)), b""
 
 
-def write_snapshot(directory: DataDirectory, recovered: Recovered) -> Path:
-    """Write the state to a new snapshot, sync it, read it back, and put it in place."""
+def encode_snapshot(header: SegmentHeader, recovered: Recovered) -> Iterator[bytes]:
+    """The bytes of a snapshot of the state, piece by piece."""
+    yield encode_segment_header(header)
+    position, crc = 1, 0
+    for records, text in state_records(recovered):
+        frame, crc = encode_frame(
+            records.view(np.uint8), text, position, header.salt, crc, position - 1
+        )
+        yield frame
+        position += len(records)
+
+
+def write_snapshot(store: Store, recovered: Recovered) -> str:
+    """Keep a snapshot of the state, which was read back, and drop old ones; returns its place."""
     header = SegmentHeader(
         kind=KIND_SNAPSHOT,
         salt=secrets.randbits(64),
@@ -64,58 +70,40 @@ def write_snapshot(directory: DataDirectory, recovered: Recovered) -> Path:
         created_ns=time.time_ns(),
         key_ttl_ns=recovered.header.key_ttl_ns,
     )
-    path = directory.snapshots / snapshot_name(recovered.lsn)
-    beside = path.with_name(path.name + ".tmp")
-    with explained(path):
-        with open(beside, "wb", opener=open_private) as file:
-            file.write(encode_segment_header(header))
-            position, crc = 1, 0
-            for records, text in state_records(recovered):
-                frame, crc = encode_frame(
-                    records.view(np.uint8),
-                    text,
-                    position,
-                    header.salt,
-                    crc,
-                    position - 1,
-                )
-                file.write(frame)
-                position += len(records)
-            file.flush()
-            os.fsync(file.fileno())
-        problem = load_snapshot(beside, header.ledger_id, None)
+
+    def check(place: str, data: memoryview) -> None:
+        problem = load_snapshot(place, data, recovered.lsn, header.ledger_id, None)
         if problem is not None:
-            raise JournalDamaged(f"{beside}: {problem}, right after it was written")
-        beside.replace(path)
-        sync_directory(directory.snapshots)
-        for old in directory.snapshot_paths()[SNAPSHOTS_KEPT:]:
-            old.unlink()
-    return path
+            raise JournalDamaged(f"{place}: {problem}, right after it was written")
+
+    shelf = store.snapshots()
+    shelf.put(recovered.lsn, encode_snapshot(header, recovered), check)
+    for old in shelf.lsns()[SNAPSHOTS_KEPT:]:
+        shelf.drop(old)
+    return shelf.place(recovered.lsn)
 
 
-def make_snapshot(directory: DataDirectory, capacity: Capacity, *, sealed_only: bool) -> str | None:
-    """Make a snapshot of what the journal says; returns its path, None if there is nothing new.
+def make_snapshot(store: Store, capacity: Capacity, *, sealed_only: bool) -> str | None:
+    """Make a snapshot of what the journal says; returns its place, None if there is nothing new.
 
-    `sealed_only` leaves the segment alone that an engine may be writing.
+    `sealed_only` leaves the chapter alone that an engine may be writing.
     """
-    return keep_snapshot(directory, Recovery(directory, capacity, sealed_only=sealed_only).run())
+    return keep_snapshot(store, Recovery(store, capacity, sealed_only=sealed_only).run())
 
 
-def keep_snapshot(directory: DataDirectory, recovered: Recovered) -> str | None:
-    """Write a snapshot of what was recovered; returns its path, None if there is nothing new."""
-    newest = next(iter(directory.snapshot_paths()), None)
-    if recovered.lsn == 0 or (newest and newest.name >= snapshot_name(recovered.lsn)):
-        return None
-    return str(write_snapshot(directory, recovered))
+def keep_snapshot(store: Store, recovered: Recovered) -> str | None:
+    """Keep a snapshot of what was recovered; returns its place, None if there is nothing new."""
+    newest = max(store.snapshots().lsns(), default=0)
+    return None if newest >= recovered.lsn else write_snapshot(store, recovered)
 
 
 def main(arguments: list[str]) -> int:
-    """Make a snapshot of the sealed segments of a directory, beside a running engine."""
-    path, accounts_max, keys_max = arguments[0], int(arguments[1]), int(arguments[2])
+    """Make a snapshot of the sealed chapters of a store, beside a running engine."""
+    address, accounts_max, keys_max = arguments[0], int(arguments[1]), int(arguments[2])
     os.nice(10)
     try:
         capacity = Capacity(accounts_max, keys_max, RING_RECORDS_MIN)
-        make_snapshot(DataDirectory(path), capacity, sealed_only=True)
+        make_snapshot(store_at(address), capacity, sealed_only=True)
     except (LedgerError, DirectoryUnusable) as error:
         sys.stderr.write(f"ledgercore: no snapshot: {error}\n")
         return 1

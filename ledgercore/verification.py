@@ -13,13 +13,15 @@ from .accounts import account_count, copy_state
 from .auditing import find_violations, sum_by_asset
 from .directory import DataDirectory, explained, map_file
 from .errors import FormatTooNew, JournalDamaged
+from .file_store import FileShelf, FileStore, settle_tail
 from .frames import SEGMENT_HEADER_BYTES, find_end, scan_frames
 from .journal_check import digest_state
 from .layouts import RECORD_BYTES
 from .memory import shortage_explained
-from .recovery import Capacity, Progress, Recovered, Recovery, load_snapshot, settle_tail
+from .recovery import Capacity, Progress, Recovery, load_snapshot
 from .replay import count_keys, live_keys
 from .snapshots import keep_snapshot
+from .store import Recovered
 
 TABLE_ROWS_MIN = 1024
 RING_RECORDS = 1 << 16
@@ -64,14 +66,15 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Ve
     written, so it works on a copy that cannot be written to.
     Raises JournalDamaged, FormatTooNew, DirectoryUnusable, DirectoryLocked.
     """
-    directory = DataDirectory(path)
+    store = FileStore(path)
+    directory = store.directory
     directory.hold(create=False, writes=False)
     try:
         directory.refuse_newer()
         with shortage_explained():
             capacity = offline_capacity(directory)
-            recovered = Recovery(directory, capacity, snapshots=[], progress=progress).run()
-            return describe(directory, recovered)
+            recovered = Recovery(store, capacity, snapshots=[], progress=progress).run()
+            return describe(store, recovered)
     finally:
         directory.release()
 
@@ -94,12 +97,12 @@ def count_used(directory: DataDirectory, path: Path) -> int:
         return find_end(map_file(path), 0)
 
 
-def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
+def describe(store: FileStore, recovered: Recovered) -> Verification:
     """Check what a replay led to, and the snapshots beside it."""
     _, balances, rows = copy_state(recovered.ledger)
     sums = sum_by_asset(recovered.ledger, balances, rows)
     violations = find_violations(recovered.ledger, balances, rows)
-    violations += find_false_snapshots(directory, recovered).values()
+    violations += find_false_snapshots(store, recovered).values()
     return Verification(
         accounts=account_count(recovered.ledger),
         transfers=recovered.transfers,
@@ -114,12 +117,13 @@ def describe(directory: DataDirectory, recovered: Recovered) -> Verification:
     )
 
 
-def find_false_snapshots(directory: DataDirectory, recovered: Recovered) -> dict[Path, str]:
+def find_false_snapshots(store: FileStore, recovered: Recovered) -> dict[Path, str]:
     """Name the snapshots that cannot be read, or lead to another state than the whole journal."""
     expected = digest_ledger(recovered)
     found = {}
-    for snapshot in directory.snapshot_paths():
-        recovery = Recovery(directory, offline_capacity(directory), snapshots=[snapshot])
+    for snapshot in store.directory.snapshot_paths():
+        capacity = offline_capacity(store.directory)
+        recovery = Recovery(store, capacity, snapshots=[int(snapshot.stem)])
         try:
             same = digest_ledger(recovery.run()) == expected
         except JournalDamaged as error:
@@ -151,7 +155,9 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
         ledger_id=seal.hex(),
         seal=seal_facts,
         segments=[inspect_segment(directory, segment) for segment in directory.segment_paths()],
-        snapshots=[inspect_snapshot(snapshot, seal) for snapshot in directory.snapshot_paths()],
+        snapshots=[
+            inspect_snapshot(directory, snapshot, seal) for snapshot in directory.snapshot_paths()
+        ],
     )
 
 
@@ -171,14 +177,21 @@ def inspect_seal(directory: DataDirectory) -> tuple[bytes, dict[str, Any] | None
     }
 
 
-def inspect_snapshot(path: Path, ledger_id: bytes) -> dict[str, Any]:
+def inspect_snapshot(directory: DataDirectory, path: Path, ledger_id: bytes) -> dict[str, Any]:
     """The facts of one snapshot; `problem` says why it is not valid."""
     try:
-        problem = load_snapshot(path, ledger_id, None)
+        problem = check_snapshot(directory, path, ledger_id)
     except FormatTooNew:
         problem = NEWER
     facts = {"file": path.name, "lsn": int(path.stem), "bytes": path.stat().st_size}
     return facts | {"valid": problem is None} | ({"problem": problem} if problem else {})
+
+
+def check_snapshot(directory: DataDirectory, path: Path, ledger_id: bytes) -> str | None:
+    """What is wrong with the frames of a snapshot, without a look at what they mean."""
+    lsn = int(path.stem)
+    data = FileShelf(directory).read(lsn)
+    return load_snapshot(str(path), data, lsn, ledger_id, None)
 
 
 def inspect_segment(directory: DataDirectory, path: Path) -> dict[str, Any]:
@@ -217,13 +230,14 @@ def inspect_segment(directory: DataDirectory, path: Path) -> dict[str, Any]:
 
 def compact(path: str | os.PathLike[str]) -> str | None:
     """Make a snapshot of the whole journal; returns its path, None where there is nothing new."""
-    directory = DataDirectory(path)
+    store = FileStore(path)
+    directory = store.directory
     directory.hold(create=False)
     try:
         # A snapshot of what a power cut could still take back would contradict the journal.
         directory.sync_everything()
-        recovered = Recovery(directory, offline_capacity(directory)).run()
+        recovered = Recovery(store, offline_capacity(directory)).run()
         settle_tail(directory, recovered)
-        return keep_snapshot(directory, recovered)
+        return keep_snapshot(store, recovered)
     finally:
         directory.release()

@@ -16,6 +16,7 @@ import pytest
 import ledgercore
 from ledgercore import directory as files
 from ledgercore.directory import DataDirectory
+from ledgercore.file_store import FileStore
 from ledgercore.housekeeping import Housekeeper
 from ledgercore.recovery import Capacity
 from ledgercore.snapshots import make_snapshot
@@ -176,7 +177,7 @@ def test_a_shorter_time_for_keys_needs_no_larger_table(directory: Path) -> None:
         ledger.transfer_batch(many_rows(2_000, start=30_000))
         ledger.open_accounts([f"acc-{i}-{'x' * 40}" for i in range(900)], asset="USD/2")
     capacity = Capacity(accounts_max=1024, keys_max=20_000, ring_records=1024)
-    assert make_snapshot(DataDirectory(directory), capacity, sealed_only=False) is not None
+    assert make_snapshot(FileStore(directory), capacity, sealed_only=False) is not None
     with open_small(directory, key_ttl_s=1, **options) as ledger:
         taken = ledger.transfer_batch(many_rows(15_000, start=40_000))["status"]
         assert np.isin(taken, [ledgercore.Status.APPLIED, ledgercore.Status.KEYS_FULL]).all()

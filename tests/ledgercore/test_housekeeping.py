@@ -10,6 +10,7 @@ import pytest
 
 import ledgercore
 from ledgercore.directory import SPARE_NAME
+from ledgercore.housekeeping import Housekeeper
 from ledgercore.verification import inspect
 from tests.support.histories import journal_files, open_funded, open_small
 from tests.support.making import many_rows, poll, recover, roll_over
@@ -23,6 +24,11 @@ def spare_is_ready(directory: Path) -> bool:
 
 def snapshots_of(directory: Path) -> list[Path]:
     return sorted((directory / "snapshots").glob("*.snapshot"))
+
+
+def housekeeper_of(ledger: ledgercore.Engine) -> Housekeeper:
+    assert isinstance(ledger._house, Housekeeper)
+    return ledger._house
 
 
 def test_the_next_file_is_made_once_half_of_this_one_is_used(directory: Path) -> None:
@@ -62,7 +68,7 @@ def test_a_snapshot_appears_by_itself(directory: Path) -> None:
         transfers += len(ledger.transfer_batch(many_rows(40_000, start=transfers)))
         poll(lambda: len(snapshots_of(directory)) > 0, "a snapshot")
         assert not list((directory / "snapshots").glob("*.tmp"))
-        process = ledger._housekeeper.snapshotter if ledger._housekeeper else None
+        process = housekeeper_of(ledger).snapshotter
         assert process is not None and process.wait(30) == 0
     recovered = recover(directory)
     assert recovered.snapshot_lsn > 0 and recovered.lsn == transfers + 2
@@ -75,15 +81,15 @@ def test_zero_makes_no_snapshot(directory: Path) -> None:
         open_funded(ledger, ["alice"], 0)
         transfers = roll_over(ledger, directory, 3)
         ledger.transfer_batch(many_rows(40_000, start=transfers))
-        housekeeper = ledger._housekeeper
-        assert housekeeper is not None and not housekeeper.snapshot_is_due()
+        housekeeper = housekeeper_of(ledger)
+        assert not housekeeper.snapshot_is_due()
     assert housekeeper.snapshotter is None and snapshots_of(directory) == []
 
 
 def test_a_snapshot_is_due_once_for_the_same_files(directory: Path) -> None:
     with open_small(directory, snapshot_every=1) as ledger:
-        housekeeper = ledger._housekeeper
-        assert housekeeper is not None and not housekeeper.snapshot_is_due()
+        housekeeper = housekeeper_of(ledger)
+        assert not housekeeper.snapshot_is_due()
         open_funded(ledger, ["alice"], 0)
         assert not housekeeper.snapshot_is_due()
         roll_over(ledger, directory, 2)
@@ -93,16 +99,15 @@ def test_a_snapshot_is_due_once_for_the_same_files(directory: Path) -> None:
     if not snapshots_of(directory):
         ledgercore.compact(directory)
     with open_small(directory, snapshot_every=1) as ledger:
-        housekeeper = ledger._housekeeper
-        assert housekeeper is not None
+        housekeeper = housekeeper_of(ledger)
         covered = int(snapshots_of(directory)[-1].stem)
         assert covered > 0 and not housekeeper.snapshot_is_due()
 
 
 def test_closing_ends_the_thread_and_the_process(directory: Path) -> None:
     ledger = open_small(directory, snapshot_every=1)
-    housekeeper = ledger._housekeeper
-    assert housekeeper is not None and housekeeper.thread in threading.enumerate()
+    housekeeper = housekeeper_of(ledger)
+    assert housekeeper.thread in threading.enumerate()
     open_funded(ledger, ["alice"], 0)
     roll_over(ledger, directory, 2)
     # It may be at work on one already; then this is one more of its kind.
@@ -124,8 +129,7 @@ def test_why_no_snapshot_was_made_is_told(
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice"], 0)
         roll_over(ledger, directory, 2)
-        housekeeper = ledger._housekeeper
-        assert housekeeper is not None
+        housekeeper = housekeeper_of(ledger)
         (directory / "seal").rename(directory / "aside")
         housekeeper.start_snapshot()
         assert housekeeper.snapshotter is not None
@@ -148,8 +152,7 @@ def test_without_memory_for_a_thread_a_complaint_ends_nothing(
 
     with open_small(directory, snapshot_every=1) as ledger:
         open_funded(ledger, ["alice"], 0)
-        housekeeper = ledger._housekeeper
-        assert housekeeper is not None
+        housekeeper = housekeeper_of(ledger)
         with monkeypatch.context() as scarce:
             scarce.setattr(housekeeper, "snapshot_is_due", lambda: 1 // 0)
             scarce.setattr(threading.Thread, "start", refuse)
@@ -174,8 +177,7 @@ def test_a_pipe_that_nobody_reads_does_not_hold_the_housekeeper(
         monkeypatch.setattr(logging.getLogger("ledgercore"), "handlers", handlers)
         with open_small(directory, snapshot_every=1) as ledger:
             open_funded(ledger, ["alice"], 0)
-            housekeeper = ledger._housekeeper
-            assert housekeeper is not None
+            housekeeper = housekeeper_of(ledger)
             monkeypatch.setattr(housekeeper, "snapshot_is_due", lambda: 1 // 0)
             os.set_blocking(writing, False)
             with suppress(BlockingIOError):

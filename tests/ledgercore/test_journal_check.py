@@ -9,7 +9,7 @@ import pytest
 
 import ledgercore
 from ledgercore.accounts import copy_state
-from ledgercore.directory import DataDirectory
+from ledgercore.file_store import FileStore
 from ledgercore.helper_process import start_helper
 from ledgercore.journal_check import DAMAGED, WitnessReport, ask_witness, digest_state
 from ledgercore.layouts import ACCOUNT_ROW
@@ -19,7 +19,7 @@ from tests.support.making import CAPACITY, many_rows, roll_over
 
 
 def ask(directory: Path, lsn: int, capacity: Capacity = CAPACITY) -> WitnessReport:
-    return ask_witness(DataDirectory(directory), lsn, capacity)
+    return ask_witness(FileStore(directory), lsn, capacity)
 
 
 def test_every_balance_and_limit_counts_in_the_digest() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import ledgercore
-from ledgercore.directory import DataDirectory
+from ledgercore.file_store import FileStore
 from ledgercore.snapshots import make_snapshot
 from tests.support.damage import Files, directory_in_memory, read_files, write_files
 from tests.support.histories import balances_of, open_funded, open_small
@@ -115,7 +115,7 @@ def test_a_snapshot_at_the_edge_of_a_file_is_compared(
         shutil.rmtree(directory / "snapshots")
         (directory / "snapshots").mkdir()
 
-        path = make_snapshot(DataDirectory(directory), CAPACITY, sealed_only=True)
+        path = make_snapshot(FileStore(directory), CAPACITY, sealed_only=True)
         assert path is not None
         found[Path(path).name] = Path(path).read_bytes()
     files = {name: data for name, data in one.files.items() if not name.endswith(".snapshot")}

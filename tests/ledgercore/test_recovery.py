@@ -16,6 +16,7 @@ from ledgercore import Status
 from ledgercore import directory as directories
 from ledgercore.accounts import account_count, balances
 from ledgercore.directory import DataDirectory
+from ledgercore.file_store import FileStore
 from ledgercore.recovery import Capacity, Recovery
 from ledgercore.replay import count_keys, dump_keys
 from tests.support.damage import (
@@ -61,7 +62,8 @@ def test_recovery_counts_what_it_did(story: Story, directory: Path) -> None:
     assert count_keys(recovered.ledger) == len(story.history)
     assert (recovered.torn_bytes, recovered.snapshot_lsn) == (0, 0)
     assert recovered.offset == story.end and recovered.header.number == 1
-    assert recovered.seal.synced_lsn == story.lsn and recovered.seal.clean
+    seal = DataDirectory(directory).read_seal()
+    assert seal is not None and seal.synced_lsn == story.lsn and seal.clean
     assert account_count(recovered.ledger) == len(story.balances)
     assert read_files(directory) == story.files
 
@@ -276,7 +278,7 @@ def test_a_seal_of_another_journal_is_noticed(directory: Path) -> None:
 
 def keys_of(directory: Path) -> list[tuple[bytes, int]]:
     """Every key that the table holds after a recovery, with its LSN."""
-    recovered = Recovery(DataDirectory(directory), Capacity(1024, 64, 1024)).run()
+    recovered = Recovery(FileStore(directory), Capacity(1024, 64, 1024)).run()
     # What the dump leaves out of its rows shows as this, not as an older dump of the same size.
     np.full(count_keys(recovered.ledger), b"\xee" * 40, "V40")
     rows = dump_keys(recovered.ledger)

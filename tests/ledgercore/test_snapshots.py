@@ -10,12 +10,13 @@ import pytest
 import ledgercore
 from ledgercore import Status
 from ledgercore.accounts import copy_state
-from ledgercore.directory import DataDirectory
+from ledgercore.directory import snapshot_name
+from ledgercore.file_store import FileStore
 from ledgercore.helper_process import start_helper
 from ledgercore.journal_check import digest_state
-from ledgercore.recovery import Recovered
 from ledgercore.replay import dump_keys
-from ledgercore.snapshots import SNAPSHOTS_KEPT, make_snapshot, snapshot_name
+from ledgercore.snapshots import SNAPSHOTS_KEPT, make_snapshot
+from ledgercore.store import Recovered
 from tests.support.damage import flipped
 from tests.support.histories import history_of, open_funded, open_small
 from tests.support.making import CAPACITY, make_long, many_rows, poll, recover, roll_over
@@ -157,7 +158,7 @@ def test_a_process_makes_one_beside_the_running_engine(directory: Path) -> None:
         # Only sealed files were read, so the engine is ahead.
         assert 0 < int(path.stem) < ledger.statistics().lsn_applied
         assert int(path.stem) == recover(directory, sealed_only=True).lsn
-        assert make_snapshot(DataDirectory(directory), CAPACITY, sealed_only=True) is None
+        assert make_snapshot(FileStore(directory), CAPACITY, sealed_only=True) is None
         ledger.transfer("world", "alice", 1, key="after")
     assert_same_state(directory)
 

@@ -49,6 +49,24 @@ MAY_USE = {
     "sanic": re.compile(r"service/|bench/plain\.py|bench/stages/naive_service\.py"),
     "click": re.compile(r"service/cli/|bench/"),
 }
+# Who may know a module of the engine, where not everyone may: that a ledger is kept in files is
+# known to what is about files alone. All others are given a store (ledgercore/store.py).
+KNOWN_TO = {
+    "ledgercore.directory": {
+        "ledgercore.file_store",
+        "ledgercore.history",
+        "ledgercore.housekeeping",
+        "ledgercore.journal",
+        "ledgercore.repairing",
+        "ledgercore.scrubbing",
+        "ledgercore.verification",
+    },
+    "ledgercore.file_store": {
+        "ledgercore.opening",
+        "ledgercore.repairing",
+        "ledgercore.verification",
+    },
+}
 # What native files of the service may take of the engine: records, submissions and recorders as C
 # has them.
 NATIVE_SEAM = {"ledgercore._c", "ledgercore.recorder", "ledgercore.submission"}
@@ -83,6 +101,16 @@ def imports_point_down(source: Source) -> Iterator[str]:
             yield f"imports {module}"
         if source.layer != "tests" and top in MAY_USE and not MAY_USE[top].match(source.path):
             yield f"uses {top}"
+
+
+def files_are_behind_the_store(source: Source) -> Iterator[str]:
+    """What KNOWN_TO lists is imported by those that are listed there, and by tests."""
+    if source.layer == "tests":
+        return
+    for module, names in source.imports:
+        for reached in {module, *(f"{module}.{name}" for name in names)} & KNOWN_TO.keys():
+            if source.module not in KNOWN_TO[reached]:
+                yield f"imports {reached}, which is about files: it is to name a store"
 
 
 def rooms_point_down(source: Source) -> Iterator[str]:

@@ -6,7 +6,9 @@ import pytest
 
 from tests.style.imports import (
     FLOORS,
+    KNOWN_TO,
     client_stands_alone,
+    files_are_behind_the_store,
     has_no_cycles,
     headers_are_used,
     imports_point_down,
@@ -16,7 +18,7 @@ from tests.style.imports import (
 )
 from tests.style.sources import ROOT, Source, complain, read_project
 
-ONE = [imports_point_down, rooms_point_down, client_stands_alone]
+ONE = [imports_point_down, rooms_point_down, client_stands_alone, files_are_behind_the_store]
 ALL = [has_no_cycles, headers_are_used]
 
 
@@ -50,6 +52,21 @@ def test_a_floor_is_there(project: list[Source], layer: str) -> None:
     assert sum(map(len, FLOORS[layer])) == len(set().union(*FLOORS[layer]))
 
 
+@pytest.mark.parametrize("module", KNOWN_TO)
+def test_who_may_know_a_module_does(project: list[Source], module: str) -> None:
+    """Who has no need of it any more is taken off the list."""
+    reached = {
+        source.module: {path for path, names in source.imports for path in reach(path, names)}
+        for source in project
+        if source.suffix in (".py", ".pyx")
+    }
+    assert {name for name in KNOWN_TO[module] if module not in reached[name]} == set()
+
+
+def reach(module: str, names: tuple[str, ...]) -> set[str]:
+    return {module, *(f"{module}.{name}" for name in names)}
+
+
 # -- the rules, each with something that it must catch --------------------------------------------
 BROKEN = [
     (imports_point_down, "ledgercore/a.py", "from ledgercore.service import app", "imports ledg"),
@@ -73,6 +90,11 @@ BROKEN = [
     (client_stands_alone, "ledgercore/client/a.py", "import ledgercore", "imports ledgercore"),
     (client_stands_alone, "ledgercore/client/a.py", "from ..service import a", "imports ledgerc"),
     (client_stands_alone, "ledgercore/client/a.py", "import numpy", "uses numpy"),
+    (files_are_behind_the_store, "ledgercore/a.py", "from .directory import b", "imports ledgerc"),
+    (files_are_behind_the_store, "ledgercore/a.py", "from . import directory", "imports ledgerc"),
+    (files_are_behind_the_store, "ledgercore/a.pyx", "from .directory import b", "imports ledger"),
+    (files_are_behind_the_store, "ledgercore/a.py", "import ledgercore.directory", "imports led"),
+    (files_are_behind_the_store, "ledgercore/recovery.py", "from .file_store import b", "import"),
 ]
 
 
@@ -92,6 +114,8 @@ def test_a_rule_can_fail(
         ("service/http/a.pyx", "from ledgercore.service.wire.b cimport C"),
         ("service/app.py", "from .http.b import c\nfrom .settings import d"),
         ("service/__init__.py", ""),
+        ("ledgercore/history.py", "from .directory import a"),
+        ("ledgercore/recovery.py", "from .store import a"),
         ("bench/a.py", "from ledgercore.service.profiling.stacks import fold"),
         ("bench/a.py", "from ledgercore.service.profiling import stacks"),
     ],

@@ -15,7 +15,9 @@ import numpy.typing as npt
 import ledgercore
 from ledgercore import frames
 from ledgercore.directory import DataDirectory
-from ledgercore.recovery import Capacity, Recovered, Recovery
+from ledgercore.file_store import FileStore
+from ledgercore.recovery import Capacity, Recovery
+from ledgercore.store import Recovered
 from tests.support.damage import HEADER_BYTES, frames_of
 from tests.support.histories import journal_files, open_funded, open_small
 
@@ -60,7 +62,7 @@ def make_long(directory: Path, files: int = 3) -> int:
 
 def recover(directory: Path, **options: object) -> Recovered:
     """Recover a directory without opening it."""
-    return Recovery(DataDirectory(directory), CAPACITY, **options).run()  # type: ignore[arg-type]
+    return Recovery(FileStore(directory), CAPACITY, **options).run()  # type: ignore[arg-type]
 
 
 def reencoded(data: bytes, change: Change, previous_crc: int = 0) -> tuple[bytes, int]:
