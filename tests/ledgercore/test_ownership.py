@@ -3,7 +3,6 @@
 import copy
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import pytest
 import ledgercore
 from ledgercore import EngineForked, Status, ownership
 from ledgercore.ownership import ForkedEngine, keep_here
+from tests.support.children import in_child
 from tests.support.histories import open_funded, open_small
 from tests.support.making import poll
 from tests.support.servers import ROOT
@@ -42,22 +42,6 @@ def read_seal(directory: Path) -> dict[str, Any]:
     seal = ledgercore.inspect(directory).seal
     assert seal is not None
     return seal
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Run `work` in a forked child; return its exit code: 1 after an error, below 0 by a signal."""
-    child = os.fork()
-    if child == 0:
-        # A child that waits for ever is what this is about.
-        signal.alarm(20)
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 @pytest.mark.parametrize("durability", ["sync", "memory"])
@@ -182,6 +166,7 @@ DEADLINE_S = 60.0
 LEAVES_OPEN = """
 import sys
 from pathlib import Path
+from tests.support.children import in_child
 from tests.support.histories import open_funded, open_small
 sys.kept = [open_small(Path(path)) for path in sys.argv[1:]]
 for ledger in sys.kept:

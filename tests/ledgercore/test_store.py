@@ -1,6 +1,5 @@
 """The contract of a store, kept by each kind of store that there is (tests/support/stores.py)."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from ledgercore.opening import open_store
 from ledgercore.recovery import Recovery, begin_scan
 from ledgercore.snapshots import make_snapshot
 from ledgercore.store import Damage, Named, Recovered, Store, chapters_after
+from tests.support.children import in_child
 from tests.support.making import CAPACITY
 from tests.support.stores import (
     KINDS,
@@ -50,19 +50,6 @@ def store(at: Callable[[], Store]) -> Iterator[Store]:
     store = at()
     yield store
     store.release()
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Run something in a forked child, which ends without ado; returns how."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def digest_of(recovered: Recovered) -> tuple[int, str]:
