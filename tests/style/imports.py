@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
-from tests.style.sources import LAYERS, SERVICE, Source, find_layer, included
+from tests.style.sources import LAYERS, SERVICE, Source, find_layer, included, name_module
 
 # Which of our layers each may import; what has a dot is one module of that layer.
 MAY_IMPORT = {
@@ -22,8 +22,9 @@ MAY_IMPORT = {
         "bench",
     },
 }
-# The rooms of a layer, the highest floor first. A room may import what is on a floor below its own,
-# and its own modules; rooms on one floor do not know each other.
+# The rooms of a folder, the highest floor first. A room may import what is on a floor below its
+# own, and its own modules; rooms on one floor do not know each other, unless the folder is in
+# LEVEL. An import inside a function, or for type checkers only, counts like any other.
 FLOORS: dict[str, list[set[str]]] = {
     "service": [
         {"cli"},
@@ -42,7 +43,43 @@ FLOORS: dict[str, list[set[str]]] = {
         {"process"},
         {"_c"},
     ],
+    "ledgercore": [
+        # What a program holds, and what works on a directory that no program has open.
+        {"__main__", "engine", "ownership", "repairing", "verification"},
+        # What looks at a running engine, or works beside it.
+        {
+            "auditing",
+            "fault_injection",
+            "housekeeping",
+            "journal_check",
+            "lookups",
+            "measures",
+            "scrubbing",
+            "workers",
+        },
+        # The threads that a batch goes through.
+        {"executor", "pipeline"},
+        # The files, and the ledger that is made from them.
+        {"directory", "frames", "history", "journal", "opening", "recovery", "snapshots"},
+        # The ledger in memory.
+        {"accounts", "ledger", "logged_time", "replay", "submission"},
+        # The machine, and what may be asked for.
+        {"headroom", "helper_process", "locking", "memory", "permissions", "validation"},
+        {"client"},
+        # What all of them speak of.
+        {"deferred", "errors", "histogram", "recorder", "status", "types"},
+        {"_c"},
+    ],
+    "ledgercore/client": [
+        {"clients"},
+        {"caller"},
+        {"exchange"},
+        {"calls"},
+        {"breaker", "loopback", "retries", "signing", "types"},
+    ],
 }
+# Where a floor is one room in all but a folder: its modules may know each other, in no circle.
+LEVEL = {"ledgercore"}
 # Who may import a library, apart from the tests.
 MAY_USE = {
     # The yardstick of the benchmarks is a plain Sanic app, and one of its stages another.
@@ -114,25 +151,29 @@ def files_are_behind_the_store(source: Source) -> Iterator[str]:
 
 
 def rooms_point_down(source: Source) -> Iterator[str]:
-    """A room knows the floors below its own, and nothing beside or above it."""
-    floors = FLOORS.get(source.layer)
-    if floors is None or source.room == "__init__":
+    """A room knows the floors below its own, and nothing above it; beside it in LEVEL only."""
+    for folder in FLOORS:
+        room = source.room_in(folder)
+        if room and room != "__init__":
+            yield from room_points_down(source, folder, room)
+
+
+def room_points_down(source: Source, folder: str, room: str) -> Iterator[str]:
+    heights = {room: -depth for depth, rooms in enumerate(FLOORS[folder]) for room in rooms}
+    if room not in heights:
+        yield f"is in {room}, which is on no floor"
         return
-    heights = {room: -depth for depth, rooms in enumerate(floors) for room in rooms}
-    if source.room not in heights:
-        yield f"is in {source.room}, which is on no floor"
-        return
-    package = SERVICE if source.layer == "service" else source.layer
+    package = name_module(f"{folder}/__init__.py")
     for module, names in source.imports:
         if module == package:
-            found = set(names)
+            found = set(names) or {"__init__"}
         elif module.startswith(f"{package}."):
             found = {module.removeprefix(f"{package}.").split(".")[0]}
         else:
             continue
-        for room in found - {source.room}:
-            if heights.get(room, 1) >= heights[source.room]:
-                yield f"imports {room}, which is not below {source.room}"
+        for other in found - {room}:
+            if heights.get(other, 1) >= heights[room] + (folder in LEVEL):
+                yield f"imports {other}, which is not below {room}"
 
 
 def client_stands_alone(source: Source) -> Iterator[str]:
@@ -180,14 +221,15 @@ def seam_is_kept(source: Source, seam: set[str]) -> Iterator[str]:
 
 def graph(sources: list[Source]) -> dict[str, set[str]]:
     """Return which of our modules and headers each one needs."""
-    needs: dict[str, set[str]] = {s.module: set() for s in sources if s.suffix != ".pyi"}
+    needs: dict[str, set[str]] = {source.module: set() for source in sources}
     for source in sources:
         if source.suffix == ".h":
             needs[source.module] |= {f"src.{name.replace('/', '.')}" for name in included(source)}
-        elif source.suffix != ".pyi":
+        else:
             for module, names in source.imports:
                 inner = {f"{module}.{name}" for name in names} & needs.keys()
-                needs[source.module] |= inner or {module}
+                whole = {module} if len(inner) < len(names) or not names else set()
+                needs[source.module] |= inner | whole
     return {module: found & needs.keys() - {module} for module, found in needs.items()}
 
 

@@ -48,10 +48,11 @@ class Source:
     def module(self) -> str:
         return name_module(self.path)
 
-    @property
-    def room(self) -> str:
-        """The folder or file right below that of the layer: `http` for service/http/x.py."""
-        return self.path.split("/")[1].removesuffix(self.suffix)
+    def room_in(self, folder: str) -> str | None:
+        """The folder or file right below a folder: `http` for service/http/x.py in service."""
+        if not self.path.startswith(f"{folder}/"):
+            return None
+        return self.path.removeprefix(f"{folder}/").split("/")[0].removesuffix(self.suffix)
 
     @cached_property
     def tree(self) -> ast.Module:
