@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
@@ -53,7 +55,7 @@ class Scan:
     last_offset: int = 0
     snapshot_crc: int | None = None
 
-def checksum(data: Buffer, portable: bool = False) -> int: ...
+def checksum(data: Buffer | npt.NDArray[Any], portable: bool = False) -> int: ...
 def read_segment_header(file: Buffer) -> SegmentHeader | None: ...
 def read_seal(file: Buffer) -> Seal | None: ...
 def is_newer_segment(file: Buffer) -> bool: ...
@@ -74,7 +76,7 @@ def find_end(file: Buffer, offset: int) -> int: ...
 def read_frame(file: Buffer, offset: int) -> tuple[bytes, bytes, int]: ...
 def encode_segment_header(header: SegmentHeader) -> bytes: ...
 def encode_frame(
-    records: npt.NDArray[np.uint8],
+    records: Buffer | npt.NDArray[np.uint8],
     text: Buffer,
     first_lsn: int,
     salt: int,

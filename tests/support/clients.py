@@ -81,14 +81,16 @@ def make_client(
         options |= {"clock": time.clock, "now": time.clock}
     if kind == "blocking":
         options.setdefault("transport", httpx.HTTPTransport(CERTIFICATES))
-        sleep = {} if time is None else {"sleep": time.sleep}
-        with LedgerClient(url, *credentials, **options, **sleep) as client:
+        if time is not None:
+            options["sleep"] = time.sleep
+        with LedgerClient(url, *credentials, **options) as client:
             yield client
         return
     options.setdefault("transport", httpx.AsyncHTTPTransport(CERTIFICATES))
     with asyncio.Runner() as runner:
-        sleep_async = {} if time is None else {"sleep": time.sleep_async}
-        client_async = AsyncLedgerClient(url, *credentials, **options, **sleep_async)
+        if time is not None:
+            options["sleep"] = time.sleep_async
+        client_async = AsyncLedgerClient(url, *credentials, **options)
         try:
             yield Adapted(client_async, runner.run)
         finally:

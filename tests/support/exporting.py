@@ -14,7 +14,7 @@ from ledgercore.client.breaker import CircuitBreaker
 from ledgercore.service.telemetry.collector import HEADER_VARIABLES
 from ledgercore.service.telemetry.span_encoding import RequestSpans
 from ledgercore.service.telemetry.span_exporter import SpanExporter
-from tests.support.servers import DEADLINE_S, wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 NEVER_S = 3600.0
 """An interval that does not end within a test."""

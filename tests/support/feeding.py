@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tests.support.local import LocalServer, mask
-from tests.support.servers import DEADLINE_S
+from tests.support.waiting import DEADLINE_S
 
 
 class FedTransport(asyncio.Transport):
@@ -19,7 +19,6 @@ class FedTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
-        self.is_reading = True
         self.protocol: Any = None
         self._loop = asyncio.get_running_loop()
         self._is_closing = False
@@ -44,10 +43,10 @@ class FedTransport(asyncio.Transport):
             self.written += data
 
     def pause_reading(self) -> None:
-        self.is_reading = False
+        pass
 
     def resume_reading(self) -> None:
-        self.is_reading = True
+        pass
 
     def can_write_eof(self) -> bool:
         return True

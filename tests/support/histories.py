@@ -33,11 +33,11 @@ SMALL: dict[str, Any] = {
 PADDING_ROWS = 2000
 """What the victim writes beside each transfer: 128 kB, so 32 transfers fill a journal file."""
 
-LONGEST = ("", "x" * 64, "y" * 64, 1, "m" * 256)
+LONGEST: tuple[Any, ...] = ("", "x" * 64, "y" * 64, 1, "m" * 256)
 """A transfer that takes as much of the journal as one can, behind its key: 448 bytes."""
 
 
-def open_small(directory: Path | None, **options: Any) -> ledgercore.Engine:
+def open_small(directory: str | Path | None, **options: Any) -> ledgercore.Engine:
     """Open a ledger with small tables."""
     return ledgercore.open(directory, **(SMALL | options))
 

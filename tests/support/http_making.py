@@ -4,6 +4,7 @@ This module owns the form of the cases in http_cases.py and the like, which fill
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 BODY = b'{"from":"acct-0","to":"acct-1","amount":1}'
 L = len(BODY)
@@ -62,9 +63,9 @@ def post(
     return b"%s\r\n%s%s%s%s%s\r\n%s" % (start, host, key, kind, rest, own, body)
 
 
-def sized(*lines: bytes, **more: bytes) -> bytes:
+def sized(*lines: bytes, **more: Any) -> bytes:
     """Return a request whose framing is in these lines alone."""
-    return post(*lines, length=False, **more)  # type: ignore[arg-type]  # Bytes are all it has.
+    return post(*lines, length=False, **more)
 
 
 def chunked(body: bytes, *lines: bytes, coding: bytes = b"chunked", **more: bytes) -> bytes:

@@ -29,7 +29,7 @@ from ledgercore.service.http.sanic_protocol import OrdinaryProtocol
 from ledgercore.service.process.standard_streams import STDERR
 from ledgercore.service.runtime import lifecycle
 from ledgercore.service.settings import Settings
-from tests.support.servers import DEADLINE_S
+from tests.support.waiting import DEADLINE_S
 
 Result = TypeVar("Result")
 
@@ -198,7 +198,7 @@ class LocalServer:
         self._is_serving.set()
         await self._is_over.wait()
         await server.before_stop()
-        closing = server.close()  # type: ignore[no-untyped-call]
+        closing = server.close()
         for connection in tuple(server.connections):
             connection.abort()
         await closing

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from tests.support.servers import DEADLINE_S, wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 class Handler(BaseHTTPRequestHandler):

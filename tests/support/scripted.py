@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.servers import DEADLINE_S
+from tests.support.waiting import DEADLINE_S
 
 PROBLEM = "application/problem+json"
 

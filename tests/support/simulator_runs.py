@@ -17,6 +17,7 @@ RUN = "run-of-a-test"
 async def simulate(stub: StubLedger, **settings: Any) -> tuple[Run, Summary]:
     """Run the simulator on a stub."""
     is_checking = settings.pop("is_checking", True)
+    defaults: dict[str, Any]
     defaults = {"mix": split_mix(0.0), "clients": 4, "accounts": 20, "amount_max": 5}
     if "seconds" not in settings:
         defaults["transfers"] = 60

@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def wait_until(
-    condition: Callable[[], Result], what: str, deadline_s: float = DEADLINE_S
+    condition: Callable[[], Result | None], what: str, deadline_s: float = DEADLINE_S
 ) -> Result:
     """Return the first true result of the condition; fail when the deadline passes without one."""
     end = time.monotonic() + deadline_s
