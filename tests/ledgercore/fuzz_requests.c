@@ -12,9 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "arrow_stream.h"
-#include "http_request.h"
-#include "transfer_columns.h"
+#include "wire/arrow_stream.h"
+#include "wire/http_request.h"
+#include "wire/transfer_columns.h"
 
 enum { PARSERS = 5, COLUMN_ROWS_MAX = 8 };
 

@@ -28,7 +28,9 @@ def test_an_account_is_opened_once(ledger: Engine) -> None:
     assert opened == ledgercore.Account("alice", "USD/2", 0, -5, 9, True, 0)
     assert ledger.open_account("alice", **settings) == opened == ledger.account("alice")
     assert ledger.statistics().lsn_applied == 1 == ledger.statistics().accounts
-    for other in [{"asset": "EUR/2"}, {"floor": None}, {"ceiling": 10}, {"frozen": False}]:
+    others: list[dict[str, Any]]
+    others = [{"asset": "EUR/2"}, {"floor": None}, {"ceiling": 10}, {"frozen": False}]
+    for other in others:
         with pytest.raises(ledgercore.AccountExists):
             ledger.open_account("alice", **(settings | other))
     assert ledger.account("alice") == opened and ledger.statistics().lsn_applied == 1
@@ -36,7 +38,7 @@ def test_an_account_is_opened_once(ledger: Engine) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"floor": 1}, {"ceiling": -1}, {"floor": 5, "ceiling": 9}])
-def test_no_account_opens_outside_its_limits(ledger: Engine, limits: dict[str, int]) -> None:
+def test_no_account_opens_outside_its_limits(ledger: Engine, limits: dict[str, Any]) -> None:
     with pytest.raises(ledgercore.InvalidArgument) as caught:
         ledger.open_account("alice", asset="USD/2", **limits)
     assert caught.value.field in limits
@@ -92,7 +94,9 @@ def test_changes_obey_the_balance(ledger: Engine) -> None:
     assert ledger.change_account("alice").balance == 10
     assert ledger.change_account("alice", floor=0, ceiling=None, frozen=False).balance == 10
     assert ledger.statistics().lsn_applied == lsn
-    for settings in [{"floor": 11}, {"ceiling": 9}, {"floor": 11, "ceiling": 12}]:
+    refused: list[dict[str, Any]]
+    refused = [{"floor": 11}, {"ceiling": 9}, {"floor": 11, "ceiling": 12}]
+    for settings in refused:
         with pytest.raises(ledgercore.LimitConflict):
             ledger.change_account("alice", **settings)
         assert ledger.account("alice").floor == 0 and ledger.account("alice").ceiling is None
@@ -142,17 +146,19 @@ def test_stated_capacities_are_kept() -> None:
 
 
 LONG = "x" * 64
+FRACTION: Any = 0.0
+REFUSED: dict[str, list[Any]] = {
+    "source": ["", "a b", LONG + "x", "ä", "a\0", None, 7],
+    "target": ["", "a b", LONG + "x", "ä", "a\n"],
+    "amount": [0, -1, 2**63, -(2**63), 2**64, 1.0, 1.5, True, "1", None],
+    "key": ["", "a b", "x" * 256, "ä", "a\x7f", "\t", None, 7],
+    "client": ["x" * 256, "ä" * 128, None],
+    "memo": ["x" * 257, "ä" * 129, "\ud800", 7],
+}
 ARGUMENTS: list[tuple[str, Callable[[Engine], Any]]] = [
     *(
         (field, lambda ledger, field=field, bad=bad: transfer_with(ledger, **{field: bad}))
-        for field, values in {
-            "source": ["", "a b", LONG + "x", "ä", "a\0", None, 7],
-            "target": ["", "a b", LONG + "x", "ä", "a\n"],
-            "amount": [0, -1, 2**63, -(2**63), 2**64, 1.0, 1.5, True, "1", None],
-            "key": ["", "a b", "x" * 256, "ä", "a\x7f", "\t", None, 7],
-            "client": ["x" * 256, "ä" * 128, None],
-            "memo": ["x" * 257, "ä" * 129, "\ud800", 7],
-        }.items()
+        for field, values in REFUSED.items()
         for bad in values
     ),
     ("id", lambda ledger: ledger.open_account("a b", asset="USD/2")),
@@ -161,7 +167,7 @@ ARGUMENTS: list[tuple[str, Callable[[Engine], Any]]] = [
     ("asset", lambda ledger: ledger.open_account("a", asset="dollars and cents")),
     ("floor", lambda ledger: ledger.open_account("a", asset="USD/2", floor=INT64_MIN)),
     ("ceiling", lambda ledger: ledger.open_account("a", asset="USD/2", ceiling=INT64_MAX)),
-    ("floor", lambda ledger: ledger.open_account("a", asset="USD/2", floor=0.0)),
+    ("floor", lambda ledger: ledger.open_account("a", asset="USD/2", floor=FRACTION)),
     ("floor", lambda ledger: ledger.change_account("bob", floor=2**63)),
     ("ceiling", lambda ledger: ledger.change_account("bob", ceiling=-(2**63) - 1)),
     ("start", lambda ledger: ledger.accounts(-1)),

@@ -16,7 +16,7 @@ from ledgercore import EngineClosed, QueueFull, Status, Submission
 from ledgercore.accounts import balances
 from tests.ledgercore.test_pipeline import QUEUE_SIZE, Stage
 from tests.support.histories import open_funded, open_small, wait_readable
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 LATE, NONE = 1, 0
 FAR = 1 << 62

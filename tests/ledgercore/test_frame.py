@@ -123,8 +123,10 @@ def test_the_newer_valid_slot_of_a_seal_counts() -> None:
         (broken + seal_slot(5, 50), 50),
         (bytes(4096) + seal_slot(5, 50), 50),
     ]:
-        assert frames.read_seal(data).synced_lsn == synced
+        newest = frames.read_seal(data)
+        assert newest is not None and newest.synced_lsn == synced
     seal = frames.read_seal(seal_slot(4, 40) + seal_slot(5, 50, clean=1))
+    assert seal is not None
     assert (seal.segment, seal.ledger_id, seal.frame_crc) == (12, LEDGER_ID, PREVIOUS)
     assert (seal.clean, seal.sequence) == (True, 5)
     for nothing in (b"", bytes(8192), broken + broken, seal_slot(4, 40)[:63]):

@@ -5,6 +5,7 @@ The bytes themselves are pinned in test_frame.py.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def chain(*counts: int, first_lsn: int = FIRST_LSN) -> tuple[bytes, list[int], l
     return data, ends, crcs
 
 
-def scan(data: bytes, **options: int) -> Scan:
+def scan(data: bytes, **options: Any) -> Scan:
     return scan_frames(data, SALT, 0, PREVIOUS, FIRST_LSN, **options)
 
 

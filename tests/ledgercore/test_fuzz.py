@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -65,10 +66,10 @@ def corpus(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def run(*command: str | Path, **options: str) -> str:
+def run(*command: str | Path, **options: Any) -> str:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **options)
     assert done.returncode == 0, done.stderr[-8000:]
-    return done.stdout + done.stderr
+    return f"{done.stdout}{done.stderr}"
 
 
 def build(compiler: str, target: Path, *flags: str) -> Path:

@@ -100,7 +100,8 @@ def test_completed_submissions_come_in_their_order(directory: Path) -> None:
 def test_a_thread_that_cannot_start_leaves_nothing_behind(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, started = threading.Thread.start, []
+    real = threading.Thread.start
+    started: list[threading.Thread] = []
 
     def start(self: threading.Thread) -> None:
         if len(started) == 2:

@@ -10,7 +10,7 @@ import pytest
 import ledgercore
 from ledgercore import headroom
 from tests.support.histories import fill_segment, open_funded, open_small
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 

@@ -68,7 +68,7 @@ def test_a_folder_beside_the_package_is_not_searched(directory: Path, tmp_path: 
     open_small(directory).close()
     numpy = Path(sys.modules["numpy"].__file__ or "").parent
     script = tree / "ledgercore" / "helper_process.py"
-    words = [numpy, script.parent, "journal-check", "0", "64", "64"]
+    words: list[str | Path] = [numpy, script.parent, "journal-check", "0", "64", "64"]
     done = subprocess.run(
         [sys.executable, "-P", script, str(os.getpid()), *words],
         input=str(directory),

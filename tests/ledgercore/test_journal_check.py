@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_every_balance_and_limit_counts_in_the_digest() -> None:
 def test_the_witness_agrees_with_photographs_while_the_engine_writes(directory: Path) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice", "bob"], 100)
-        photographs = []
+        photographs: list[tuple[int, Any, Any]] = []
         stop = threading.Event()
 
         def write() -> None:
@@ -68,9 +69,9 @@ def test_the_witness_remembers_what_stands_in_older_files(directory: Path) -> No
     """An engine may go on in a new file between the copy_state and the question."""
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice"], 100)
-        lsn, *state = copy_state(ledger._ledger)
+        lsn, balances, rows = copy_state(ledger._ledger)
         roll_over(ledger, directory, 3)
-        assert ask(directory, lsn) == WitnessReport(digest_state(*state))
+        assert ask(directory, lsn) == WitnessReport(digest_state(balances, rows))
 
 
 def test_an_lsn_beyond_the_end_has_no_digest(directory: Path) -> None:

@@ -18,6 +18,7 @@ from tests.support.histories import balances_of, batch_of, open_funded, open_sma
 from tests.support.model import INT64_MAX, INT64_MIN, Answer, Holding, Model
 
 EURO = "EUR/2"
+SETTINGS = ("asset", "floor", "ceiling", "frozen")
 STAGE: dict[str, Holding] = {
     "world": Holding("USD/2", None),
     "mint": Holding("USD/2", None),
@@ -103,10 +104,9 @@ def staged() -> Iterator[tuple[ledgercore.Engine, Model]]:
     with open_small(None, durability="memory") as ledger:
         model = Model()
         for id, account in STAGE.items():
-            settings = (account.asset, account.floor, account.ceiling, account.frozen)
-            names = ("asset", "floor", "ceiling", "frozen")
-            ledger.open_account(id, **dict(zip(names, settings, strict=True)))
-            model.open(id, Holding(*settings))
+            settings = {name: getattr(account, name) for name in SETTINGS}
+            ledger.open_account(id, **settings)
+            model.open(id, Holding(**settings))
         rows = [(f"fund-{row}", *funding) for row, funding in enumerate(FUNDING)]
         for key, source, target, amount in [*rows, ("used", "rich", "near", 1)]:
             answer = model.transfer("", key, source, target, amount, None, 0)

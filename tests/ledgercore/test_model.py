@@ -104,16 +104,16 @@ class History:
 
     def row(self, draw: Draw) -> Row:
         """Turn what was drawn into a transfer, by what was sent before."""
-        client, kind, *payload, pick = draw
+        client, kind, source, target, amount, memo, pick = draw
         old = self.sent[pick % len(self.sent)] if self.sent else None
         if kind == "same" and old is not None:
             row = old
         elif kind == "other" and old is not None:
-            row = (old[0], old[1], *payload)
+            row = (old[0], old[1], source, target, amount, memo)
         elif kind == "stranger" and old is not None:
             row = ("shop" if old[0] == "" else "", *old[1:])
         else:
-            row = (client, f"key-{len(self.sent)}", *payload)
+            row = (client, f"key-{len(self.sent)}", source, target, amount, memo)
         self.sent.append(row)
         return row
 
@@ -125,9 +125,12 @@ class History:
         assert (outcome.status, outcome.id, outcome.replayed) == expected
         self.check_time(expected, outcome.time_ns)
 
-    def judge(self, client: str, key: str, *payload: Any) -> Answer:
+    def judge(
+        self, client: str, key: str, source: str, target: str, amount: int, memo: str | None
+    ) -> Answer:
         """Ask the auditor. Its clock is the log's length: keys outlive every history here."""
-        answer = self.model.transfer(client, key, *payload, self.model.lsn)
+        lsn = self.model.lsn
+        answer = self.model.transfer(client, key, source, target, amount, memo, lsn)
         self.saw(f"{answer.status.name}{' replayed' if answer.replayed else ''}")
         return answer
 
@@ -148,8 +151,8 @@ class History:
             amount = -amount if memo == "rent" else amount
             giver, taker = slots.get(source, far), slots.get(target, far)
             listed.append((key, giver, taker, amount))
-            names = [id if id in slots else f"#{far}" for id in (source, target)]
-            expected.append(self.judge(client, key, *names, amount, None))
+            one, other = (id if id in slots else f"#{far}" for id in (source, target))
+            expected.append(self.judge(client, key, one, other, amount, None))
         outcomes = self.ledger.transfer_batch(histories.batch_of(self.ledger, listed, client))
         assert [
             Answer(Status(row["status"]), int(row["id"]), bool(row["replayed"])) for row in outcomes
@@ -160,10 +163,10 @@ class History:
 
     def fill(self) -> None:
         """Refusals of the longest kind until the journal has gone on in its next file."""
-        client, *payload = histories.LONGEST
+        client, source, target, amount, memo = histories.LONGEST
         first = self.model.lsn + 1
         for key in histories.fill_segment(self.ledger, self.path, f"fill-{first}"):
-            self.model.transfer(client, key, *payload, 0)
+            self.model.transfer(client, key, source, target, amount, memo, 0)
         self.filled.update(range(first, self.model.lsn + 1))
         self.saw("new journal file")
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ledgercore
@@ -22,7 +23,7 @@ from tests.support.servers import ROOT
 
 CALLS: dict[str, Callable[[ledgercore.Engine], Any]] = {
     "transfer": lambda ledger: ledger.transfer("world", "alice", 1, key="child"),
-    "transfer_batch": lambda ledger: ledger.transfer_batch([]),
+    "transfer_batch": lambda ledger: ledger.transfer_batch(np.zeros(0, ledgercore.TRANSFER)),
     "submission": lambda ledger: ledger.new_submission(),
     "account": lambda ledger: ledger.account("alice"),
     "balances": lambda ledger: ledger.balances,
@@ -59,13 +60,14 @@ def test_every_call_of_a_child_is_an_error(directory: Path, durability: str, cal
 
 def test_the_end_of_a_child_touches_nothing(directory: Path) -> None:
     """Its copy is dropped, and its block left, while the parent transfers on."""
+    ledger: Any = None
 
     def work() -> None:
         nonlocal ledger
         with pytest.raises(RuntimeError, match="of the child's own"), ledger_block():
             raise RuntimeError("of the child's own")
         assert "another process" in repr(ledger) and isinstance(ledger, ForkedEngine)
-        ledger = None  # type: ignore[assignment]
+        ledger = None
 
     def ledger_block() -> Any:
         class Block:

@@ -16,11 +16,16 @@ CLASSES = [
 ]
 
 
+def offsets_of(row: np.dtype[np.void]) -> dict[str, int]:
+    assert row.fields is not None
+    return {name: field[1] for name, field in row.fields.items()}
+
+
 def test_the_rows_have_their_documented_layout() -> None:
     assert ledgercore.TRANSFER.itemsize == 32 and ledgercore.OUTCOME.itemsize == 24
-    offsets = {name: ledgercore.TRANSFER.fields[name][1] for name in ledgercore.TRANSFER.names}
+    offsets = offsets_of(ledgercore.TRANSFER)
     assert offsets == {"key": 0, "from": 16, "to": 20, "amount": 24}
-    offsets = {name: ledgercore.OUTCOME.fields[name][1] for name in ledgercore.OUTCOME.names}
+    offsets = offsets_of(ledgercore.OUTCOME)
     assert offsets == {"id": 0, "time_ns": 8, "status": 16, "replayed": 17}
 
 

@@ -90,16 +90,16 @@ def test_assets_that_are_refused(asset: Any) -> None:
 def test_keys_are_visible_ascii_of_255_characters_at_most() -> None:
     for key in ("!", "~", "k" * 255, Text("key")):
         assert check_scope(key, "") == b"\0" + key.encode()
-    for key in ("", "k" * 256, " ", "a b", "a\n", "\x7f", "é", "\0", "\ud800", b"k", None, 1):
-        assert field_of(check_scope, key, "") == "key"
+    for bad in ("", "k" * 256, " ", "a b", "a\n", "\x7f", "é", "\0", "\ud800", b"k", None, 1):
+        assert field_of(check_scope, bad, "") == "key"
 
 
 def test_clients_are_255_bytes_at_most_and_have_no_zero_byte() -> None:
     for client in ("", "c" * 255, "é" * 127 + "c", "\ud800", Text("client"), "a b\n"):
         expected = client.encode("utf-8", "surrogatepass") + b"\0k"
         assert check_scope("k", client) == expected
-    for client in ("c" * 256, "é" * 128, "\ud800" * 86, "\0", "a\0b", b"c", None, 1):
-        assert field_of(check_scope, "k", client) == "client"
+    for bad in ("c" * 256, "é" * 128, "\ud800" * 86, "\0", "a\0b", b"c", None, 1):
+        assert field_of(check_scope, "k", bad) == "client"
 
 
 def test_no_client_and_key_are_taken_for_others() -> None:
@@ -122,8 +122,8 @@ def test_memos_are_256_bytes_of_unicode_at_most() -> None:
     for memo in ("m", "m" * 256, "é" * 128, "\0", Text("memo")):
         assert check_memo(memo) == memo.encode()
     assert check_memo(None) is None and check_memo("") is None
-    for memo in ("m" * 257, "é" * 128 + "m", "\ud800", b"memo", 1, True, ["memo"]):
-        assert field_of(check_memo, memo) == "memo"
+    for bad in ("m" * 257, "é" * 128 + "m", "\ud800", b"memo", 1, True, ["memo"]):
+        assert field_of(check_memo, bad) == "memo"
 
 
 def test_limits_leave_out_the_ends_of_int64_which_stand_for_none() -> None:
@@ -131,9 +131,9 @@ def test_limits_leave_out_the_ends_of_int64_which_stand_for_none() -> None:
         taken = check_limit("floor", limit)
         assert type(taken) is int and taken == limit.__index__()
     assert check_limit("floor", None) is None
-    for limit in (-(2**63), 2**63 - 1, 2**63, np.uint64(2**63), *NO_INTEGERS):
+    for bad in (-(2**63), 2**63 - 1, 2**63, np.uint64(2**63), *NO_INTEGERS):
         for field in ("floor", "ceiling"):
-            assert field_of(check_limit, field, limit) == field
+            assert field_of(check_limit, field, bad) == field
 
 
 def test_zero_lies_within_the_limits_of_a_new_account() -> None:
@@ -150,5 +150,5 @@ def test_ranges_include_both_ends() -> None:
     for other in (2, 6, -3, 2**64, None):
         assert field_of(check_range, "segments", other, 3, 5) == "segments"
     # A bool is none, even where the number that it stands for lies within.
-    for other in NO_INTEGERS:
-        assert field_of(check_range, "queue_size", other, 0, 5) == "queue_size"
+    for wrong in NO_INTEGERS:
+        assert field_of(check_range, "queue_size", wrong, 0, 5) == "queue_size"

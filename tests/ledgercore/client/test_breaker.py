@@ -1,6 +1,7 @@
 """The states of a breaker by a clock of the test's own, and against the rules written again."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -128,7 +129,7 @@ def test_many_threads_make_one_probe() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"failures_max": 0}, {"probes_max": 0}])
-def test_settings_that_make_no_sense(settings: dict[str, int]) -> None:
+def test_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least one"):
         CircuitBreaker(**settings)
 

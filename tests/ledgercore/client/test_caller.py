@@ -1,6 +1,7 @@
 """What can be set of a client, what cannot, and the key that an intent gets."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -30,9 +31,10 @@ def test_addresses_that_are_none(url: str) -> None:
 
 
 def test_empty_credentials_are_refused() -> None:
-    for name in ("key", "secret"):
-        with pytest.raises(ValueError, match=name):
-            Caller(URL, **{name: ""})
+    empty: list[dict[str, Any]] = [{"key": ""}, {"secret": ""}]
+    for credentials in empty:
+        with pytest.raises(ValueError, match=next(iter(credentials))):
+            Caller(URL, **credentials)
 
 
 def test_try_of_a_long_call_may_take_all_the_time() -> None:

@@ -89,6 +89,7 @@ def test_addresses() -> None:
     assert calls.get_audit(False).target == "/audit?journal=false"
     assert calls.get_accounts(None).target == "/accounts?limit=1000"
     assert calls.get_accounts("a=&").target == "/accounts?limit=1000&cursor=a%3D%26"
+    reads: list[calls.Call[Any]]
     reads = [calls.get_key("k"), calls.get_transfer(7), calls.get_audit(True)]
     assert not any(call.is_change or call.body for call in reads)
 

@@ -318,7 +318,7 @@ def test_nobody_listens(kind: str) -> None:
     with make_client(kind, url, policy=make_policy(attempts_max=3)) as ledger_client:
         with pytest.raises(NotExecuted) as caught:
             ledger_client.transfer("a", "b", 5)
-        assert (caught.value.tries, len(caught.value.key)) == (3, 32)
+        assert caught.value.tries == 3 and len(caught.value.key or "") == 32
         assert isinstance(caught.value.__cause__, httpx.ConnectError)
         assert ledger_client.ready() is False
 

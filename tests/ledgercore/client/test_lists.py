@@ -53,6 +53,7 @@ def test_many_that_fail_tell_all_their_keys(
     assert list(caught.value.keys) == [i["idempotency_key"] for i in script.requests[0].json]
     assert caught.value.key is None
     if error is ProblemError:
+        assert caught.value.problem is not None
         assert caught.value.problem.errors == ({"pointer": "/1/amount"},)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_breaker_opens_and_closes(kind: str, script: Script) -> None:
     breaker = CircuitBreaker(failures_max=3, open_s=5.0, clock=fake.clock)
     policy = make_policy(attempts_max=1)
     script.play(QUEUE_FULL)
-    options = {"policy": policy, "breaker": breaker, "time": fake}
+    options: dict[str, Any] = {"policy": policy, "breaker": breaker, "time": fake}
     with make_client(kind, script.url, **options) as ledger_client:
         for _ in range(5):
             with pytest.raises(NotExecuted) as caught:
