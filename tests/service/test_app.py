@@ -15,7 +15,8 @@ from ledgercore.service.app import create_app
 from ledgercore.service.runtime import lifecycle
 from ledgercore.service.settings import InvalidSetting, Settings
 from tests.support.local import RawConnection
-from tests.support.servers import DEADLINE_S, make_environment, try_get, wait_until
+from tests.support.servers import make_environment, try_get
+from tests.support.waiting import DEADLINE_S, wait_until
 
 
 def test_settings_are_given(tmp_path: Path) -> None:

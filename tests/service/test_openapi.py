@@ -13,7 +13,7 @@ import ledgercore
 from ledgercore import AMOUNT_MAX, MEMO_BYTES_MAX, Status, match_account_id, match_asset, match_key
 from ledgercore.client.signing import HEADER as SIGNATURE_HEADER
 from ledgercore.service.access.key_ring import Scope
-from ledgercore.service.access.signatures import WINDOW_S
+from ledgercore.service.access.nonces import WINDOW_S
 from ledgercore.service.admission.guard import TIMEOUT_DIGITS_MAX, TIMEOUT_HEADER
 from ledgercore.service.app import create_app
 from ledgercore.service.chaos.plan import (
@@ -104,10 +104,9 @@ def test_who_may_is_described(method: str, path: str) -> None:
     (operation,) = [o for o in OPERATIONS if (o.method, spell_template(o.path)) == wanted]
     scope = ROUTES[method, path][0]
     label = [] if scope is None else [scope.label]
+    signatures: list[dict[str, list[str]]] = [{}, {"signature": []}]
     ways: list[dict[str, list[str]]] = [
-        {token: label, **signature}
-        for signature in ({}, {"signature": []})
-        for token in ("bearer", "apiKey")
+        {token: label, **signature} for signature in signatures for token in ("bearer", "apiKey")
     ]
     assert operation.described["security"] == (ways if label else [])
     refusals = {"401", "403", "429"} & set(operation.responses)
@@ -236,10 +235,15 @@ def test_a_body_that_is_shown_is_well_formed(operation: Operation, example: str)
     assert bool(faults) == is_wrong, faults
 
 
+def pattern_of(match: Any) -> str:
+    """Return the pattern that a bound method of it matches."""
+    return str(match.__self__.pattern)
+
+
 def test_texts_are_of_the_grammar() -> None:
-    assert SCHEMAS["AccountId"]["pattern"] == f"^{match_account_id.__self__.pattern}$"
-    assert SCHEMAS["IdempotencyKey"]["pattern"] == f"^{match_key.__self__.pattern}$"
-    assert SCHEMAS["AssetName"]["pattern"] == f"^{match_asset.__self__.pattern}$"
+    assert SCHEMAS["AccountId"]["pattern"] == f"^{pattern_of(match_account_id)}$"
+    assert SCHEMAS["IdempotencyKey"]["pattern"] == f"^{pattern_of(match_key)}$"
+    assert SCHEMAS["AssetName"]["pattern"] == f"^{pattern_of(match_asset)}$"
     for text in ("1", "250", "0", "-0", "-5", "007", " 1", "1 ", "+1", "1.0", str(AMOUNT_MAX)):
         for name, check in (("Amount", check_amount), ("Limit", check_limit)):
             assert (find_faults(text, "components", "schemas", name) == []) == (check(text) is None)

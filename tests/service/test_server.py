@@ -13,9 +13,9 @@ import pytest
 from tests.service.http.test_certificates import make_certificate
 from tests.service.process.test_standard_streams import fill
 from tests.support.keyed import make_key
-from tests.support.servers import DEADLINE_S, SERVE, Server, check_problem, post_transfer, try_get
+from tests.support.servers import SERVE, Server, check_problem, post_transfer, try_get
 from tests.support.standing import find_url, read_until, serve_raw
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 DEMO = "--demo-accounts=2"
 
@@ -35,9 +35,12 @@ def test_balancers_see_the_stop_coming_while_requests_are_taken(tmp_path: Path) 
         with httpx.Client(base_url=url) as client:
             assert post_transfer(client, "before", "acct-0", "acct-1", 1).status_code == 201
             server.signal(signal.SIGTERM)
-            response = wait_until(
-                lambda: (got := client.get("/readyz")).status_code == 503 and got, "to be unready"
-            )
+
+            def ask_until_unready() -> httpx.Response | None:
+                got = client.get("/readyz")
+                return got if got.status_code == 503 else None
+
+            response = wait_until(ask_until_unready, "to be unready")
             check_problem(response, 503, "shutting-down")
             assert client.get("/healthz").status_code == 200
             # On connections that are there, and on new ones.

@@ -14,7 +14,8 @@ from ledgercore.service.access.key_ring import NewKey, Scope, revoke_key
 from tests.support.feeding import FedTransport, feed
 from tests.support.keyed import END, bearer, make_key, spell, spell_bulk, spell_transfer
 from tests.support.local import PROTOCOLS, LocalServer, RawConnection, local_serving
-from tests.support.servers import Server, run_command, wait_until
+from tests.support.servers import Server, run_command
+from tests.support.waiting import wait_until
 
 DEMO = ("--demo-accounts=3", "--durability=memory")
 
@@ -243,8 +244,8 @@ def test_a_bad_certificate_stops_the_start(
         cert.write_text("nonsense")
     else:
         private = tmp_path / "key"
-        making = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", private]
-        subprocess.run(making, check=True, capture_output=True)
+        making = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"]
+        subprocess.run([*making, private], check=True, capture_output=True)
     flags = (f"--tls-cert={cert}", f"--tls-key={private}")
     done = run_command("serve", "--port=0", f"--data={tmp_path / 'ledger'}", *flags)
     assert done.returncode == 2

@@ -25,7 +25,8 @@ from ledgercore.service.access.key_file import (
     revoke_key,
 )
 from ledgercore.service.access.key_mark import MARK_NAME
-from tests.support.servers import DEADLINE_S, ROOT, Server
+from tests.support.servers import ROOT, Server
+from tests.support.waiting import DEADLINE_S
 
 CREATE_MANY = """
 import sys

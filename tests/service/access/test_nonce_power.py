@@ -15,8 +15,9 @@ from ledgercore.service.access.key_ring import NewKey, Scope
 from ledgercore.service.access.nonce_file import RESERVE_S
 from ledgercore.service.access.nonces import NonceMemory
 from tests.support.keyed import make_key
-from tests.support.servers import DEADLINE_S, ROOT, Server, wait_until
+from tests.support.servers import ROOT, Server
 from tests.support.volumes import WITH_JOURNAL, WITHOUT_JOURNAL, Volume, open_volume
+from tests.support.waiting import DEADLINE_S, wait_until
 
 ACCEPT = """
 import itertools, sys, time
@@ -50,10 +51,11 @@ def test_a_power_cut_costs_what_is_promised(volume: Volume, how: int, accepted_s
         [sys.executable, "-c", ACCEPT, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None
+    lines = child.stdout
     passed: list[tuple[str, int]] = []
 
     def take() -> None:
-        number, second = child.stdout.readline().split()
+        number, second = lines.readline().split()
         passed.append((number, int(second)))
 
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,7 +134,7 @@ def test_a_file_is_bounded_where_it_cannot_be_turned(path: Path, clock: Clock) -
     count_max, a_second = 200, 100
     bytes_max = RECORDS_OFFSET + RECORD.size * 2 * (count_max + RECORDS_SPARE)
 
-    def fill(client: str) -> int:
+    def fill(nonces: NonceMemory, client: str) -> int:
         """Send what is late, and forgotten at once, until it is refused; return how much it was."""
         for number in count():
             clock.now_s += number % a_second == 0
@@ -146,10 +147,10 @@ def test_a_file_is_bounded_where_it_cannot_be_turned(path: Path, clock: Clock) -
     with closing(NonceMemory(path, count_max=count_max, clock=clock)) as nonces:
         # One ahead keeps its generation alive.
         assert nonces.remember("a", "ahead", NOW_S + WINDOW_S)
-        flood = fill("a")
+        flood = fill(nonces, "a")
         assert flood > 2 * RECORDS_SPARE * 0.7
         # Nobody else is refused for that.
-        others = [fill(f"b-{number}") for number in range(3)]
+        others = [fill(nonces, f"b-{number}") for number in range(3)]
         assert flood > others[0] > others[1] > others[2] > 10
         assert path.stat().st_size <= bytes_max
         assert nonces.remember("c", "one", int(clock.now_s))
@@ -247,7 +248,8 @@ def test_a_full_disk_refuses_and_loses_nothing(path: Path, clock: Clock) -> None
 
 
 def test_limits_are_positive() -> None:
-    for arguments in ({"window_s": 0}, {"count_max": 0}):
+    wrong: list[dict[str, Any]] = [{"window_s": 0}, {"count_max": 0}]
+    for arguments in wrong:
         with pytest.raises(ValueError, match="at least one"):
             NonceMemory(None, **arguments)
 

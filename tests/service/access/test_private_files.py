@@ -13,7 +13,8 @@ import pytest
 from ledgercore.service.access.api_keys import Scope
 from ledgercore.service.access.key_file import FILE_NAME, KeyFileError, create_key, list_keys
 from ledgercore.service.access.private_files import make_directory
-from tests.support.servers import DEADLINE_S, ROOT
+from tests.support.servers import ROOT
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ledgercore.service.wire import problems
 from ledgercore.service.wire.problems import Problem
 from tests.support.histories import open_funded, open_small, wait_readable
 from tests.support.keyed import make_key
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 INT64_MAX = 2**63 - 1
 
@@ -51,7 +51,7 @@ def refused(kind: problems.Kind, work: Any, *arguments: Any, **options: Any) -> 
 def left(admission: Admission, client: Client) -> int:
     """Return what remains of the client's quota."""
     state = admission.limiter.describe(client.limit)
-    assert state.name == "money"
+    assert state is not None and state.name == "money"
     return int(state.remaining)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,7 @@ def test_asking_again_when_told_succeeds(
     rate: float, burst: int, is_global: bool, count: int
 ) -> None:
     now_ns = 10 * NS
+    settings: dict[str, Any]
     settings = {"global_rate": rate, "global_burst": burst} if is_global else {}
     settings = settings or {"client_rate": rate, "client_burst": burst}
     limiter = Limiter(**settings, clock_ns=lambda: now_ns)

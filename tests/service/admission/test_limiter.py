@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -336,8 +337,9 @@ def test_settings_out_of_range(wrong: dict[str, float]) -> None:
         limiter.configure(**wrong)  # type: ignore[arg-type]
     assert limiter.settings() == before
     for name in {"rate", "burst", "quota"} & {key.removeprefix("client_") for key in wrong}:
+        value: Any = next(iter(wrong.values()))
         with pytest.raises(ValueError, match=name):
-            limiter.set_override("a", **dict.fromkeys([name], next(iter(wrong.values()))))
+            limiter.set_override("a", **{name: value})
     assert admit_all(limiter, limiter.find_client("a")) == 3
 
 

@@ -69,7 +69,8 @@ def test_decides_as_exact_fractions_do(
         else:
             assert not model.can_take(now_ns - error_ns(thousandths, now_ns), count)
         late_ns = now_ns - error_ns(thousandths, now_ns)
-        assert model.level(late_ns) - 1 < bucket.left(now_ns) <= max(model.level(early_ns), 0)
+        highest = max(model.level(early_ns), Fraction(0))
+        assert model.level(late_ns) - 1 < bucket.left(now_ns) <= highest
 
 
 @given(rates, bursts, steps, st.integers(0, 1 << 60))
@@ -164,7 +165,7 @@ def test_a_change_keeps_how_full_it_is(
     bucket.change(now_ns, new_rate / 1000, new_burst)
     if debt > 0:
         assert bucket.left(now_ns) == 0
-        expected_ns = min(Fraction(debt + 1, new_rate) * 1000 * NS, NOW_MAX)
+        expected_ns = min(Fraction(debt + 1, new_rate) * 1000 * NS, Fraction(NOW_MAX))
         # A level is known to 2 ns of the old rate, and of the new one.
         slack_ns = error_ns(rate, now_ns) * rate / new_rate + error_ns(new_rate, now_ns)
         assert abs(bucket.wait_ns(now_ns, 1) - expected_ns) <= 2 * slack_ns

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from ledgercore.service.admission.unread_answers import UNREAD_BYTES_MAX, Unread
 from ledgercore.service.wire.bulk import BODY_BYTES_MAX, ITEMS_MAX
 from tests.support.keyed import spell, spell_transfer
 from tests.support.local import PROTOCOLS, LocalServer, RawConnection, local_serving
-from tests.support.servers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 JSON = "Content-Type: application/json"
@@ -92,16 +94,15 @@ def test_whatever_is_asked_for_those_go_who_do_not_read(tmp_path: Path, way: str
         unread = server.lifecycle.unread
         unread.bytes_max = MIB
         with ExitStack() as stack:
-            silent = []
+            silent: list[Any] = []
             while unread.cut_count == 0:
                 assert len(silent) < 100
                 connection = stack.enter_context(server.connect(receive_bytes=2048))
                 connection.send(spell_many(way))
                 silent.append(connection)
                 # Each is counted before the next comes, so that it is the first which goes.
-                count = len(silent)
                 wait_until(
-                    lambda count=count: len(unread._sizes) == count or unread.cut_count > 0,
+                    lambda: len(unread._sizes) == len(silent) or unread.cut_count > 0,
                     "a client that does not read",
                 )
             assert MIB // 2 < unread.bytes <= MIB

@@ -4,7 +4,7 @@ import errno
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from ledgercore.service.chaos.faults import Disturber
 from ledgercore.service.chaos.plan import Plan
 from tests.support.local import PROTOCOLS, LocalServer, RawConnection, local_serving
-from tests.support.servers import wait_until
+from tests.support.waiting import wait_until
 
 ALWAYS = {"probability": 1.0}
 NEVER_MS = [60_000, 60_000]
@@ -100,9 +100,9 @@ class Stage:
     """A disturber of a scripted engine."""
 
     def __init__(self, **faults: dict[str, Any]) -> None:
-        self.engine: Any = ScriptedEngine()
-        self.loop: Any = ScriptedLoop()
-        self.disturber = Disturber(self.engine, self.loop, make_plan(**faults))
+        engine, loop = cast("tuple[Any, Any]", (ScriptedEngine(), ScriptedLoop()))
+        self.engine, self.loop = engine, loop
+        self.disturber = Disturber(engine, loop, make_plan(**faults))
 
     def strike(self, *segments: int) -> list[tuple[Any, ...]]:
         """Let batches for these segments pass, and return what was done to the engine."""

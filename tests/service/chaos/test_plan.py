@@ -24,7 +24,8 @@ from ledgercore.service.chaos.plan import (
     read_plan,
 )
 from tests.support.chaos_load import ACCOUNTS, FLAGS, check_told, send_load
-from tests.support.servers import Server, post_transfer, run_command, wait_until
+from tests.support.servers import Server, post_transfer, run_command
+from tests.support.waiting import wait_until
 
 DELAYS = ("latency", "stall_segment", "slow_sync")
 EVERYTHING: dict[str, dict[str, Any]] = {

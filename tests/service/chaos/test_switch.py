@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -21,7 +21,7 @@ class Stage:
     """A switch of a scripted engine with two segments."""
 
     def __init__(self, *, is_allowed: bool = True) -> None:
-        self.engine: Any = ScriptedEngine()
+        self.engine = cast("Any", ScriptedEngine())
         self.engine.segments = 2
         self.batcher: Any = SimpleNamespace(disturber=None)
         loop: Any = ScriptedLoop()

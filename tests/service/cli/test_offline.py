@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -29,7 +30,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def admin() -> Admin:
-    def run(*arguments: object, **options: str) -> Result:
+    def run(*arguments: object, **options: Any) -> Result:
         return CliRunner().invoke(main, ["admin", *map(str, arguments)], **options)
 
     return run

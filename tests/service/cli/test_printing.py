@@ -72,7 +72,9 @@ def test_directories(directory: Path) -> None:
 
 
 def test_an_error_is_no_json(directory: Path, tmp_path: Path) -> None:
-    for arguments in (["verify", tmp_path / "none"], ["accounts", "show", directory, "nobody"]):
+    refused: list[tuple[str | Path, ...]]
+    refused = [("verify", tmp_path / "none"), ("accounts", "show", directory, "nobody")]
+    for arguments in refused:
         result = run(*arguments)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith("Error: ")

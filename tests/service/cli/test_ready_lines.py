@@ -13,11 +13,11 @@ import pytest
 
 from ledgercore.service.cli.ready_lines import list_next_steps
 from ledgercore.service.settings import Settings
-from tests.support.servers import DEADLINE_S
 from tests.support.standing import read_until, serve_raw
+from tests.support.waiting import DEADLINE_S
 
 
-def read_terminal(data: Path, *flags: str, **variables: str) -> tuple[str, list[str]]:
+def read_terminal(data: Path, *flags: str, **variables: Any) -> tuple[str, list[str]]:
     """Start a server on a terminal, do what it says, stop it; what it said and what curl got."""
     ours, theirs = pty.openpty()
     with serve_raw(data, *flags, stdout=theirs, stderr=theirs, **variables) as process:

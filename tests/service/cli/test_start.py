@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.servers import DEADLINE_S, ROOT, make_environment, run_command
+from tests.support.servers import ROOT, make_environment, run_command
 from tests.support.standing import find_url, read_until, serve_raw
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 # Says when the handlers stand, and goes on as the command does.
 WATCHED = """

@@ -18,9 +18,9 @@ from ledgercore.service.admission.connection_limit import LEAVING_MAX, SPARE_SEA
 from ledgercore.service.http.acceptor import HANDSHAKE_S, Acceptor
 from ledgercore.service.process.descriptors import RESERVED
 from tests.service.http.test_certificates import make_certificate
-from tests.support.servers import DEADLINE_S, Server
+from tests.support.servers import Server
 from tests.support.standing import find_url, limit_descriptors, read_until, serve_raw
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 LIMIT = 512
 ROOM = LIMIT - RESERVED - SPARE_SEATS - LEAVING_MAX

@@ -9,7 +9,7 @@ import pytest
 
 from ledgercore.service.http import client_timeouts
 from tests.support.local import PROTOCOLS, LocalServer, RawConnection, local_serving
-from tests.support.servers import DEADLINE_S, wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 REQUEST_S = 0.5
 BYTE_INTERVAL_S = 0.05

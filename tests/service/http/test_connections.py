@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from tests.support.local import Answer, RawConnection
-from tests.support.servers import Server, balance, post_transfer, wait_until
+from tests.support.servers import Server, balance, post_transfer
+from tests.support.waiting import wait_until
 
 FUNDS = 100_000_000
 BODY = b'{"from":"acct-0","to":"acct-1","amount":1}'

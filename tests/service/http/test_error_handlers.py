@@ -37,7 +37,7 @@ def answer(app: Sanic[Any, Any], error: BaseException) -> Any:
         headers=Header(),
         ctx=SimpleNamespace(),
     )
-    return app.error_handler.response(request, error)  # type: ignore[no-untyped-call]
+    return app.error_handler.response(request, error)
 
 
 def name_of(response: Any) -> str:

@@ -14,7 +14,7 @@ from tests.support import (  # noqa: F401  # They fill CASES.
 )
 from tests.support.http_making import BODY, CASES, LAST, Case, chunk, chunked, post, sized
 from tests.support.local import PROTOCOLS, LocalServer, local_serving
-from tests.support.servers import DEADLINE_S
+from tests.support.waiting import DEADLINE_S
 
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

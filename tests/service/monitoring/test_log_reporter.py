@@ -138,7 +138,7 @@ def test_a_rest_is_no_part_of_an_interval(lines: Lines) -> None:
 
 def test_what_came_before_a_rest_is_told_at_once(lines: Lines) -> None:
     reporter = Reporter(10)
-    rest = {"statistics": make_statistics(lsn_durable=12), "inflight": 0}
+    rest: dict[str, Any] = {"statistics": make_statistics(lsn_durable=12), "inflight": 0}
     run(reporter, make_totals(0.0), make_totals(1.0, {DONE: 100}, **rest))
     assert lines.take("load") == []
     run(reporter, *(make_totals(second, {DONE: 100}, **rest) for second in (1.0, 2.0)))

@@ -1,5 +1,7 @@
 """A sample: each of its numbers, made of totals that are written down here."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -81,6 +83,7 @@ def test_times_are_those_of_the_second_and_of_what_moves_money() -> None:
 
 def test_state_is_that_of_the_end() -> None:
     sample = make_sample(0.0, BEFORE, AFTER)
+    state: dict[str, Any]
     state = {"queue_depth": 3, "durable_lag": 40, "inflight": 4, "inflight_limit": 64, "keys": 25}
     state |= {"breaker": "open", "connections": 8, "keys_max": 100}
     assert {name: sample[name] for name in state} == state

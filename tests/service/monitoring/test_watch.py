@@ -8,7 +8,8 @@ import httpx
 from ledgercore.service.access.key_ring import Scope
 from tests.support.keyed import make_key
 from tests.support.local import PROTOCOLS, LocalServer, local_serving
-from tests.support.servers import Server, post_transfer, wait_until
+from tests.support.servers import Server, post_transfer
+from tests.support.waiting import wait_until
 
 
 def test_log_tells_of_work_of_refusals_and_of_what_was_slow(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from ledgercore.service.process.descriptors import (
     find_room,
     raise_limit,
 )
-from tests.support.servers import DEADLINE_S, ROOT, Server
+from tests.support.servers import ROOT, Server
+from tests.support.waiting import DEADLINE_S
 
 
 def test_what_is_kept_back_comes_first() -> None:

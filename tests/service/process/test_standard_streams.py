@@ -138,7 +138,7 @@ def test_what_was_torn_is_ended_before_the_next_line(
         return real(descriptor, data[:taken])
 
     real = os.write
-    monkeypatch.setattr(standard_streams.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     outlet = Outlet(file)
     outlet.put(b"first\n")
     outlet.flush()

@@ -14,7 +14,7 @@ from ledgercore.service.profiling.flame_graph import (
     fit_name,
     place_boxes,
 )
-from ledgercore.service.profiling.stacks import Frame, Kind
+from ledgercore.service.profiling.stacks import Frame, Kind, Stack
 
 
 def frame(name: str) -> Frame:
@@ -71,7 +71,7 @@ LONG = "a note that is much too long for one line of the picture, since it has m
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_no_text_is_cut_off_or_lies_over_another(count: int) -> None:
-    stacks = Counter(
+    stacks: Counter[Stack] = Counter(
         {(frame("Wide_MMMM_@@@@"), frame(f"Worker.apply_{i}" * 2)): i for i in range(1, 40)}
     )
     panels = [
@@ -101,7 +101,7 @@ def test_every_name_lies_within_its_box() -> None:
         "complete",
         "漢字漢字漢字",
     ]
-    stacks = Counter(
+    stacks: Counter[Stack] = Counter(
         {(frame(name), frame(f"{name}_{i}")): i for name in names for i in range(1, 9)}
     )
     root = ElementTree.fromstring(draw_flame("title", [], [Panel("panel", stacks)]))

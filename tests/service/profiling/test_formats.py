@@ -15,7 +15,7 @@ from ledgercore.service.profiling.formats import (
     write_profile,
 )
 from ledgercore.service.profiling.profile import Measure, Profile, Row, make_cpu_profile
-from ledgercore.service.profiling.stacks import Frame, Kind
+from ledgercore.service.profiling.stacks import Frame, Kind, Stacks
 from ledgercore.service.wire.problems import Problem
 from tests.support.pprof_reader import PprofFile
 
@@ -62,7 +62,7 @@ def frame(name: str, line: int) -> Frame:
     return Frame(name, "service/x.py", Kind.HANDLERS, line)
 
 
-STACKS = {
+STACKS: Stacks = {
     "MainThread": Counter({(frame("f", 1),): 3, (frame("f", 2),): 4}),
     **{f"worker-0-{n}": Counter({(frame("g", n),): n}) for n in (1, 2, 3)},
 }

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from ledgercore.service.profiling.pprof import encode_number, encode_profile
 from ledgercore.service.profiling.profile import Measure, Profile, Row, make_cpu_profile
-from ledgercore.service.profiling.stacks import Frame, Kind
+from ledgercore.service.profiling.stacks import Frame, Kind, Stacks
 from tests.support.pprof_reader import PprofFile, Seen
 
 TIME_NS = 1_790_000_000_123_456_789
@@ -24,9 +25,9 @@ def frame(name: str, line: int = 0, file: str = "service/x.py") -> Frame:
     return Frame(name, file, Kind.HANDLERS, line)
 
 
-STACKS = {
-    "MainThread": {(frame("f", 3), frame("g", 7)): 4, (frame("f", 4),): 1},
-    "worker-0-0": {(): 2, (frame("Ledger.apply", 284, "ledgercore/ledger.pyx"),): 5},
+STACKS: Stacks = {
+    "MainThread": Counter({(frame("f", 3), frame("g", 7)): 4, (frame("f", 4),): 1}),
+    "worker-0-0": Counter({(): 2, (frame("Ledger.apply", 284, "ledgercore/ledger.pyx"),): 5}),
 }
 
 

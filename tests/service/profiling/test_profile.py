@@ -1,13 +1,15 @@
 """Profiles: samples become time, and a picture shows what has any of it."""
 
+from collections import Counter
+
 from ledgercore.service.profiling.profile import Measure, Profile, Row, make_cpu_profile
-from ledgercore.service.profiling.stacks import Frame, Kind
+from ledgercore.service.profiling.stacks import Frame, Kind, Stacks
 
 F, G = (Frame(name, "service/x.py", Kind.HANDLERS) for name in "fg")
 
 
 def test_a_sample_is_a_period_of_processor_time() -> None:
-    stacks = {"a": {(F, G): 3, (F,): 1}, "b": {(G,): 2}}
+    stacks: Stacks = {"a": Counter({(F, G): 3, (F,): 1}), "b": Counter({(G,): 2})}
     profile = make_cpu_profile(stacks, "note", 1.5, 100)
     assert [(row.thread, row.stack, row.values) for row in profile.rows] == [
         ("a", (F, G), (3, 30_000_000)),

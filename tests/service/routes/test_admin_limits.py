@@ -12,7 +12,8 @@ import pytest
 from ledgercore.service.access.key_ring import Scope, create_key
 from ledgercore.service.runtime.limits import LIMITS
 from tests.support.local import PROTOCOLS, LocalServer, local_serving
-from tests.support.servers import Server, check_problem, post_transfer, wait_until
+from tests.support.servers import Server, check_problem, post_transfer
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from ledgercore.service.monitoring import live_stream
 from ledgercore.service.monitoring.live_stream import VIEWERS_MAX
 from ledgercore.service.routes.documents import POLICY
 from tests.support.local import PROTOCOLS, LocalServer, local_serving
-from tests.support.servers import ROOT, Server, check_problem, post_transfer, wait_until
+from tests.support.servers import ROOT, Server, check_problem, post_transfer
+from tests.support.waiting import wait_until
 
 STREAM = "/metrics/stream"
 PAGES = ROOT / "service" / "pages"

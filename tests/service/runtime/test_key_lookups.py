@@ -13,8 +13,8 @@ from ledgercore.service.runtime import key_lookups
 from ledgercore.service.wire.arrow import MEDIA_TYPE
 from tests.support.keyed import spell, spell_transfer
 from tests.support.local import Answer, LocalServer, mask, serve_as_asked
-from tests.support.servers import wait_until
 from tests.support.tables import make_table, read_table, write_table
+from tests.support.waiting import wait_until
 
 SINGLE = ("native", "ordinary")
 WAYS = (*SINGLE, "bulk", "arrow")

@@ -17,7 +17,7 @@ from ledgercore.service.wire import problems
 from ledgercore.service.wire.problems import RETRY_AFTER_S, Busy, Kind, Problem
 
 
-class App:
+class PartOfApp:
     """As much of an app as a lifecycle needs."""
 
     def __init__(self) -> None:
@@ -28,9 +28,12 @@ class App:
         self.stopped.set()
 
 
+App: Any = PartOfApp
+
+
 def refusal_of(lifecycle: Lifecycle) -> Kind:
     with pytest.raises(Problem) as caught:
-        lifecycle.batcher.barrier()
+        _ = lifecycle.batcher.barrier()
     return caught.value.kind
 
 
@@ -142,7 +145,7 @@ async def test_too_many_calls_are_told_when_to_come_by_how_fast_calls_end(
     monkeypatch.setattr(lifecycle_module, "time", clock)
     lifecycle._calls_drain = DrainMeter(clock.monotonic_ns)
 
-    async def fill() -> tuple[list[asyncio.Future[bool]], int]:
+    async def fill() -> tuple[list[asyncio.Task[bool]], int]:
         """Return calls that wait at the gate, and what one too many is told."""
         calls = [asyncio.ensure_future(lifecycle.call(gate.wait)) for _ in range(40)]
         await asyncio.sleep(0)

@@ -16,7 +16,8 @@ from ledgercore.service.runtime.open_mode import check_access, open_ring
 from ledgercore.service.settings import InvalidSetting, Settings
 from tests.support.keyed import bearer, make_key, spell, spell_bulk, spell_transfer
 from tests.support.local import PROTOCOLS, LocalServer, local_serving, serve_both_ways
-from tests.support.servers import Server, run_command, wait_until
+from tests.support.servers import Server, run_command
+from tests.support.waiting import wait_until
 
 DEMO = ("--demo-accounts=3",)
 

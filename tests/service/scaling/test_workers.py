@@ -13,7 +13,8 @@ import pytest
 from ledgercore import EngineClosed, InvalidArgument, SegmentLoad
 from ledgercore.service.scaling.workers import LOOK_INTERVAL_S, Scaler
 from tests.support.scripted_loop import ScriptedLoop
-from tests.support.servers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 BATCH_MAX, QUEUE_SIZE = 100, 10_000
 

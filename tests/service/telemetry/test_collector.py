@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from ledgercore.service.telemetry import collector as module
 from ledgercore.service.telemetry.collector import (
     ANSWER_BYTES_MAX,
     Collector,
@@ -24,7 +23,8 @@ from ledgercore.service.telemetry.collector import (
 )
 from tests.support.exporting import clear_environment
 from tests.support.otlp_receiver import Receiver, closed_port
-from tests.support.servers import DEADLINE_S, ROOT
+from tests.support.servers import ROOT
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture(autouse=True)
@@ -217,7 +217,7 @@ def test_name_server_that_is_silent_holds_nobody_up(monkeypatch: pytest.MonkeyPa
         raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.socket, "getaddrinfo", look_up)
+        patch.setattr(socket, "getaddrinfo", look_up)
         started_s = time.monotonic()
         with (
             connect("http://collector.invalid") as collector,
@@ -236,7 +236,7 @@ def test_host_that_has_no_address(host: str, monkeypatch: pytest.MonkeyPatch) ->
         raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.socket, "getaddrinfo", look_up)
+        patch.setattr(socket, "getaddrinfo", look_up)
         with connect(f"http://{host}") as collector, pytest.raises(PostFailed):
             collector.post(b"", DEADLINE_S)
 

@@ -27,7 +27,8 @@ from ledgercore.service.telemetry.logs import (
 from tests.support import servers
 from tests.support.keyed import bearer, make_key, spell, spell_bulk, spell_transfer
 from tests.support.local import RawConnection
-from tests.support.servers import DEADLINE_S, ROOT, Server, make_environment, wait_until
+from tests.support.servers import ROOT, Server, make_environment
+from tests.support.waiting import DEADLINE_S, wait_until
 
 LOGGING = {f"logger.{level}" for level in ("debug", "info", "warning", "error", "exception")}
 EVENT = re.compile(r"[a-z]+(-[a-z]+)*")

@@ -20,7 +20,8 @@ from tests.support.exporting import (
     wait_for_counts,
 )
 from tests.support.otlp_receiver import Receiver, closed_port
-from tests.support.servers import DEADLINE_S, ROOT
+from tests.support.servers import ROOT
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.support.exporting import (
     wait_for_counts,
 )
 from tests.support.otlp_receiver import Receiver
-from tests.support.servers import DEADLINE_S, wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 OFFER_US_MAX = 20.0
 """Far above what an offer takes (about one), for machines that are busy."""
@@ -66,7 +67,8 @@ def test_full_batch_goes_out_at_once_and_the_rest_at_the_end() -> None:
         for number in range(1, 3):
             exporter.offer(make_request(number))
         # The thread has found the first, and sleeps until the batch is full.
-        wait_until(lambda: exporter._changed._waiters, "the thread to wait")
+        changed: Any = exporter._changed
+        wait_until(lambda: changed._waiters, "the thread to wait")
         assert exporter.describe()["queued"] == 2
         exporter.offer(make_request(3))
         wait_for_counts(exporter, exported_total=3)

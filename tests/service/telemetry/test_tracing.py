@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.exporting import clear_environment
 from tests.support.otlp_receiver import Receiver, closed_port
-from tests.support.servers import Server, wait_until
+from tests.support.servers import Server
+from tests.support.waiting import wait_until
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"

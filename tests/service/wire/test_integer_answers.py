@@ -140,7 +140,8 @@ def test_the_client_library_reads_both(url: str) -> None:
 
 
 def test_a_repeat_has_the_bytes_of_the_first_across_restarts(tmp_path: Path) -> None:
-    data, firsts = tmp_path / "ledger", {}
+    data = tmp_path / "ledger"
+    firsts: dict[str, bytes] = {}
     for number, form in enumerate(["number", "string", "string", "number", "string"]):
         with (
             Server(data, f"--integers={form}", "--workers-max=1") as server,
@@ -158,9 +159,9 @@ def test_a_repeat_has_the_bytes_of_the_first_across_restarts(tmp_path: Path) -> 
             # What is no repeat is told as the server is told now.
             balance = client.get("/accounts/a").json()["balance"]
             assert balance == (str(number * LARGE) if form == "string" else number * LARGE)
-            first = move(client, f"k{number}", LARGE)
-            assert (f'"amount":"{LARGE}"' in first.text) == (form == "string")
-            firsts[f"k{number}"] = first.content
+            answer = move(client, f"k{number}", LARGE)
+            assert (f'"amount":"{LARGE}"' in answer.text) == (form == "string")
+            firsts[f"k{number}"] = answer.content
             # The last two end as by a power cut.
             if number < 3:
                 assert server.stop() == 0
