@@ -101,7 +101,7 @@ def test_no_words_of_the_chart_lie_over_others(
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     (panel,) = figure.axes
-    legends = figure.legends or [panel.get_legend()]
+    legends: list[Any] = figure.legends or [panel.get_legend()]
     low, high = panel.get_xlim()
     steps = [tick.label1 for tick in panel.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
     told = [*panel.texts, *panel.get_yticklabels(), *steps, *figure.texts]
@@ -268,9 +268,13 @@ def measure_ratio(runner: Runner, reference: Runner, first: int) -> float:
 
 def test_what_is_slower_once_is_measured_anew() -> None:
     recorded = {"kernel": 2.0}
+
+    def find_next(measured: Iterator[float]) -> str | None:
+        return find_confirmed_fault("kernel", 1.0, recorded, lambda name: next(measured))
+
     for later, is_slow in [([1.0, 1.0], True), ([1.7], False), ([1.0, 1.7], False)]:
         measured = iter(later)
-        fault = find_confirmed_fault("kernel", 1.0, recorded, lambda name, m=measured: next(m))
+        fault = find_next(measured)
         assert (fault is not None) == is_slow
         assert next(measured, None) is None
     assert find_confirmed_fault("kernel", 1.7, recorded, lambda name: 0.0) is None

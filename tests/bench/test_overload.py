@@ -13,7 +13,8 @@ import pytest
 
 from bench.overload.command import look, make_key
 from bench.overload.figures import Overload, find_percentile, make_overload, read_latencies_ms
-from tests.support.servers import ROOT, Server, make_environment, post_transfer, wait_until
+from tests.support.servers import ROOT, Server, make_environment, post_transfer
+from tests.support.waiting import wait_until
 
 SOUND = Overload(
     clients=400, peak=1000, offered=5000, sent=1600, goodput=900, p99_ms=40, server_p99_ms=19,

@@ -32,7 +32,7 @@ from bench.peers.peer import (
 )
 from bench.processes import Process, ProcessFailed, make_environment
 from bench.workloads import Call, Workload
-from tests.support.servers import DEADLINE_S, wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 CORE, LOAD_CORE = pick_cores()
 ACCOUNTS = 20
@@ -166,9 +166,13 @@ def left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     assert made
     assert [name for name in made if Path(name).exists()] == []
     assert list_children() <= children
+
     # A process of PostgreSQL may see only a moment later that its parent has gone.
+    def is_left_alone(name: str) -> bool:
+        return not list_users(name)
+
     for name in made:
-        wait_until(lambda name=name: not list_users(name), f"{name} to be left alone")
+        wait_until(partial(is_left_alone, name), f"{name} to be left alone")
 
 
 @pytest.fixture

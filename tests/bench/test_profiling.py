@@ -22,7 +22,7 @@ from bench.profiling.runs import sample_stacks
 from bench.profiling.summary import Change, find_changes, sum_up_stacks
 from bench.profiling.target import plan_rounds
 from ledgercore.service.profiling.py_spy import SamplingRefused
-from ledgercore.service.profiling.stacks import Frame, Kind
+from ledgercore.service.profiling.stacks import Frame, Kind, Stacks
 from tests.support.servers import make_environment
 
 DEADLINE_S = 120
@@ -245,6 +245,7 @@ def test_a_change_is_in_time_and_not_in_shares() -> None:
 def test_stacks_are_summed_up_by_thread_and_kind() -> None:
     write = Frame("write", "lib/libc.so.6", Kind.SYSTEM)
     find = Frame("lc_index_find", "src/index.h", Kind.ENGINE)
+    stacks: Stacks
     stacks = {"MainThread": Counter({(find,): 3, (write,): 2}), "journal": Counter({(write,): 4})}
     cpu_s = {"MainThread": 1.5, "journal": 0.25, "housekeeper": 0.25}
     flame = sum_up_stacks(stacks, 51, cpu_s, rate=10.0)

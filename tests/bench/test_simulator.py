@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from bench.simulator.command import main
-from tests.support.servers import DEADLINE_S, ROOT, Server, make_environment, wait_until
+from tests.support.servers import ROOT, Server, make_environment
+from tests.support.waiting import DEADLINE_S, wait_until
 
 SIMULATE = (sys.executable, "-m", "bench", "simulate")
 NOBODY = "http://127.0.0.1:1"

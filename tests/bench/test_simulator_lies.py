@@ -15,7 +15,12 @@ def is_replay(stub: StubLedger, request: Request) -> bool:
 
 def forget(stub: StubLedger) -> None:
     """Forget every key at once."""
-    stub.after = lambda request, reply: (stub.stored.clear(), reply)[1]
+
+    def clear(request: Request, reply: Reply) -> Reply:
+        stub.stored.clear()
+        return reply
+
+    stub.after = clear
 
 
 def change_bytes(stub: StubLedger) -> None:

@@ -18,7 +18,8 @@ from tests.service.test_openapi_examples import FLAGS
 from tests.support.chromium import NAME, needs_chromium
 from tests.support.keyed import make_key
 from tests.support.openapi import COMPONENTS, DOCUMENT, EXAMPLES, OPERATIONS, Operation
-from tests.support.servers import DEADLINE_S, Server
+from tests.support.servers import Server
+from tests.support.waiting import DEADLINE_S
 
 STREAM_S = 2
 

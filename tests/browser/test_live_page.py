@@ -16,7 +16,8 @@ from ledgercore.service.runtime.lifecycle import State
 from tests.support.canvases import RECORDER, lines_of
 from tests.support.chromium import Browser, Page, needs_chromium
 from tests.support.local import PROTOCOLS, LocalServer, local_serving
-from tests.support.servers import Server, post_transfer, wait_until
+from tests.support.servers import Server, post_transfer
+from tests.support.waiting import wait_until
 
 pytestmark = needs_chromium
 

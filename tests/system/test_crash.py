@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.servers import Server, post_transfer, wait_until
+from tests.support.servers import Server, post_transfer
+from tests.support.waiting import wait_until
 
 ACCOUNTS = 20
 FUNDS = 1000

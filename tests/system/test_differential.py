@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 
 import h11
 import httptools
@@ -179,10 +178,10 @@ async def send(server: LocalServer, data: bytes) -> Seen:
     given = b""
     real, is_waiting = HttpProtocol.data_received, False
 
-    def keep(protocol: Any, piece: bytes) -> None:
+    def keep(self: HttpProtocol, data: bytes) -> None:
         nonlocal given
-        given += piece
-        real(protocol, piece)
+        given += data
+        real(self, data)
 
     HttpProtocol.data_received = keep
     try:

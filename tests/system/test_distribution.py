@@ -97,7 +97,7 @@ ledgercore.nothing
 def test_a_type_checker_finds_what_is_installed_editable(tmp_path: Path) -> None:
     # This environment has it so; a hook of the interpreter in its stead is what no checker follows.
     (tmp_path / "uses_it.py").write_text(USES_IT)
-    check = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path, "uses_it.py"]
+    check = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), "uses_it.py"]
     told = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True).stdout
     assert 'Revealed type is "ledgercore.submission.Outcome"' in told
     assert 'Revealed type is "ledgercore.client.types.TransferResult"' in told

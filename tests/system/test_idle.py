@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.exporting import clear_environment
 from tests.support.otlp_receiver import Receiver
-from tests.support.servers import Server, post_transfer, wait_until
+from tests.support.servers import Server, post_transfer
+from tests.support.waiting import wait_until
 
 REST_S = 2.0
 """How long nothing may run. Longer than any clock of the engine (it seals after 50 ms)."""

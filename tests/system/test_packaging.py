@@ -17,8 +17,8 @@ from tests.support.servers import ROOT, make_environment
 pytestmark = pytest.mark.slow
 
 DEADLINE_S = 300.0
-MADE = (".git", ".venv", ".*_cache", ".hypothesis", ".benchmarks", "build", "dist", "data")
-MADE += ("*.so", "*.egg-info", "__pycache__")
+MADE = [".git", ".venv", ".*_cache", ".hypothesis", ".benchmarks", "build", "dist", "data"]
+MADE += ["*.so", "*.egg-info", "__pycache__"]
 """What stands in a checkout and is no source."""
 
 

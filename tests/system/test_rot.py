@@ -9,7 +9,8 @@ import httpx
 import ledgercore
 from tests.support.histories import journal_files
 from tests.support.making import make_long
-from tests.support.servers import Server, check_problem, post_transfer, run_command, wait_until
+from tests.support.servers import Server, check_problem, post_transfer, run_command
+from tests.support.waiting import wait_until
 
 
 def read_scrub(client: httpx.Client) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from tests.support.servers import (
     post_transfer,
     run_command,
     try_get,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 
 def send_raw(url: str, key: str, source: str, target: str, amount: int) -> socket.socket:
