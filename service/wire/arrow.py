@@ -55,8 +55,8 @@ from .transfers_arrow import (
 try:
     # Not one of the smaller libraries: fed with damaged streams, nanoarrow 0.9 and arro3 0.9 end
     # the process, and pyarrow never did.
-    import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.ipc  # type: ignore[import-untyped]
+    import pyarrow
+    import pyarrow.ipc
 except ImportError:
     pyarrow = None
 
