@@ -1,7 +1,6 @@
 """The types of frames.pyx, as Python sees it."""
 
 from dataclasses import dataclass
-
 from typing import Any
 
 import numpy as np

@@ -34,7 +34,7 @@ def texts() -> Iterator[tuple[str, str]]:
     files += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
     for path in files:
         name = path.relative_to(ROOT).as_posix()
-        is_own = "__pycache__" in name or name == "tests/test_distribution.py"
+        is_own = "__pycache__" in name or name == "tests/system/test_distribution.py"
         if path.suffix in SUFFIXES and not is_own:
             yield name, path.read_text()
 
