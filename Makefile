@@ -10,6 +10,12 @@ INSTALL := LEDGERCORE_PREBUILT=1 $(PIP) --no-build-isolation --editable
 INPUTS := setup.py $(wildcard $(foreach folder,src src/* ledgercore service service/*, \
 	$(folder)/*.h $(folder)/*.pxd $(folder)/*.pyx))
 
+# An editable install is a hook of the interpreter, which no type checker follows: for them its
+# modules are linked into a package of stubs, which none is imported from.
+link_stubs = stubs="$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ledgercore-stubs"; \
+	rm -rf "$$stubs" && mkdir "$$stubs" && ln -s "$$PWD/ledgercore/__init__.py" "$$stubs/__init__.pyi" && \
+	ln -s "$$PWD"/ledgercore/*.py "$$PWD"/ledgercore/*.pyi "$$PWD/ledgercore/client" "$$PWD/service" "$$stubs"
+
 # The compiler that Python itself will call, asked for once.
 ifeq ($(origin CC),default)
 CC = $(eval CC := $$(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC"))'))$(CC)
@@ -189,6 +195,7 @@ $(VENV)/compiled: $(INPUTS) $(VENV)/environment
 $(VENV)/installed: pyproject.toml | $(VENV)/compiled
 	@echo "installing what the service needs"
 	@$(INSTALL) '.[otlp,profiles]'
+	@$(link_stubs)
 	@touch $@
 
 $(VENV)/tools: pyproject.toml | $(VENV)/installed
