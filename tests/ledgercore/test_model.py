@@ -120,17 +120,14 @@ class History:
     def transfer(
         self, client: str, key: str, source: str, target: str, amount: int, memo: str | None
     ) -> None:
-        expected = self.judge(client, key, source, target, amount, memo)
+        expected = self.judge((client, key, source, target, amount, memo))
         outcome = self.ledger.transfer(source, target, amount, key=key, client=client, memo=memo)
         assert (outcome.status, outcome.id, outcome.replayed) == expected
         self.check_time(expected, outcome.time_ns)
 
-    def judge(
-        self, client: str, key: str, source: str, target: str, amount: int, memo: str | None
-    ) -> Answer:
+    def judge(self, row: Row) -> Answer:
         """Ask the auditor. Its clock is the log's length: keys outlive every history here."""
-        lsn = self.model.lsn
-        answer = self.model.transfer(client, key, source, target, amount, memo, lsn)
+        answer = self.model.transfer(*row, self.model.lsn)
         self.saw(f"{answer.status.name}{' replayed' if answer.replayed else ''}")
         return answer
 
@@ -152,7 +149,7 @@ class History:
             giver, taker = slots.get(source, far), slots.get(target, far)
             listed.append((key, giver, taker, amount))
             one, other = (id if id in slots else f"#{far}" for id in (source, target))
-            expected.append(self.judge(client, key, one, other, amount, None))
+            expected.append(self.judge((client, key, one, other, amount, None)))
         outcomes = self.ledger.transfer_batch(histories.batch_of(self.ledger, listed, client))
         assert [
             Answer(Status(row["status"]), int(row["id"]), bool(row["replayed"])) for row in outcomes
@@ -175,7 +172,7 @@ class History:
         submission = self.ledger.new_submission()
         for client, key, source, target, amount, memo in rows:
             submission.add(client, key, source, target, amount, memo)
-        expected = [self.judge(*row) for row in rows]
+        expected = [self.judge(row) for row in rows]
         self.ledger.submit(submission, 0)
         histories.wait_readable(self.ledger)
         assert self.ledger.completed() == [submission] and not submission.failed
