@@ -1,4 +1,4 @@
-"""The types of accounts.pyx, as Python sees it."""
+"""The types of accounts.pyx. The docstrings there are its reference."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The types of executor.pyx, as Python sees it."""
+"""The types of executor.pyx. The docstrings there are its reference."""
 
 from typing import Any
 
@@ -9,8 +9,6 @@ from .pipeline import Pipeline
 from .submission import Submission
 
 class Executor(Pipeline):
-    """A pipeline that can be used. `close_doors` and `drain` end it, in this order."""
-
     def submit(self, submission: Submission, segment: int) -> bool: ...
     def look_up(self, submission: Submission) -> None: ...
     def barrier(self, submission: Submission, lsn: int | None) -> None: ...

@@ -1,4 +1,4 @@
-"""The types of frames.pyx, as Python sees it."""
+"""The types of frames.pyx. The docstrings there are its reference."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,6 @@ FRAME_RECORDS_MAX: int
 
 @dataclass(frozen=True, slots=True)
 class SegmentHeader:
-    """The head of a segment or snapshot file."""
-
     kind: int
     salt: int
     number: int
@@ -32,8 +30,6 @@ class SegmentHeader:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """How far the journal was synced; `frame_crc` names the frame that ends there."""
-
     synced_lsn: int
     segment: int
     ledger_id: bytes
@@ -43,8 +39,6 @@ class Seal:
 
 @dataclass(slots=True)
 class Scan:
-    """How far a walk over frames has come, and why it ended there."""
-
     offset: int
     previous_crc: int
     next_lsn: int

@@ -1,4 +1,4 @@
-"""The types of journal.pyx, as Python sees it."""
+"""The types of journal.pyx. The docstrings there are its reference."""
 
 import os
 
@@ -7,16 +7,13 @@ from .logged_time import ClockKeeper
 
 SEGMENT_BYTES_MIN: int
 
-class Journal:
-    """What the pipeline needs of a store. This one keeps nothing: the others derive from it."""
+class Journal: ...
 
     group_records_max: int
     group_text_max: int
     def close(self) -> None: ...
 
 class FileJournal(Journal):
-    """The segments from one tail on. Its file descriptors, the seal's too, are its own."""
-
     def __init__(
         self,
         directory: str | os.PathLike[str],

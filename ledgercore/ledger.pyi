@@ -1,12 +1,6 @@
-"""The types of ledger.pyx, as Python sees it."""
+"""The types of ledger.pyx. The docstrings there are its reference."""
 
 class Ledger:
-    """Accounts, balances, keys and the ring. `ring_records` is a power of two.
-
-    The first LSN is the one after `last_lsn`. The key table is laid out for `keys_room`, where that
-    is more than the keys that it may hold: a recovery puts in what there is.
-    """
-
     def __init__(
         self,
         *,

@@ -1,11 +1,9 @@
-"""The types of pipeline.pyx, as Python sees it."""
+"""The types of pipeline.pyx. The docstrings there are its reference."""
 
 from .journal import Journal
 from .ledger import Ledger
 
 class Pipeline:
-    """The threads' meeting place. `journal` None means that nothing is written: memory only."""
-
     segments: int
     event_fd: int
     here_max: int

@@ -1,4 +1,4 @@
-"""The types of replay.pyx, as Python sees it."""
+"""The types of replay.pyx. The docstrings there are its reference."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +8,6 @@ from .ledger import Ledger
 PROBLEMS: dict[int, str]
 
 class Replay:
-    """Applies frames to a ledger up to `until_lsn`; stops at the first record that is wrong."""
-
     ledger: Ledger
     until_lsn: int
     problem: int

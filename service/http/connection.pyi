@@ -10,8 +10,6 @@ from ..runtime.open_batch import Waiter
 PARTIAL_S: float
 
 class Connection(Waiter):
-    """The native half of one connection. Used in the event loop only."""
-
     def __init__(
         self, protocol: HttpProtocol, transport: asyncio.Transport, lifecycle: Lifecycle
     ) -> None: ...

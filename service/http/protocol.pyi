@@ -6,8 +6,6 @@ from .connection import Connection
 from .sanic_protocol import OrdinaryProtocol
 
 class LedgerProtocol(OrdinaryProtocol):
-    """The ordinary protocol of a connection, with a native way beside it."""
-
     native: Connection
     handshake: asyncio.Task[None] | None
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...

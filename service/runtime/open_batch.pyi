@@ -1,4 +1,4 @@
-"""The types of open_batch.pyx, as Python sees it."""
+"""The types of open_batch.pyx. The docstrings there are its reference."""
 
 import asyncio
 

@@ -7,8 +7,6 @@ from ledgercore import Histogram
 TRANSFER: str
 
 class Meters:
-    """The counts of one server, and its traces."""
-
     is_on: bool
     slow_ns: int
     is_tracing: bool

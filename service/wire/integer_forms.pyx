@@ -14,8 +14,11 @@ import struct
 
 
 cdef class IntegerForms:
-    """Which LSNs are told as strings: those from the first of `starts` on, up to the second, and so
-    on. The numbers of `starts` are ascending."""
+    """The form of whole numbers in answers, now and by the LSN of a transfer.
+
+    Strings have those from the first LSN of `starts` on, up to the second, and so on; the numbers
+    of `starts` are ascending.
+    """
 
     def __init__(self, starts=()):
         if any(one >= other for one, other in zip(starts, starts[1:])):
@@ -26,10 +29,12 @@ cdef class IntegerForms:
 
     @property
     def starts_as_tuple(self):
+        """The LSNs at which the form changed; it began with numbers."""
         return struct.unpack(f"={self.count}Q", self.memory)
 
     @property
     def are_strings(self):
+        """Whether the form in force is that of strings."""
         return self.count % 2 == 1
 
     cdef bint is_string(self, uint64_t lsn) noexcept nogil:
@@ -40,9 +45,11 @@ cdef class IntegerForms:
         return i % 2 == 1
 
     def are_strings_at(self, uint64_t lsn):
+        """Tell whether the answer to the transfer of an LSN has strings."""
         return self.is_string(lsn)
 
     def write(self, value):
+        """Return a number as it is told now; None stays."""
         return str(value) if value is not None and self.count % 2 == 1 else value
 
 

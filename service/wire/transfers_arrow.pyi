@@ -1,4 +1,4 @@
-"""The types of columns.pyx. The docstrings there are its reference."""
+"""The types of transfers_arrow.pyx. The docstrings there are its reference."""
 
 from typing import Any
 
@@ -16,8 +16,7 @@ class ColumnFault(Exception):
         self, column: str, code: str, row: int | None = None, value: bytes | int | None = None
     ) -> None: ...
 
-class CompressedStream(Exception):
-    """A stream that would have to be expanded to be read."""
+class CompressedStream(Exception): ...
 
 def check_stream(body: bytes) -> int: ...
 def add_columns(submission: Submission, stream: Any, client: bytes) -> None: ...
