@@ -11,8 +11,6 @@ from .limiter import ClientLimit, Limiter
 REALM: str
 
 class Client:
-    """Who asks: a name, which is the scope of its idempotency keys, and what it may do."""
-
     def __init__(self, name: str, credential: Credential | None, limit: ClientLimit) -> None: ...
     @property
     def name(self) -> str: ...
@@ -28,8 +26,6 @@ class Client:
     def limit(self) -> ClientLimit: ...
 
 class Room:
-    """How many transfers are in flight, admitted and not yet answered, and how many may be."""
-
     limit: int
     def __init__(self, drain: DrainMeter | None = None, limit: int = ...) -> None: ...
     @property
@@ -47,8 +43,6 @@ class Room:
     def check(self) -> None: ...
 
 class Admission:
-    """The keys, the limits and the deadline of one server. Used in its event loop only."""
-
     deadline_ns: int
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The types of limits.pyx. The docstrings there are its reference."""
+"""The types of limiter.pyx. The docstrings there are its reference."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -13,16 +13,12 @@ QUOTA_MAX: int
 WINDOW_MAX_S: int
 
 class Verdict(IntEnum):
-    """What became of a request. All but the first are refusals, and have charged nothing."""
-
     ADMITTED = 0
     CLIENT_LIMITED = 1
     GLOBAL_LIMITED = 2
     QUOTA_EXCEEDED = 3
 
 class LimitState(NamedTuple):
-    """One limit, as a client is told of it."""
-
     name: str
     quota: int
     window_s: int
@@ -30,12 +26,9 @@ class LimitState(NamedTuple):
     reset_s: int
     retry_after_s: int
 
-class TooManyClients(Exception):
-    """There is no room for another client."""
+class TooManyClients(Exception): ...
 
 class TokenBucket:
-    """One bucket alone."""
-
     def __init__(self, rate: float, burst: int) -> None: ...
     def take(self, now_ns: int, count: int = 1) -> bool: ...
     def take_many(self, attempts: int, count: int = 1) -> int: ...
@@ -46,15 +39,11 @@ class TokenBucket:
 
 @final
 class ClientLimit:
-    """What one client has used. It belongs to the limiter that made it."""
-
     def __init__(self, name: str) -> None: ...
     @property
     def name(self) -> str: ...
 
 class Limiter:
-    """The limits of all clients."""
-
     def __init__(
         self,
         client_rate: float = 0,
