@@ -261,7 +261,7 @@ class Engine:
     def transfer_batch(self, batch: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
         """Apply rows of TRANSFER in their order; returns rows of OUTCOME, shape (n,).
 
-        Durable when it returns. The GIL is released throughout, so do not change `batch` meanwhile.
+        Durable when it returns. `batch` must not change meanwhile. Raises what `transfer` raises.
         """
         array = check_batch(batch)
         outcomes = np.zeros(len(array), OUTCOME)

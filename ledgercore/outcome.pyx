@@ -21,9 +21,9 @@ cdef object APPLIED = Status.APPLIED
 @cython.freelist(64)
 @cython.no_gc
 cdef class Outcome:
-    """What became of one transfer. See outcome.pyi.
+    """What became of one transfer: its `status`; `replayed`, where an earlier call has stored it.
 
-    A value like those of types.py; in C, since every single transfer makes one.
+    `id` is its LSN, 0 where nothing was stored, and `time_ns` when that was, in ns of Unix time.
     """
 
     def __init__(self, uint64_t id, status, bint replayed, int64_t time_ns):
@@ -34,14 +34,17 @@ cdef class Outcome:
 
     @property
     def is_applied(self):
+        """Whether the money has moved, by this call or, if `replayed`, by an earlier one."""
         return self.status is APPLIED
 
     def raise_if_refused(self):
+        """Return the outcome of an applied transfer. Raises TransferRefused for any other."""
         if self.status is not APPLIED:
             raise TransferRefused(self)
         return self
 
     def __bool__(self):
+        """Raise TypeError: a refused transfer would otherwise be as true as an applied one."""
         raise TypeError(
             "an Outcome is neither true nor false: ask is_applied, or call raise_if_refused()"
         )

@@ -46,7 +46,11 @@ cdef inline int64_t add_amount(int64_t total, int64_t amount) noexcept nogil:
 
 
 cdef class Submission:
-    """A micro-batch on its way through one segment. See engine.pyi for its contract."""
+    """A micro-batch on its way through one segment, made by `Engine.new_submission`.
+
+    Filled by one thread, handed over once with `Engine.submit`, and read again after
+    `Engine.completed` has returned it. An empty one is a barrier.
+    """
 
     def __cinit__(self, Ledger ledger not None, uint32_t count_max, bint keeps_names=True):
         self.engine_half = ledger
@@ -68,22 +72,27 @@ cdef class Submission:
 
     @property
     def is_full(self):
+        """Whether it has as many transfers as it has room for."""
         return self.data.count >= self.count_max
 
     @property
     def failed(self):
+        """True if the journal failed under it: the outcomes are unknown, and must not be told."""
         return self.data.failed
 
     @property
     def late_count(self):
+        """How many of its transfers are DEADLINE_PASSED, once it has completed."""
         return self.data.late_count
 
     @property
     def segment_hash(self):
+        """What names the segment of its first source: this, modulo the number of segments."""
         return self.data.segment_hash
 
     @property
     def stamps(self):
+        """When it was submitted, begun, applied and durable, in monotonic ns; 0: not measured."""
         cdef submission_t* data = &self.data
         return data.queued_ns, data.begun_ns, data.applied_ns, data.durable_ns
 
@@ -117,7 +126,12 @@ cdef class Submission:
             self.data.text_used += length
 
     def add(self, client, key, source, target, amount, memo=None):
-        """Add a transfer and return its index."""
+        """Add a transfer and return its index.
+
+        `client` is the scope of the key (0-255 bytes), `key` 1-255 visible ASCII characters,
+        `source` and `target` account ids, `amount` 1 to 2**63-1 minor units, `memo` at most
+        256 bytes of UTF-8. Raises InvalidArgument, or QueueFull if the submission is full.
+        """
         cdef bytes scope, from_id, to_id, text
         cdef int64_t index = -1
         cdef lc_transfer wanted
@@ -155,6 +169,12 @@ cdef class Submission:
         return 0
 
     def limit_time(self, int64_t deadline_ns, index=None):
+        """Have the transfer at `index`, or all so far, applied before a time or not at all.
+
+        By time.monotonic_ns(). What the kernel has not taken by then it never takes. It is answered
+        from its key where that is known already; otherwise its status is DEADLINE_PASSED: nothing
+        is stored. 0 takes a deadline away.
+        """
         if self.data.owner != NULL:
             raise ValueError("the submission was submitted before")
         if index is not None and not 0 <= index < self.data.count:
@@ -260,6 +280,7 @@ cdef class Submission:
         return (<Ledger> self.engine_half).account_count
 
     def sum_new(self):
+        """The sum of what it has moved, once it has completed; at most 2**63-1."""
         cdef const lc_outcome* outcome
         cdef uint32_t row
         cdef int64_t total = 0
@@ -270,6 +291,7 @@ cdef class Submission:
         return total
 
     def sum_late(self):
+        """The sum of what is DEADLINE_PASSED, once it has completed, each key once; as above."""
         cdef uint32_t row, count = 0
         cdef int64_t total = 0
         cdef lc_record* record
@@ -293,6 +315,7 @@ cdef class Submission:
         return total
 
     def renew(self):
+        """Let a submission that has completed be submitted, as if it never had been."""
         if self.data.owner != NULL and not self.data.is_over:
             raise ValueError("the submission is under way")
         self.data.owner = NULL
@@ -305,11 +328,13 @@ cdef class Submission:
         self.data.count = self.data.text_used = 0
 
     def outcome(self, uint32_t index):
+        """What became of the transfer at `index`, once it has completed. Raises IndexError."""
         if index >= self.data.count:
             raise IndexError(index)
         return make_outcome(&self.data.outcomes[index])
 
     def asset(self, uint32_t index):
+        """The asset of the transfer, None where an account of it did not exist."""
         if index >= self.data.count:
             raise IndexError(index)
         cdef uint16_t asset = self.data.outcomes[index].asset
