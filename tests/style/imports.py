@@ -47,20 +47,21 @@ FLOORS: dict[str, list[set[str]]] = {
         # What a program holds, and what works on a directory that no program has open.
         {"__main__", "engine", "ownership", "repairing", "verification"},
         # What looks at a running engine, or works beside it.
-        {
-            "auditing",
-            "fault_injection",
-            "housekeeping",
-            "journal_check",
-            "lookups",
-            "measures",
-            "scrubbing",
-            "workers",
-        },
+        {"auditing", "fault_injection", "journal_check", "lookups", "measures", "workers"},
         # The threads that a batch goes through.
         {"executor", "pipeline"},
-        # The files, and the ledger that is made from them.
-        {"directory", "frames", "history", "journal", "opening", "recovery", "snapshots"},
+        # The files, how a ledger is made from them, and what keeps them in order.
+        {
+            "directory",
+            "frames",
+            "history",
+            "housekeeping",
+            "journal",
+            "opening",
+            "recovery",
+            "scrubbing",
+            "snapshots",
+        },
         # The ledger in memory.
         {"accounts", "ledger", "logged_time", "replay", "submission"},
         # The machine, and what may be asked for.
