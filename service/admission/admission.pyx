@@ -1,9 +1,17 @@
 """Who may come in, and how much: the one admission of all requests, whoever read their bytes.
 
-This module owns the order: who asks, whether that is allowed, whether it is within the limits; and
-the deadline. The native way and the ordinary one call the same functions with the same few values.
-It never reads a request. What a rate refuses has not reached the engine, and nothing is told of its
-key; money refuses only what is new, so that there a look at the key comes first (lookups.py).
+This module owns the order of the checks, for every way in:
+
+1. `identify`: who asks, and whether its scope allows it (`unauthorized`, `forbidden`);
+2. whether there is room for more in flight (`overloaded`);
+3. where its quota of money does not reach, whether its keys can be looked up (`overloaded`);
+4. its own rate, then the rate of all (`quota-exceeded`);
+5. its quota of money (`above-quota`, `quota-exceeded`), for what is new of it;
+6. the deadline, which the engine heeds (`deadline-passed`).
+
+`judge` is 2 to 4, and stands once: the native way calls it, and `admit` for the ordinary way. What
+they refuse has not reached the engine, and nothing is told of its key. Money refuses only what is
+new, so that its keys are looked up first (key_lookups.py). It never reads a request.
 
 Times are of CLOCK_MONOTONIC, in nanoseconds, as those of the engine and the limits.
 """
@@ -13,22 +21,22 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from ledgercore._c cimport *
 from ledgercore.service._c cimport *
 from ledgercore.submission cimport Submission
+from ledgercore.service.admission.in_flight cimport InFlight
 from ledgercore.service.admission.limiter cimport ADMITTED, QUOTA_EXCEEDED, ClientLimit, Limiter
 
 from .limiter import TooManyClients
 from ..access.key_ring import Scope
-from .drain_rate import DrainMeter
 from ..wire.errors import encode_error
 from .limit_headers import make_limit_problem
 from ..wire.problems import (
-    ABOVE_QUOTA, FORBIDDEN, NOT_STORED, OVERLOADED, QUEUE_FULL, UNAUTHORIZED, Problem,
-    make_busy_problem
+    ABOVE_QUOTA, FORBIDDEN, NOT_STORED, OVERLOADED, QUEUE_FULL, QUOTA_EXCEEDED as LIMITED,
+    UNAUTHORIZED, Problem
 )
 
 cdef enum:
     LOOK_INTERVAL_NS = 100_000_000  # The ring looks at its file more seldom still.
     NS_PER_MS = 1_000_000
-    REFUSALS_MAX = 256
+    ANSWERS_MAX = 256  # whole answers that are kept, to refuse with
 
 REALM = 'Bearer realm="ledgercore"'
 
@@ -54,74 +62,48 @@ cdef class Client:
         return name
 
 
-cdef class Room:
-    """How many transfers are in flight, admitted and not yet answered, and how many may be.
+cdef class Charge:
+    """What a client was charged for a request that was admitted, of its money, and when.
 
-    Used in the event loop only, where nothing comes between a look and what is done upon it.
+    What has not moved by that request is given back, exactly once: by `settle` when it is known,
+    or by `give_back` where the engine has taken nothing.
     """
 
-    def __init__(self, drain=None, int64_t limit=INT64_MAX):
-        self.drain = DrainMeter() if drain is None else drain
-        self.limit = limit
-        self.replies = {}
+    def __init__(self, Limiter limiter, Client client, int64_t amount, int64_t charged_ns):
+        self.limiter = limiter
+        self.client = client
+        self.amount = amount
+        self.charged_ns = charged_ns
 
-    cdef bint is_full(self) noexcept:
-        """Whether no transfer may come in. What came in as one request may be beyond the limit, or
-        many transfers in one would be refused for ever."""
-        return self.in_flight >= self.limit
+    def settle(self, Submission submission not None, index=None):
+        """Give back what has not moved of a transfer that has completed; without an index, of all
+        of the submission, which then was one request."""
+        cdef int64_t moved
+        if index is None:
+            moved = submission.sum_new()
+        else:
+            moved = self.amount if has_moved(submission, index) else 0
+        self.limiter.give_back_quota(self.client.limit, self.amount - moved, self.charged_ns)
 
-    cpdef void take(self, int64_t count) noexcept:
-        """Count transfers that were admitted."""
-        self.in_flight += count
-        if self.in_flight > self.peak:
-            self.peak = self.in_flight
-
-    def leave(self, int64_t count, int64_t now_ns):
-        """Count transfers that were answered now."""
-        self.in_flight -= count
-        self.drain.add(count, now_ns)
-
-    def give_back(self, int64_t count):
-        """Count transfers that the engine has not taken: they are gone, and nothing was drained."""
-        self.in_flight -= count
-
-    def reset_peak(self):
-        """Return the most that was in flight since the last call."""
-        peak, self.peak = self.peak, self.in_flight
-        return peak
-
-    def check(self):
-        """Raise the problem `overloaded` where no transfer may come in."""
-        if self.is_full():
-            self.refused += 1
-            raise make_busy_problem(OVERLOADED, self.drain.find_wait_s(self.in_flight))
-
-    cdef bytes refuse(self):
-        """Return the whole answer to a request that `check` would refuse.
-
-        Under overload it is made for most requests, and differs only by the seconds to wait.
-        """
-        self.refused += 1
-        wait_s = self.drain.find_wait_s(self.in_flight)
-        reply = self.replies.get(wait_s)
-        if reply is None:
-            reply = encode_error(make_busy_problem(OVERLOADED, wait_s))[0]
-            self.replies[wait_s] = reply
-        return reply
+    def give_back(self):
+        """Give back all of it."""
+        self.limiter.give_back_quota(self.client.limit, self.amount, self.charged_ns)
 
 
 cdef class Admission:
     """The keys, the limits and the deadline of one server. Used in its event loop only."""
 
     def __init__(
-        self, keys, signatures, Limiter limiter not None, int64_t deadline_ms=0, Room room=None
+        self, keys, signatures, Limiter limiter not None, int64_t deadline_ms=0,
+        InFlight in_flight=None
     ):
-        self.room = Room() if room is None else room
+        self.in_flight = InFlight() if in_flight is None else in_flight
+        self.is_look_up_full = lambda: False
         self.keys = keys
         self.signatures = signatures
         self.limiter = limiter
         self.deadline_ns = deadline_ms * NS_PER_MS
-        self.refusals = {}
+        self.answers = {}
         self.overridden = set()
         self.generation = 0
         self.load()
@@ -224,38 +206,88 @@ cdef class Admission:
 
     # -- how much ---------------------------------------------------------------------------------
 
-    cdef int charge(
+    cdef int judge(
         self, Client client, int64_t now_ns, uint32_t count, int64_t amount
-    ) noexcept:
-        """Take requests and money off the client's limits; the verdict of limits.pyx."""
-        return self.limiter.admit(client.limit, now_ns, count, amount)
+    ) except -1:
+        """Charge a request of `count` transfers of `amount` together, or nothing; says which.
 
-    def take(self, Client client not None, uint32_t count, amount=0):
-        """Do as `charge`; raises the problem `quota-exceeded`. Returns when it was charged.
+        ADMITTED has charged it. QUOTA_EXCEEDED is no refusal yet: what is new is refused, once its
+        keys are looked up, and who asks again with an amount of 0 is charged for that look. All
+        else is a refusal: NO_ROOM, or the verdict of limiter.pyx.
+        """
+        if self.in_flight.is_full():
+            return NO_ROOM
+        cdef int verdict = self.limiter.admit(client.limit, now_ns, count, amount)
+        if verdict == QUOTA_EXCEEDED and self.is_look_up_full():
+            return NO_ROOM
+        return verdict
 
-        None: the client's money does not reach. The requests alone are charged then, for the look
-        at their keys that is due before that is told.
+    def admit(self, Client client not None, uint32_t count, amount):
+        """Admit a request of `count` transfers of `amount` together, and return its Charge.
+
+        None: the client's quota does not reach. What is new of it is to be refused, once its keys
+        are looked up: for that look it was charged now, and no money. Raises the problems
+        `overloaded` and `quota-exceeded`, and then has charged nothing.
         """
         cdef int64_t now_ns = lc_monotonic_ns()
         cdef int64_t money = min(amount, INT64_MAX)
-        cdef int verdict = self.charge(client, now_ns, count, money)
-        if verdict == QUOTA_EXCEEDED:
-            self.take(client, count)
-            return None
+        cdef int verdict = self.judge(client, now_ns, count, money)
+        cdef bint is_look_up = verdict == QUOTA_EXCEEDED
+        if is_look_up:
+            verdict = self.judge(client, now_ns, count, 0)
         if verdict != ADMITTED:
-            raise make_limit_problem(self.limiter.describe(client.limit, now_ns, verdict, count))
-        return now_ns
+            raise self.make_problem(client, now_ns, verdict, count)
+        return None if is_look_up else self.make_charge(client, money, now_ns)
 
-    cdef bytes refuse(self, Client client, int64_t now_ns, int verdict):
-        """Return the whole answer to one request that is beyond a limit."""
+    def admit_all(self, Client client not None, Submission submission not None):
+        """Do as `admit` for all transfers of a submission; a key that comes twice pays twice here,
+        until what has not moved is given back."""
+        cdef uint32_t row, count = len(submission)
+        cdef int64_t total = 0, amount
+        for row in range(count if client.limit.quota > 0 else 0):
+            amount = submission.data.records[row].amount
+            total = INT64_MAX if total > INT64_MAX - amount else total + amount
+        return self.admit(client, count, total)
+
+    def charge_new(self, Client client not None, Submission submission not None):
+        """Charge the money of what is new in a submission that was admitted to be looked up, each
+        key once, and return the Charge; None where the quota does not reach for that either."""
+        cdef int64_t now_ns = lc_monotonic_ns()
+        cdef int64_t total = submission.sum_late()
+        if self.limiter.admit(client.limit, now_ns, 0, total) != ADMITTED:
+            return None
+        return self.make_charge(client, total, now_ns)
+
+    def charge_request(self, Client client not None):
+        """Charge a request that moves no money: a read, a change of settings, nonsense. Raises the
+        problem `quota-exceeded`."""
+        cdef int64_t now_ns = lc_monotonic_ns()
+        cdef int verdict = self.limiter.admit(client.limit, now_ns, 1, 0)
+        if verdict != ADMITTED:
+            raise self.make_problem(client, now_ns, verdict, 1)
+
+    cdef Charge make_charge(self, Client client, int64_t amount, int64_t charged_ns):
+        # Without a quota no money was charged, and none is to be given back to one that comes.
+        return Charge(self.limiter, client, amount if client.limit.quota > 0 else 0, charged_ns)
+
+    cdef object make_problem(self, Client client, int64_t now_ns, int verdict, uint32_t count):
+        """Return the problem of a request that was refused."""
+        if verdict == NO_ROOM:
+            return self.in_flight.refuse()
+        return make_limit_problem(self.limiter.describe(client.limit, now_ns, verdict, count))
+
+    cdef tuple encode_refusal(self, Client client, int64_t now_ns, int verdict):
+        """Return the whole answer to one transfer that was refused, and the kind of its problem."""
+        if verdict == NO_ROOM:
+            return self.in_flight.encode_refusal(), OVERLOADED
         state = self.limiter.describe(client.limit, now_ns, verdict, 1)
-        cdef bytes answer = self.refusals.get(state)
+        answer = self.answers.get(state)
         if answer is None:
             # The same few states come back for as long as somebody asks for too much.
-            if len(self.refusals) >= REFUSALS_MAX:
-                self.refusals.clear()
-            answer = self.refusals[state] = encode_error(make_limit_problem(state))[0]
-        return answer
+            if len(self.answers) >= ANSWERS_MAX:
+                self.answers.clear()
+            answer = self.answers[state] = encode_error(make_limit_problem(state))[0]
+        return answer, LIMITED
 
     def make_money_problem(self, Client client not None, int64_t amount):
         """Return the problem of a new transfer, or of several, for which money did not reach."""
@@ -266,16 +298,11 @@ cdef class Admission:
             self.limiter.describe(client.limit, lc_monotonic_ns(), QUOTA_EXCEEDED, 1, amount)
         )
 
-    cdef tuple refuse_money(self, Client client, int64_t amount):
-        """Return the whole answer to such a transfer, and its kind."""
-        return encode_error(self.make_money_problem(client, amount))
-
-    cdef int refund(
+    cdef int settle(
         self, Client client, Submission submission, uint32_t row, int64_t charged_ns
     ) noexcept:
         """Give back the money of a row that has completed and not moved by this request."""
-        cdef lc_outcome* outcome = &submission.data.outcomes[row]
-        if outcome.status == LC_APPLIED and not outcome.replayed:
+        if has_moved(submission, row):
             return 0
         return self.give_back(client, submission, row, charged_ns)
 
@@ -288,54 +315,6 @@ cdef class Admission:
                 client.limit, submission.data.records[row].amount, charged_ns
             )
         return 0
-
-    def take_all(self, Client client not None, Submission submission not None):
-        """Do as `take` for all transfers of a submission; a key that comes twice pays twice here,
-        until what has not moved is given back."""
-        cdef uint32_t row, count = len(submission)
-        cdef int64_t total = 0, amount
-        for row in range(count if client.limit.quota > 0 else 0):
-            amount = submission.data.records[row].amount
-            total = INT64_MAX if total > INT64_MAX - amount else total + amount
-        return self.take(client, count, total)
-
-    def take_new(self, Client client not None, Submission submission not None):
-        """Charge the money of what is late in a submission that was looked up, each key once.
-
-        Returns (when, how much) it was charged; the first is None where it does not reach.
-        """
-        cdef int64_t now_ns = lc_monotonic_ns()
-        cdef int64_t total = submission.sum_late()
-        cdef bint is_taken = self.charge(client, now_ns, 0, total) == ADMITTED
-        return now_ns if is_taken else None, total
-
-    def give_back_money(
-        self, Client client not None, Submission submission not None, int64_t charged_ns,
-        index=None, charged=None
-    ):
-        """Give back all that was charged for one transfer, or for all, of what was not taken; for
-        all together it was `charged`, or their amounts."""
-        if charged is not None:
-            self.limiter.give_back_quota(client.limit, charged, charged_ns)
-            return
-        cdef uint32_t row, first = 0 if index is None else index
-        for row in range(first, len(submission) if index is None else first + 1):
-            self.give_back(client, submission, row, charged_ns)
-
-    def settle(
-        self, Client client not None, Submission submission not None, int64_t charged_ns,
-        index=None, charged=None
-    ):
-        """Give back what has not moved of one transfer, or of all, of a completed submission; for
-        all together it was `charged`, or their amounts."""
-        cdef uint32_t row, first = 0 if index is None else index
-        if client.limit.quota == 0:
-            return
-        if charged is not None:
-            self.limiter.give_back_quota(client.limit, charged - submission.sum_new(), charged_ns)
-            return
-        for row in range(first, len(submission) if index is None else first + 1):
-            self.refund(client, submission, row, charged_ns)
 
     # -- how long ---------------------------------------------------------------------------------
 
@@ -350,3 +329,9 @@ cdef class Admission:
     def deadline(self, uint32_t timeout_ms=0):
         """Return the deadline of a request that is here now, and gives itself so long (0: any)."""
         return self.find_deadline(lc_monotonic_ns(), timeout_ms)
+
+
+cdef inline bint has_moved(Submission submission, uint32_t row) noexcept:
+    """Whether a row that has completed was applied, and by this request."""
+    cdef lc_outcome* outcome = &submission.data.outcomes[row]
+    return outcome.status == LC_APPLIED and not outcome.replayed

@@ -5,7 +5,8 @@ for somebody who may not. What a token is worth, and what a client may use, is f
 which the native way asks as well.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from ipaddress import ip_address
 from typing import Any
@@ -97,7 +98,7 @@ def guard(
                 check_signature(request, request.body)
             has_query = bool(request.query_string) and not (is_streamed and client.is_signed)
             if is_charged or has_query:
-                admission.take(client, 1)  # As any nonsense: it counts before it is told.
+                admission.charge_request(client)  # As any nonsense: it counts before it is told.
             if has_query:
                 check_parameters(request.query_string, handler)
             return await handler(request, **values)
@@ -106,6 +107,21 @@ def guard(
         return run
 
     return decorate
+
+
+@contextmanager
+def reading(request: AnyRequest) -> Iterator[None]:
+    """Read what a transfer, or many, are to be within this: not where there is no room for them.
+
+    What is wrong with it is told only to who may ask for that much: nonsense counts as a request.
+    """
+    admission = admission_of(request)
+    admission.in_flight.check()
+    try:
+        yield
+    except Problem:
+        admission.charge_request(client_of(request))
+        raise
 
 
 def check_direct(request: AnyRequest) -> None:

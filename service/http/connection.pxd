@@ -42,10 +42,9 @@ cdef class Connection(Waiter):
     cdef bint is_native(self) except -1
     cdef int read(self, bytes data) except -1
     cdef int admit(self, lc_request* request) except -1
-    cdef bint knows(self, lc_request* request) noexcept
-    cdef int meet(self, lc_request* request) except -1
-    cdef tuple refuse(self, int64_t amount)
-    cdef int turn_away(self, lc_request* request, tuple refusal) except -1
+    cdef bint is_same_client(self, lc_request* request) noexcept
+    cdef int identify(self, lc_request* request) except -1
+    cdef int refuse(self, lc_request* request, int verdict) except -1
     cdef int put(self, OpenBatch batch, lc_request* request) except -1
     cdef OpenBatch find_batch(self, lc_text source)
     cdef int hold(self, bytes data) except -1

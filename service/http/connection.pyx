@@ -26,7 +26,6 @@ from ..wire.errors import LAST, encode_error
 from ..telemetry.meters import TRANSFER
 from .sanic_protocol import OrdinaryProtocol
 from .client_timeouts import Patience, is_through
-from ..wire.problems import OVERLOADED, QUOTA_EXCEEDED as LIMITED
 
 cdef enum:
     # What becomes of a plain request.
@@ -38,7 +37,6 @@ cdef enum:
 
 PARTIAL_S = 1.0
 """How long the rest of a request may take before Sanic's own clocks take over."""
-cdef tuple LOOK_UP = ()
 
 
 cdef class Connection(Waiter):
@@ -117,11 +115,11 @@ cdef class Connection(Waiter):
         It WAITS for the answers that are due where it cannot be among them.
         """
         cdef OpenBatch batch
-        cdef tuple refusal
-        if not self.knows(request):
+        cdef int verdict
+        if not self.is_same_client(request):
             if self.flight is not None:
                 return WAITS  # The answers that are due are those of one client.
-            self.meet(request)
+            self.identify(request)
         if self.client is None or not self.client.is_plain:
             return ORDINARY
         batch = self.find_batch(request.transfer.source)
@@ -131,19 +129,16 @@ cdef class Connection(Waiter):
         if self.disturber is not None and self.disturber.drops_before():
             self.cut()
             return WAITS
-        refusal = self.refuse(request.transfer.amount)
-        if refusal is LOOK_UP:
+        verdict = self.admission.judge(self.client, self.now_ns, 1, request.transfer.amount)
+        if verdict == QUOTA_EXCEEDED:
             batch = self.batcher.place_look_up()
-            if batch is None:
-                refusal = self.admission.room.refuse(), OVERLOADED
-            elif self.flight is not None and self.flight is not batch.submission:
+            if self.flight is not None and self.flight is not batch.submission:
                 return WAITS
-            else:
-                refusal = self.refuse(0)
-        if refusal is not None:
+            verdict = self.admission.judge(self.client, self.now_ns, 1, 0)
+        if verdict != ADMITTED:
             if self.flight is not None:
                 return WAITS
-            self.turn_away(request, refusal)
+            self.refuse(request, verdict)
             return TAKEN
         self.put(batch, request)
         if self.timer is not None:
@@ -151,7 +146,7 @@ cdef class Connection(Waiter):
             self.timer = None
         return TAKEN
 
-    cdef bint knows(self, lc_request* request) noexcept:
+    cdef bint is_same_client(self, lc_request* request) noexcept:
         """Whether the last request came from the same client, as far as the token tells, and asked
         for the same host."""
         return (
@@ -160,7 +155,7 @@ cdef class Connection(Waiter):
             and is_same(self.token, request.token)
         )
 
-    cdef int meet(self, lc_request* request) except -1:
+    cdef int identify(self, lc_request* request) except -1:
         """Find out who sends from here on, and whether to a host of ours."""
         cdef bint is_open = self.admission.is_open
         self.client = self.admission.find(request.token, is_local(self.transport))
@@ -171,22 +166,10 @@ cdef class Connection(Waiter):
             self.client = None
         return 0
 
-    cdef tuple refuse(self, int64_t amount):
-        """Charge a request and return None; or, of one that is too many, the answer and its kind.
-        Where the money does not reach it is LOOK_UP: only what is new is refused for that."""
-        if self.admission.room.is_full():
-            return self.admission.room.refuse(), OVERLOADED
-        cdef int verdict = self.admission.charge(self.client, self.now_ns, 1, amount)
-        if verdict == ADMITTED:
-            return None
-        if verdict == QUOTA_EXCEEDED:
-            return LOOK_UP
-        return self.admission.refuse(self.client, self.now_ns, verdict), LIMITED
-
-    cdef int turn_away(self, lc_request* request, tuple refusal) except -1:
-        """Answer a request that was refused."""
+    cdef int refuse(self, lc_request* request, int verdict) except -1:
+        """Answer a request that was not admitted."""
         cdef lc_trace trace
-        reply, kind = refusal
+        reply, kind = self.admission.encode_refusal(self.client, self.now_ns, verdict)
         if self.meters.is_on:
             self.meters.note(TRANSFER, kind.http_status, kind.name, 0)
             self.meters.begin(request.traceparent, &trace)
@@ -213,7 +196,7 @@ cdef class Connection(Waiter):
         if self.flight is None:
             self.flight = submission
             self.charged_ns = self.now_ns
-        self.admission.room.take(1)
+        self.admission.in_flight.add(1)
         self.due += 1
         if submission.data.count >= submission.count_max:
             self.batcher.submit(batch)
@@ -280,7 +263,7 @@ cdef class Connection(Waiter):
 
     cdef int settle(self, object submission, uint32_t row, bint is_look_up) except -1:
         if not is_look_up:
-            self.admission.refund(self.client, submission, row, self.charged_ns)
+            self.admission.settle(self.client, submission, row, self.charged_ns)
         if self.is_lost:
             return 0
         return self.tell_known(submission, row) if is_look_up else self.tell(submission, row)
@@ -377,10 +360,12 @@ cdef class Connection(Waiter):
         """Answer a transfer that was looked up; what is new is refused for the client's money."""
         if submission.data.outcomes[row].status != LC_DEADLINE_PASSED:
             return self.tell(submission, row)
-        reply, kind = self.admission.refuse_money(
-            self.client, submission.data.records[row].amount
+        self.fail(
+            self.admission.make_money_problem(
+                self.client, submission.data.records[row].amount
+            )
         )
-        return self.answer_problem(reply, kind)
+        return 0
 
 
 cdef inline bint is_same(bytes known, lc_text text) noexcept:

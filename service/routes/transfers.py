@@ -22,6 +22,7 @@ from ..admission.guard import (
     guard,
     read_timeout,
     readable,
+    reading,
 )
 from ..chaos.faults import exposed
 from ..monitoring.live_stream import viewers_of
@@ -65,18 +66,13 @@ async def post_transfer(request: AnyRequest) -> HTTPResponse:
     """Move money, once per key, and answer when that is durable."""
     batcher, admission = request.app.ctx.lifecycle.batcher, admission_of(request)
     client, headers = client_of(request), request.headers
-    try:
+    with reading(request):
         check_content_type(headers.getall("content-type", ()))
         transfer = read_transfer(request.body, headers.getall("idempotency-key", ()))
         deadline_ns = admission.deadline(read_timeout(request))
-    except Problem:
-        admission.take(client, 1)  # Nonsense counts, and comes before what is wrong with it.
-        raise
-    # First, so that nothing was charged for what there is no room for.
-    admission.room.check()
-    charged_ns = admission.take(client, 1, transfer.amount)
-    if charged_ns is not None:
-        place = await batcher.transfer(client, transfer, charged_ns, deadline_ns)
+    charge = admission.admit(client, 1, transfer.amount)
+    if charge is not None:
+        place = await batcher.transfer(charge, transfer, deadline_ns)
     else:
         place = submission, index = await batcher.look_up(client, transfer)
         if submission.outcome(index).status is Status.DEADLINE_PASSED:
@@ -94,28 +90,24 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     engine, batcher = lifecycle.engine, lifecycle.batcher
     client, admission = client_of(request), admission_of(request)
-    content_types = request.headers.getall("content-type", ())
-    is_arrow = arrow.is_arrow(content_types)
-    if not is_arrow:
-        check_content_type(content_types)
+    with reading(request):
+        content_types = request.headers.getall("content-type", ())
+        is_arrow = arrow.is_arrow(content_types)
+        if not is_arrow:
+            check_content_type(content_types)
+        bulk.check_headers(request.headers.getall("idempotency-key", []))
     fill = arrow.fill_submission if is_arrow else bulk.fill_submission
     answer = arrow.answer_transfers if is_arrow else bulk.answer_transfers
-    bulk.check_headers(request.headers.getall("idempotency-key", []))
-    admission.room.check()  # Before the work of reading it, and again after it.
     with lifecycle.bodies.holding() as holding:
         body = await read_body(request, holding)
         check_signature(request, body)
-        try:
+        with reading(request):
             check_parameters(request.query_string)
             deadline_ns = admission.deadline(read_timeout(request))
             submission = await lifecycle.call(fill, engine, body, client.name)
-        except Problem:
-            admission.take(client, 1)  # As for one: nonsense counts.
-            raise
         del body
         holding.give_back()
         holding.take(len(submission) * bulk.ROW_BYTES)
-        admission.room.check()
         late = await batcher.apply_bulk(client, submission, deadline_ns)
     return answer(submission, lifecycle.forms, late)
 

@@ -12,7 +12,7 @@ from copy import copy
 
 from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission, TransferRequest
 
-from ..admission.admission import Admission, Client
+from ..admission.admission import Admission, Charge, Client
 from ..chaos.faults import Disturber
 from ..scaling.inflight import Regulator
 from ..settings import Settings
@@ -20,12 +20,10 @@ from ..wire.problems import (
     DEADLINE_PASSED,
     NOT_STORED,
     OUTCOME_UNKNOWN,
-    OVERLOADED,
     QUOTA_EXCEEDED,
     Busy,
     Kind,
     Problem,
-    make_busy_problem,
 )
 from .key_lookups import Lookups
 from .open_batch import FutureWaiter, OpenBatch, Waiter, deliver, give_back
@@ -55,12 +53,13 @@ class Batcher:
         """Called before work is handed to the engine."""
         self.disturber: Disturber | None = None
         """What lets things go wrong on purpose, while somebody wants that."""
-        self._room = admission.room
-        self.regulator = Regulator(self._room)
+        self._in_flight = admission.in_flight
+        self.regulator = Regulator(self._in_flight)
         self._placed_ns: dict[Submission, int] = {}
         self.open_batches = [OpenBatch(segment) for segment in range(engine.segments)]
         self._waiters: dict[Submission, list[Waiter]] = {}
         self.lookups = Lookups(engine, self._waiters, self._miss)
+        admission.is_look_up_full = lambda: self.lookups.is_full
         self._barrier_waiters: list[Waiter] = []
         self._is_flush_due = False
         self._idle: asyncio.Future[None] | None = None
@@ -83,13 +82,12 @@ class Batcher:
             self._schedule_flush()
         return batch
 
-    def place_look_up(self) -> OpenBatch | None:
-        """Return the batch of what is only looked up, with a submission open on it; None: no room.
+    def place_look_up(self) -> OpenBatch:
+        """Return the batch of what is only looked up, with a submission open on it.
 
-        Nothing is charged for what is put there, and nobody has to submit it.
+        Nothing is charged for what is put there, and nobody has to submit it. The admission has
+        seen to it that there is room.
         """
-        if self.lookups.is_full:
-            return None
         batch = self.lookups.batch
         submission = self.lookups.open()
         if submission is not None:
@@ -98,126 +96,95 @@ class Batcher:
         return batch
 
     async def transfer(
-        self, client: Client, request: TransferRequest, charged_ns: int = 0, deadline_ns: int = 0
+        self, charge: Charge, request: TransferRequest, deadline_ns: int = 0
     ) -> tuple[Submission, int]:
         """Return the submission and the index of a transfer in it, once that is durable.
 
-        There was room for it, and its money was charged to the client at `charged_ns`; that is
-        given back where it has not moved. Raises QueueFull, EngineFailed, EngineClosed where
-        nothing was taken, and the problem `outcome-unknown` where the journal failed under it.
+        It was admitted with this charge, which is settled. Raises QueueFull, EngineFailed,
+        EngineClosed where nothing was taken, and the problem `outcome-unknown` where the journal
+        failed under it.
         """
-        batch = self.place(self._engine.segment_of(request.source))
+        client, batch = charge.client, self.place(self._engine.segment_of(request.source))
         submission = batch.submission
         assert submission is not None
         index = submission.add(client.name, *request)
         if deadline_ns > 0:
             submission.limit_time(deadline_ns, index)
-        waiter: asyncio.Future[Submission] = self._loop.create_future()
-        batch.waiters.append(FutureWaiter(waiter))
-        self._room.take(1)
+        outcome = self._wait_in(batch, charge)
         if submission.is_full:
             self.submit(batch)
-        await self._settle(waiter, client, submission, charged_ns, index)
+        await outcome
         return submission, index
 
     async def look_up(self, client: Client, request: TransferRequest) -> tuple[Submission, int]:
         """Return as `transfer` does what is known of a transfer, and do not make it.
 
-        Where its key is not known, its status is DEADLINE_PASSED. Raises the problem `overloaded`.
+        Where its key is not known, its status is DEADLINE_PASSED.
         """
         batch = self.place_look_up()
-        if batch is None or batch.submission is None:
-            raise make_busy_problem(OVERLOADED, self._room.drain.find_wait_s(self._room.in_flight))
         submission = batch.submission
+        assert submission is not None
         index = submission.add(client.name, *request)
-        waiter: asyncio.Future[Submission] = self._loop.create_future()
-        batch.waiters.append(FutureWaiter(waiter))
-        self._room.take(1)
-        await asyncio.shield(waiter)
+        await self._wait_in(batch)
         return submission, index
+
+    def _wait_in(
+        self, batch: OpenBatch, charge: Charge | None = None
+    ) -> asyncio.Future[Submission]:
+        """Return what waits for the row that was put into a batch last."""
+        outcome: asyncio.Future[Submission] = self._loop.create_future()
+        batch.waiters.append(FutureWaiter(outcome, charge))
+        self._in_flight.add(1)
+        return outcome
+
+    def _wait_for(
+        self, submission: Submission, charge: Charge | None = None
+    ) -> asyncio.Future[Submission]:
+        """Return what waits for all of a submission, which is one request."""
+        outcome: asyncio.Future[Submission] = self._loop.create_future()
+        self._waiters[submission] = [FutureWaiter(outcome, charge, is_of_all=True)]
+        self._in_flight.add(len(submission))
+        return outcome
 
     async def look_up_all(self, submission: Submission) -> None:
         """Return once a submission of one request is answered from its keys, and not applied."""
-        waiter: asyncio.Future[Submission] = self._loop.create_future()
-        self._waiters[submission] = [FutureWaiter(waiter)]
-        self._room.take(len(submission))
+        outcome = self._wait_for(submission)
         self.lookups.add(submission, is_new=True)
         self._schedule_flush()
-        await asyncio.shield(waiter)
+        await outcome
 
-    async def apply(
-        self,
-        client: Client,
-        submission: Submission,
-        charged_ns: int = 0,
-        deadline_ns: int = 0,
-        charged: int | None = None,
-    ) -> None:
-        """Return once a submission of one request is applied and durable. Raises as `transfer`.
-
-        Its amounts were `charged` together; None: all of them.
-        """
+    async def apply(self, charge: Charge, submission: Submission, deadline_ns: int = 0) -> None:
+        """Return once a submission of one request is applied and durable. Raises as `transfer`."""
         if deadline_ns > 0:
             submission.limit_time(deadline_ns)
-        waiter: asyncio.Future[Submission] = self._loop.create_future()
-        self._waiters[submission] = [FutureWaiter(waiter)]
-        self._room.take(len(submission))
-        try:
-            self._submit(submission, submission.segment_hash % self._engine.segments)
-        except LedgerError as error:
-            self._forget(submission, error)
-        await self._settle(waiter, client, submission, charged_ns, None, charged)
+        outcome = self._wait_for(submission, charge)
+        self._hand_over(submission, submission.segment_hash % self._engine.segments)
+        await outcome
 
     async def apply_bulk(self, client: Client, submission: Submission, deadline_ns: int) -> Kind:
         """Have many transfers applied, and return why those were not that are `DEADLINE_PASSED`.
 
         Where the client's money does not reach for all, what is new has to fit in by itself, all of
-        it or none: what is known is told, and moves nothing. Raises the problem where there is no
-        more to tell than that, of any of them.
+        it or none: what is known is told, and moves nothing. Raises the problem where they are not
+        admitted, or there is no more to tell than that, of any of them.
         """
-        admission, charged = self._admission, None
-        charged_ns = admission.take_all(client, submission)
-        if charged_ns is None:
+        charge = self._admission.admit_all(client, submission)
+        if charge is None:
             await self.look_up_all(submission)
             if submission.late_count == 0:
                 return QUOTA_EXCEEDED
-            charged_ns, charged = admission.take_new(client, submission)
-            if charged_ns is None:
-                problem = admission.make_money_problem(client, charged)
+            charge = self._admission.charge_new(client, submission)
+            if charge is None:
+                problem = self._admission.make_money_problem(client, submission.sum_late())
                 if submission.late_count == len(submission):
                     raise problem
                 return problem.kind
             submission.renew()
-        await self.apply(client, submission, charged_ns, deadline_ns, charged)
+        await self.apply(charge, submission, deadline_ns)
         if 0 < submission.late_count == len(submission):
             detail = f"The deadline passed before any of the transfers. {NOT_STORED}."
             raise Problem(DEADLINE_PASSED, detail, extra={"executed": False})
         return DEADLINE_PASSED
-
-    async def _settle(
-        self,
-        waiter: asyncio.Future[Submission],
-        client: Client,
-        submission: Submission,
-        charged_ns: int,
-        index: int | None,
-        charged: int | None = None,
-    ) -> None:
-        """Wait, and give back the money that has not moved; even where the client has hung up."""
-
-        def settle(told: asyncio.Future[Submission]) -> None:
-            error = told.exception()
-            if error is None:
-                self._admission.settle(client, submission, charged_ns, index, charged)
-            elif isinstance(error, LedgerError):  # Of other errors it is not known what moved.
-                self._admission.give_back_money(client, submission, charged_ns, index, charged)
-
-        if waiter.done():
-            settle(waiter)
-        else:
-            waiter.add_done_callback(settle)
-        # Who hangs up cancels what waits for the waiter, and not the waiter.
-        await asyncio.shield(waiter)
 
     async def barrier(self, lsn: int | None = None) -> None:
         """Return once `lsn`, or without it all that is applied now, is durable."""
@@ -257,21 +224,30 @@ class Batcher:
         """Hand over what is open on a batch."""
         submission, batch.submission = batch.submission, None
         assert submission is not None
+        self._hand_over(submission, batch.segment)
+
+    def _hand_over(self, submission: Submission, segment: int) -> None:
+        """Let the engine have a submission; who waits for it is told where it takes nothing."""
+        self.on_work()
         try:
-            self._submit(submission, batch.segment)
+            if self.disturber is not None:
+                self.disturber.strike(segment)
+            is_queued = self._engine.submit(submission, segment)
         except LedgerError as error:
             give_back(submission, self._waiters[submission])
             self._forget(submission, error)
+        else:
+            if is_queued:
+                self.on_queued()
 
     def _forget(self, submission: Submission, error: LedgerError) -> None:
         """Let go of a submission that the engine has not taken."""
         waiters = self._waiters.pop(submission)
         self.lookups.note(submission)
         self._placed_ns.pop(submission, None)
+        self._in_flight.remove(len(submission))
         if type(error) is QueueFull:
-            wait_s = self._room.drain.find_wait_s(self._room.in_flight - len(submission))
-            error = Busy(str(error), wait_s)
-        self._room.give_back(len(submission))
+            error = Busy(str(error), self._in_flight.find_wait_s())
         self._refuse(waiters, error)
 
     def _miss(self, submission: Submission, error: LedgerError) -> None:
@@ -281,13 +257,6 @@ class Batcher:
         else:
             # What it has applied stands, and of the late ones it is true that it has not made them.
             self._deliver(submission)
-
-    def _submit(self, submission: Submission, segment: int) -> None:
-        self.on_work()
-        if self.disturber is not None:
-            self.disturber.strike(segment)
-        if self._engine.submit(submission, segment):
-            self.on_queued()
 
     def _submit_barrier(self) -> None:
         waiters, self._barrier_waiters = self._barrier_waiters, []
@@ -340,7 +309,7 @@ class Batcher:
         A request of many transfers takes as long as it is large, and says nothing of the others: it
         is counted, and its time is not.
         """
-        self._room.leave(len(submission), now_ns)
+        self._in_flight.finish(len(submission), now_ns)
         placed_ns = self._placed_ns.pop(submission, None)
         if placed_ns is not None:
             self.regulator.note(len(submission), placed_ns, now_ns)

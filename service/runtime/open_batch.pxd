@@ -16,4 +16,7 @@ cdef class Waiter:
 
 
 cdef class FutureWaiter(Waiter):
-    cdef readonly object future
+    cdef:
+        readonly object future
+        object charge  # of the rows that it waits for; None where nothing was charged
+        bint is_of_all

@@ -4,6 +4,8 @@ import asyncio
 
 from ledgercore import Submission
 
+from ..admission.admission import Charge
+
 class OpenBatch:
     segment: int
     submission: Submission | None
@@ -15,7 +17,12 @@ class Waiter:
 
 class FutureWaiter(Waiter):
     future: asyncio.Future[Submission]
-    def __init__(self, future: asyncio.Future[Submission]) -> None: ...
+    def __init__(
+        self,
+        future: asyncio.Future[Submission],
+        charge: Charge | None = None,
+        is_of_all: bool = False,
+    ) -> None: ...
     def fail(self, error: Exception) -> None: ...
 
 def deliver(submission: Submission, waiters: list[Waiter], is_look_up: bool = False) -> None: ...

@@ -34,15 +34,25 @@ cdef class Waiter:
 
 
 cdef class FutureWaiter(Waiter):
-    """Who waits by a future, whose result is the submission, and sees to the money itself."""
+    """Who waits by a future, whose result is the submission: for the row that was charged, or where
+    that `is_of_all`, for all rows, which then are one request."""
 
-    def __init__(self, future):
+    def __init__(self, future, charge=None, bint is_of_all=False):
         self.future = future
+        self.charge = charge
+        self.is_of_all = is_of_all
 
     cdef int settle(self, object submission, uint32_t row, bint is_look_up) except -1:
+        if self.charge is not None:
+            self.charge.settle(submission, None if self.is_of_all else row)
         # A future that is done was cancelled: its client hung up. Its transfer stands.
         if not self.future.done():
             self.future.set_result(submission)
+        return 0
+
+    cdef int give_back(self, object submission, uint32_t row) except -1:
+        if self.charge is not None:
+            self.charge.give_back()
         return 0
 
     def fail(self, error):

@@ -1,8 +1,13 @@
 """The limit on transfers in flight, moved by the p99 of each window of time.
 
 This module owns the windows of time, the log of the moves, and what is told of both. It has no
+<<<<<<< HEAD
 timer: a window ends with an answer. Counting is for the room of admission.pyx, the rule for
 adaptive.py.
+=======
+timer: a window ends with an answer. Counting is for in_flight.pyx, the rule for inflight_rule.py.
+The ceiling of the workers moves by the same windows, and how is for who keeps them.
+>>>>>>> 51fae05 (The order of admission stands once, and every way in calls it)
 """
 
 import logging
@@ -12,7 +17,7 @@ from typing import Any
 
 from ledgercore import Recorder
 
-from ..admission.admission import Room
+from ..admission.in_flight import InFlight
 from .inflight_rule import UNLIMITED, AdaptiveLimit, Window
 
 WINDOW_NS = 100_000_000
@@ -29,11 +34,11 @@ logger = logging.getLogger("ledgercore")
 
 
 class Regulator:
-    """Holds the room of a server to its limit. For the thread of the event loop."""
+    """Sets the limit on what is in flight in a server. For the thread of the event loop."""
 
     def __init__(
         self,
-        room: Room,
+        in_flight: InFlight,
         target_p99_ms: int = 0,
         inflight_min: int = 1,
         inflight_max: int = UNLIMITED,
@@ -42,7 +47,12 @@ class Regulator:
         self.clock_ns = clock_ns
         self.p99_ns = 0
         """Of the last window that has ended."""
+<<<<<<< HEAD
         self._room = room
+=======
+        self._in_flight = in_flight
+        self._workers: Workers | None = None
+>>>>>>> 51fae05 (The order of admission stands once, and every way in calls it)
         self._rule = AdaptiveLimit(target_p99_ms, inflight_min, inflight_max)
         self._latencies = Recorder()
         self._count = 0
@@ -74,13 +84,13 @@ class Regulator:
 
     def _end_window(self, now_ns: int) -> None:
         self.p99_ns = self._latencies.read().percentile(99)
-        before, peak = self._rule.limit, self._room.reset_peak()
+        before, peak = self._rule.limit, self._in_flight.reset_peak()
         limit = self._rule.learn(Window(self.p99_ns, peak))
         self._latencies.clear()
         self._count = 0
         if limit != before:
             self._moved_ns = now_ns
-            self._room.limit = limit
+            self._in_flight.limit = limit
             self._log(now_ns, peak)
 
     def _log(self, now_ns: int, peak: int) -> None:
@@ -136,12 +146,23 @@ class Regulator:
     def describe(self) -> dict[str, Any]:
         """Return what operators are told of the present; a limit of None is none."""
         return {
-            "inflight": self._room.in_flight,
+            "inflight": self._in_flight.count,
             "inflight_limit": self._rule.limit if self._rule.is_on else None,
-            "inflight_refused_total": self._room.refused,
+            "inflight_refused_total": self._in_flight.refused,
             "inflight_p99_ms": round(self.p99_ns / 1e6, 3),
+<<<<<<< HEAD
             "drained_per_s": round(self._room.drain.find_rate(), 1),
         }
 
     def _apply(self) -> None:
         self._room.limit = self._logged = self._rule.limit
+=======
+            "workers_ceiling": None if self._workers is None else self._workers.ceiling,
+            "drained_per_s": round(self._in_flight.drain.find_rate(), 1),
+        }
+
+    def _apply(self) -> None:
+        self._in_flight.limit = self._logged = self._rule.limit
+        if self._workers is not None and not self._rule.is_on:
+            self._workers.lift_ceiling()
+>>>>>>> 51fae05 (The order of admission stands once, and every way in calls it)

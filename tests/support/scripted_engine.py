@@ -1,4 +1,4 @@
-"""A batcher whose engine and whose admission do what a test tells them, and remember the rest.
+"""A batcher whose engine and whose charges do what a test tells them, and remember the rest.
 
 This module owns those stand-ins; batcher_fixtures.py joins them. It asserts nothing of a batcher.
 """
@@ -7,8 +7,13 @@ import asyncio
 import os
 from typing import Any
 
+<<<<<<< HEAD
 from ledgercore import TransferRequest
 from ledgercore.service.admission.admission import Client, Room
+=======
+from ledgercore.service.admission.admission import Client
+from ledgercore.service.admission.in_flight import InFlight
+>>>>>>> 51fae05 (The order of admission stands once, and every way in calls it)
 from ledgercore.service.admission.limiter import Limiter
 
 CLIENT = Client("", None, Limiter().find_client(""))
@@ -92,33 +97,31 @@ class ScriptedEngine:
         os.close(self._eventfd)
 
 
-class ScriptedAdmission:
-    """An admission that remembers whose money it was to give back, and of which rows."""
+class ScriptedCharge:
+    """A charge that remembers of which rows it was settled, and how often it was given back."""
+
+    client = CLIENT
 
     def __init__(self) -> None:
-        self.settled: list[tuple[Any, Any, int | None]] = []
-        self.given_back: list[tuple[Any, Any, int | None]] = []
-        self.room = Room()
+        self.settled: list[tuple[Any, int | None]] = []
+        self.given_back = 0
 
-    def settle(
-        self,
-        client: Client,
-        submission: Any,
-        charged_ns: int = 0,
-        index: int | None = None,
-        charged: int | None = None,
-    ) -> None:
-        self.settled.append((client, submission, index))
+    def settle(self, submission: Any, index: int | None = None) -> None:
+        self.settled.append((submission, index))
 
-    def give_back_money(
-        self,
-        client: Client,
-        submission: Any,
-        charged_ns: int = 0,
-        index: int | None = None,
-        charged: int | None = None,
-    ) -> None:
-        self.given_back.append((client, submission, index))
+    def give_back(self) -> None:
+        self.given_back += 1
+
+
+CHARGE: Any = ScriptedCharge()
+"""For tests that do not look at the money."""
+
+
+class ScriptedAdmission:
+    """An admission that only counts what is in flight."""
+
+    def __init__(self) -> None:
+        self.in_flight = InFlight()
 
 
 def request_of(number: int, source: str = "ab") -> TransferRequest:

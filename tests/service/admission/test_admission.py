@@ -162,12 +162,34 @@ def test_only_who_signs_is_asked_for_a_signature(tmp_path: Path) -> None:
 def test_beyond_a_limit_is_a_problem_with_its_headers(tmp_path: Path) -> None:
     admission = make_admission(tmp_path, client_rate=0.001, client_burst=2)
     client = admission.identify(None, Scope.READ)
-    admission.take(client, 1)
-    admission.take(client, 1)
-    problem = refused(problems.QUOTA_EXCEEDED, admission.take, client, 1)
-    assert problem.extra == {"violated-policies": ["client"]}
-    assert problem.headers is not None
-    assert set(problem.headers) == {"retry-after", "ratelimit", "ratelimit-policy"}
+    admission.charge_request(client)
+    assert admission.admit(client, 1, 5) is not None
+    for refuse in (lambda: admission.charge_request(client), lambda: admission.admit(client, 1, 5)):
+        problem = refused(problems.QUOTA_EXCEEDED, refuse)
+        assert problem.extra == {"violated-policies": ["client"]}
+        assert problem.headers is not None
+        assert set(problem.headers) == {"retry-after", "ratelimit", "ratelimit-policy"}
+
+
+def test_where_there_is_no_room_nothing_is_charged(tmp_path: Path) -> None:
+    admission = make_admission(tmp_path, client_rate=0.001, client_burst=1, quota=10)
+    client = admission.identify(None, Scope.READ)
+    admission.in_flight.limit = 0
+    refused(problems.OVERLOADED, admission.admit, client, 1, 5)
+    admission.in_flight.limit = 1
+    # Nor where the quota does not reach, and no more keys can wait to be looked up.
+    admission.is_look_up_full = lambda: True
+    refused(problems.OVERLOADED, admission.admit, client, 1, 11)
+    assert admission.in_flight.refused == 2
+    # The one token of the burst and all of the money are there still.
+    charge = admission.admit(client, 1, 10)
+    assert charge is not None and (charge.client, charge.amount) == (client, 10)
+
+
+def test_a_read_comes_in_however_much_is_in_flight(tmp_path: Path) -> None:
+    admission = make_admission(tmp_path)
+    admission.in_flight.limit = 0
+    admission.charge_request(admission.identify(None, Scope.READ))
 
 
 def test_money_is_charged_and_given_back(tmp_path: Path, ledger: ledgercore.Engine) -> None:
@@ -178,28 +200,40 @@ def test_money_is_charged_and_given_back(tmp_path: Path, ledger: ledgercore.Engi
     for key, source, amount in (("x", "a", 5), ("x", "a", 5), ("y", "nobody", 7), ("z", "a", 11)):
         submission.add("", key, source, "b", amount)
     submission.limit_time(1, 3)
-    charged_ns = admission.take_all(client, submission)
-    assert left(admission, client) == 100 - 28
+    charge = admission.admit_all(client, submission)
+    assert charge is not None and left(admission, client) == 100 - 28
     complete(ledger, submission)
-    admission.settle(client, submission, charged_ns)
+    charge.settle(submission)
     assert left(admission, client) == 95
 
 
 def test_rows_are_settled_one_by_one(tmp_path: Path, ledger: ledgercore.Engine) -> None:
     admission = make_admission(tmp_path, quota=100)
     client = admission.identify(None, Scope.READ)
-    submission = fill(ledger, 5, 2000)
-    charged_ns = admission.take(client, 1, 5)
-    assert admission.take(client, 1, 2000) is None
-    submission = fill(ledger, 5, 90)
-    charged_ns = admission.take(client, 1, 90)
-    admission.give_back_money(client, submission, charged_ns, 1)
-    assert left(admission, client) == 95
+    assert admission.admit(client, 1, 2000) is None
+    submission = fill(ledger, 5, 7, 83)
+    charges = [admission.admit(client, 1, amount) for amount in (5, 7, 83)]
+    first, second, third = (charge for charge in charges if charge is not None)
+    assert left(admission, client) == 5
+    third.give_back()
+    assert left(admission, client) == 88
+    submission.limit_time(1, 1)
     complete(ledger, submission)
-    admission.settle(client, submission, charged_ns, 0)
+    first.settle(submission, 0)
+    assert left(admission, client) == 88
+    second.settle(submission, 1)
     assert left(admission, client) == 95
-    admission.give_back_money(client, submission, charged_ns)
-    assert left(admission, client) == 100
+
+
+def test_what_no_quota_has_charged_is_not_given_back(tmp_path: Path) -> None:
+    admission = make_admission(tmp_path)
+    client = admission.identify(None, Scope.READ)
+    free = admission.admit(client, 1, 5)
+    assert free is not None and free.amount == 0
+    admission.limiter.configure(quota=100)
+    assert admission.admit(client, 1, 30) is not None
+    free.give_back()
+    assert left(admission, client) == 70
 
 
 def test_where_the_money_does_not_reach_the_look_is_charged(
@@ -208,17 +242,13 @@ def test_where_the_money_does_not_reach_the_look_is_charged(
     """As any request is, so that nobody can have keys looked up for nothing."""
     admission = make_admission(tmp_path, quota=10, client_rate=0.001, client_burst=6)
     client = admission.identify(None, Scope.READ)
-    assert admission.take_all(client, fill(ledger, 6, 5)) is None
-    assert admission.take_all(client, fill(ledger, 6, 4)) is not None
-    assert admission.take(client, 1, 1) is None
+    assert admission.admit_all(client, fill(ledger, 6, 5)) is None
+    assert admission.admit_all(client, fill(ledger, 6, 4)) is not None
+    assert admission.admit(client, 1, 1) is None
     # Of the six requests of the burst five are spent.
-    admission.take(client, 1)
-    assert refused(problems.QUOTA_EXCEEDED, admission.take, client, 1, 1).extra == {
-        "violated-policies": ["client"]
-    }
-    assert refused(problems.QUOTA_EXCEEDED, admission.take, client, 1).extra == {
-        "violated-policies": ["client"]
-    }
+    admission.charge_request(client)
+    for refuse in (lambda: admission.admit(client, 1, 1), lambda: admission.charge_request(client)):
+        assert refused(problems.QUOTA_EXCEEDED, refuse).extra == {"violated-policies": ["client"]}
 
 
 def test_a_sum_that_no_number_holds_is_beyond_any_quota(
@@ -226,8 +256,8 @@ def test_a_sum_that_no_number_holds_is_beyond_any_quota(
 ) -> None:
     admission = make_admission(tmp_path, quota=INT64_MAX - 1)
     client = admission.identify(None, Scope.READ)
-    assert admission.take_all(client, fill(ledger, INT64_MAX, INT64_MAX)) is None
-    assert admission.take(client, 1, 2**70) is None
+    assert admission.admit_all(client, fill(ledger, INT64_MAX, INT64_MAX)) is None
+    assert admission.admit(client, 1, 2**70) is None
     assert left(admission, client) == INT64_MAX - 1
 
 
@@ -246,7 +276,7 @@ def test_a_refusal_for_money_says_when_it_may_fit(
 ) -> None:
     admission = make_admission(tmp_path, quota=100)
     client = admission.identify(None, Scope.READ)
-    admission.take(client, 1, 60)
+    assert admission.admit(client, 1, 60) is not None
     problem = admission.make_money_problem(client, amount)
     assert problem.kind is kind
     told = (problem.headers or {}).get("retry-after")
@@ -266,18 +296,18 @@ def test_what_is_new_of_many_is_charged_once_for_each_key(
     rows = (("known", 50), ("new", 30), ("new", 30), ("new", 31), ("known", 51), ("last", 25))
     for key, amount in rows:
         submission.add("", key, "a", "b", amount)
-    assert admission.take_all(client, submission) is None
+    assert admission.admit_all(client, submission) is None
     ledger.look_up(submission)
     wait_readable(ledger)
     assert ledger.completed() == [submission] and submission.late_count == 4
-    charged_ns, charged = admission.take_new(client, submission)
-    assert charged_ns is not None and charged == 55
+    charge = admission.charge_new(client, submission)
+    assert charge is not None and charge.amount == 55
     assert left(admission, client) == 45
     # Meanwhile another request makes one of them: its money is given back.
     assert ledger.transfer("a", "b", 25, key="last").id
     submission.renew()
     complete(ledger, submission)
-    admission.settle(client, submission, charged_ns, None, charged)
+    charge.settle(submission)
     assert left(admission, client) == 70 and submission.sum_new() == 30
 
 
@@ -286,11 +316,11 @@ def test_what_is_given_back_is_not_of_a_later_window(
 ) -> None:
     admission = make_admission(tmp_path, quota=10, quota_window_s=1)
     client = admission.identify(None, Scope.READ)
-    submission = fill(ledger, 5)
-    charged_ns = admission.take_all(client, submission)
+    charge = admission.admit_all(client, fill(ledger, 5))
+    assert charge is not None
     wait_until(lambda: left(admission, client) == 10, "the next window")
-    admission.take(client, 1, 8)
-    admission.give_back_money(client, submission, charged_ns)
+    assert admission.admit(client, 1, 8) is not None
+    charge.give_back()
     assert left(admission, client) == 2
 
 
@@ -314,7 +344,7 @@ def test_limits_of_a_key(tmp_path: Path, keys: list[dict[str, Any]], allowed: in
         count = 0
         try:
             for _ in range(10):
-                admission.take(client, 1)
+                admission.charge_request(client)
                 count += 1
         except Problem:
             pass

@@ -105,7 +105,7 @@ def test_probes_are_answered_at_every_other_limit(
     try:
         with server.connect() as connection:
             monkeypatch.setattr(lifecycle_module, "CALLS_MAX", 0)
-            lifecycle.admission.room.limit = 0
+            lifecycle.admission.in_flight.limit = 0
             lifecycle.admission.limiter.configure(global_rate=0.001, global_burst=1)
             assert ask(connection, TRANSFER) == "overloaded"
             refused = [
@@ -117,7 +117,7 @@ def test_probes_are_answered_at_every_other_limit(
             assert ask(connection, READY.replace(b"HEAD", b"GET")) == "200"
     finally:
         lifecycle.seats.limit -= 1
-        lifecycle.admission.room.limit = (1 << 63) - 1
+        lifecycle.admission.in_flight.limit = (1 << 63) - 1
         lifecycle.admission.limiter.configure(global_rate=0, global_burst=0)
 
 

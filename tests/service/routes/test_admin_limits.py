@@ -212,9 +212,9 @@ def test_both_ways_refuse_with_the_same_bytes(tmp_path: Path) -> None:
     with local_serving():
         for way in ("native", "ordinary"):
             with LocalServer(tmp_path / way, PROTOCOLS[way], demo_accounts=2) as server:
-                room = server.lifecycle.admission.room
+                in_flight = server.lifecycle.admission.in_flight
                 lsn = server.lsn
-                room.limit = 0
+                in_flight.limit = 0
                 with server.connect() as connection:
                     connection.send(TRANSFER)
                     (refused,) = connection.read_answers(1)
@@ -222,13 +222,13 @@ def test_both_ways_refuse_with_the_same_bytes(tmp_path: Path) -> None:
                     connection.send(BULK)
                     (bulk,) = connection.read_answers(1)
                     assert bulk.body == refused.body
-                    assert room.refused == 2
-                    assert (server.lsn, room.in_flight) == (lsn, 0)
-                    room.limit = 1
+                    assert in_flight.refused == 2
+                    assert (server.lsn, in_flight.count) == (lsn, 0)
+                    in_flight.limit = 1
                     connection.send(TRANSFER)
                     (taken,) = connection.read_answers(1)
                     assert taken.status == 201
-                assert room.in_flight == 0
+                assert in_flight.count == 0
                 for name in ("traceparent", "x-request-id"):  # No two answers have these alike.
                     del refused.headers[name]
                 answers[way] = refused

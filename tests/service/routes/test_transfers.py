@@ -345,7 +345,7 @@ class HeldBack:
         self.forms = IntegerForms()
         client = Client("", None, Limiter().find_client(""))
         self.admission = SimpleNamespace(
-            identify=lambda token, scope, is_local: client, take=lambda client, count: 0
+            identify=lambda token, scope, is_local: client, charge_request=lambda client: None
         )
         self.engine = SimpleNamespace(
             peek_account=lambda account_id: account,

@@ -11,7 +11,7 @@ from ledgercore.service.runtime.batcher import Batcher
 from ledgercore.service.wire import problems
 from ledgercore.service.wire.problems import Problem
 from tests.support.scripted_engine import (
-    CLIENT,
+    CHARGE,
     ScriptedEngine,
     ScriptedSubmission,
     request_of,
@@ -23,7 +23,7 @@ pytest_plugins = ["tests.support.batcher_fixtures"]
 
 
 async def test_one_turn_is_one_batch(batcher: Batcher, engine: ScriptedEngine) -> None:
-    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(3)))
+    tasks = await start(*(batcher.transfer(CHARGE, request_of(number)) for number in range(3)))
     ((segment, submission),) = engine.taken
     assert segment == 0
     assert [row[1] for row in submission.rows] == ["k-0", "k-1", "k-2"]
@@ -37,7 +37,7 @@ async def test_nothing_is_answered_before_it_is_complete(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
     first, second = await start(
-        batcher.transfer(CLIENT, request_of(1, "a")), batcher.transfer(CLIENT, request_of(2, "ab"))
+        batcher.transfer(CHARGE, request_of(1, "a")), batcher.transfer(CHARGE, request_of(2, "ab"))
     )
     taken = dict(engine.taken)
     engine.complete(taken[0])
@@ -49,7 +49,7 @@ async def test_nothing_is_answered_before_it_is_complete(
 
 async def test_each_segment_has_its_batch(batcher: Batcher, engine: ScriptedEngine) -> None:
     sources = ["a", "ab", "abc", "abcd"]
-    tasks = await start(*(batcher.transfer(CLIENT, request_of(0, source)) for source in sources))
+    tasks = await start(*(batcher.transfer(CHARGE, request_of(0, source)) for source in sources))
     assert sorted((segment, len(submission)) for segment, submission in engine.taken) == [
         (0, 2),
         (1, 2),
@@ -60,7 +60,7 @@ async def test_each_segment_has_its_batch(batcher: Batcher, engine: ScriptedEngi
 
 
 async def test_full_batch_leaves_at_once(batcher: Batcher, engine: ScriptedEngine) -> None:
-    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(10)))
+    tasks = await start(*(batcher.transfer(CHARGE, request_of(number)) for number in range(10)))
     assert [len(submission) for _, submission in engine.taken] == [4, 4, 2]
     for _, submission in engine.taken:
         engine.complete(submission)
@@ -71,7 +71,7 @@ async def test_client_that_hangs_up_changes_nothing(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
     leaving, staying = await start(
-        *(batcher.transfer(CLIENT, request_of(number)) for number in range(2))
+        *(batcher.transfer(CHARGE, request_of(number)) for number in range(2))
     )
     leaving.cancel()
     await turn()
@@ -85,7 +85,7 @@ async def test_client_that_hangs_up_changes_nothing(
 async def test_client_that_hangs_up_before_the_flush(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
-    task = asyncio.ensure_future(batcher.transfer(CLIENT, request_of(1)))
+    task = asyncio.ensure_future(batcher.transfer(CHARGE, request_of(1)))
     await asyncio.sleep(0)
     task.cancel()
     await turn()
@@ -100,7 +100,7 @@ async def test_refused_submission_refuses_its_requests(
     batcher: Batcher, engine: ScriptedEngine, failures: list[str], error: Exception
 ) -> None:
     engine.error = error
-    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(3)))
+    tasks = await start(*(batcher.transfer(CHARGE, request_of(number)) for number in range(3)))
     raised = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(exception, type(error)) for exception in raised)
     # One each, and a full queue says when to come again; nothing drains here.
@@ -114,11 +114,11 @@ async def test_refused_submission_refuses_its_requests(
 
 async def test_queue_that_was_full_takes_the_next(batcher: Batcher, engine: ScriptedEngine) -> None:
     engine.error = QueueFull("full")
-    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
+    (task,) = await start(batcher.transfer(CHARGE, request_of(1)))
     with pytest.raises(QueueFull):
         await task
     engine.error = None
-    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
+    (task,) = await start(batcher.transfer(CHARGE, request_of(1)))
     engine.complete(engine.taken[0][1])
     await task
 
@@ -127,7 +127,7 @@ async def test_failed_engine_takes_nothing(
     batcher: Batcher, engine: ScriptedEngine, failures: list[str]
 ) -> None:
     engine.error = EngineFailed("no space")
-    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
+    (task,) = await start(batcher.transfer(CHARGE, request_of(1)))
     with pytest.raises(EngineFailed):
         await task
     assert failures == ["failed"]
@@ -147,7 +147,7 @@ async def test_failure_of_an_idle_engine_is_told(
 async def test_failed_submission_has_unknown_outcomes(
     batcher: Batcher, engine: ScriptedEngine, failures: list[str]
 ) -> None:
-    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
+    (task,) = await start(batcher.transfer(CHARGE, request_of(1)))
     engine.complete(engine.taken[0][1], failed=True)
     with pytest.raises(Problem) as caught:
         await task
@@ -192,14 +192,14 @@ async def test_refused_barrier(batcher: Batcher, engine: ScriptedEngine, lsn: in
 async def test_what_waits_for_a_worker_is_told(batcher: Batcher, engine: ScriptedEngine) -> None:
     calls: list[int] = []
     batcher.on_queued = lambda: calls.append(len(engine.taken))
-    tasks = await start(batcher.transfer(CLIENT, request_of(1)))
+    tasks = await start(batcher.transfer(CHARGE, request_of(1)))
     assert len(engine.taken) == 1 and calls == []
     engine.is_queueing = True
-    tasks += await start(batcher.transfer(CLIENT, request_of(2)))
+    tasks += await start(batcher.transfer(CHARGE, request_of(2)))
     assert calls == [2]
     large: Any = ScriptedSubmission(8)
     large.segment_hash = 3
-    tasks += await start(batcher.apply(CLIENT, large))
+    tasks += await start(batcher.apply(CHARGE, large))
     assert calls == [2, 3] and engine.taken[2] == (1, large)
     for _, submission in engine.taken:
         engine.complete(submission)
@@ -207,7 +207,7 @@ async def test_what_waits_for_a_worker_is_told(batcher: Batcher, engine: Scripte
 
 
 async def test_drain_flushes_and_waits(batcher: Batcher, engine: ScriptedEngine) -> None:
-    request = asyncio.ensure_future(batcher.transfer(CLIENT, request_of(1)))
+    request = asyncio.ensure_future(batcher.transfer(CHARGE, request_of(1)))
     await asyncio.sleep(0)
     drain = asyncio.ensure_future(batcher.drain())
     await turn()

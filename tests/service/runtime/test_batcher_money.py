@@ -9,8 +9,8 @@ from ledgercore import EngineClosed, EngineFailed, QueueFull
 from ledgercore.service.runtime.batcher import Batcher
 from ledgercore.service.wire.problems import Problem
 from tests.support.scripted_engine import (
-    CLIENT,
-    ScriptedAdmission,
+    CHARGE,
+    ScriptedCharge,
     ScriptedEngine,
     request_of,
     start,
@@ -20,73 +20,89 @@ from tests.support.scripted_engine import (
 pytest_plugins = ["tests.support.batcher_fixtures"]
 
 
-async def test_what_has_completed_is_settled_for_its_client(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
+def charges(count: int) -> list[Any]:
+    return [ScriptedCharge() for _ in range(count)]
+
+
+async def test_what_has_completed_is_settled_before_it_is_told(
+    batcher: Batcher, engine: ScriptedEngine
 ) -> None:
-    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(2)))
+    money = charges(2)
+    tasks = await start(*(batcher.transfer(each, request_of(0)) for each in money))
     ((_, submission),) = engine.taken
-    assert admission.settled == []
+    assert [charge.settled for charge in money] == [[], []]
+    told: list[bool] = []
+    tasks[0].add_done_callback(lambda _: told.append(bool(money[0].settled)))
     engine.complete(submission)
     await asyncio.gather(*tasks)
-    assert admission.settled == [(CLIENT, submission, 0), (CLIENT, submission, 1)]
-    assert admission.given_back == []
+    assert [charge.settled for charge in money] == [[(submission, 0)], [(submission, 1)]]
+    assert [charge.given_back for charge in money] == [0, 0] and told == [True]
 
 
 @pytest.mark.parametrize("error", [QueueFull("full"), EngineClosed("closed"), EngineFailed("gone")])
 async def test_what_was_not_taken_is_given_back_once(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission, error: Exception
+    batcher: Batcher, engine: ScriptedEngine, error: Exception
 ) -> None:
-    engine.error = error
-    tasks = await start(*(batcher.transfer(CLIENT, request_of(number)) for number in range(3)))
+    engine.error, money = error, charges(4)
+    tasks = await start(*(batcher.transfer(each, request_of(0)) for each in money[:3]))
+    bulk: Any = engine.new_submission()
+    tasks += await start(batcher.apply(money[3], bulk))
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert [(client, index) for client, _, index in admission.given_back] == [
-        (CLIENT, 0),
-        (CLIENT, 1),
-        (CLIENT, 2),
-    ]
-    assert admission.settled == []
+    assert [charge.given_back for charge in money] == [1] * 4
+    assert not any(charge.settled for charge in money)
 
 
-async def test_an_unknown_outcome_keeps_the_money(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
-) -> None:
-    (task,) = await start(batcher.transfer(CLIENT, request_of(1)))
+async def test_an_unknown_outcome_keeps_the_money(batcher: Batcher, engine: ScriptedEngine) -> None:
+    (charge,) = charges(1)
+    (task,) = await start(batcher.transfer(charge, request_of(1)))
     engine.complete(engine.taken[0][1], failed=True)
     with pytest.raises(Problem):
         await task
-    assert admission.settled == admission.given_back == []
+    assert charge.settled == [] and charge.given_back == 0
 
 
 async def test_a_client_that_hangs_up_is_settled_all_the_same(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
+    batcher: Batcher, engine: ScriptedEngine
 ) -> None:
-    leaving, staying = await start(
-        *(batcher.transfer(CLIENT, request_of(number)) for number in range(2))
-    )
+    money = charges(2)
+    leaving, staying = await start(*(batcher.transfer(each, request_of(0)) for each in money))
     leaving.cancel()
     await turn()
     ((_, submission),) = engine.taken
     engine.complete(submission)
     await staying
-    assert sorted(index for _, _, index in admission.settled if index is not None) == [0, 1]
+    assert [charge.settled for charge in money] == [[(submission, 0)], [(submission, 1)]]
+
+
+async def test_a_client_that_hangs_up_is_given_back_what_was_not_taken(
+    batcher: Batcher, engine: ScriptedEngine
+) -> None:
+    (charge,) = charges(1)
+    task = asyncio.ensure_future(batcher.transfer(charge, request_of(1)))
+    await asyncio.sleep(0)
+    task.cancel()
+    engine.error = QueueFull("full")
+    await batcher.drain()
+    assert charge.given_back == 1
 
 
 async def test_a_bulk_that_hangs_up_is_settled_all_the_same(
-    batcher: Batcher, engine: ScriptedEngine, admission: ScriptedAdmission
+    batcher: Batcher, engine: ScriptedEngine
 ) -> None:
-    submission = engine.new_submission()
-    (task,) = await start(batcher.apply(CLIENT, submission))  # type: ignore[arg-type]
+    submission: Any = engine.new_submission()
+    (charge,) = charges(1)
+    (task,) = await start(batcher.apply(charge, submission))
     task.cancel()
     await turn()
     engine.complete(submission)
     await batcher.drain()
-    assert admission.settled == [(CLIENT, submission, None)]
+    assert charge.settled == [(submission, None)]
 
 
 async def test_deadlines_are_those_of_their_rows(batcher: Batcher, engine: ScriptedEngine) -> None:
     tasks = await start(
-        batcher.transfer(CLIENT, request_of(0)),
-        batcher.transfer(CLIENT, request_of(1), deadline_ns=7),
+        batcher.transfer(CHARGE, request_of(0)),
+        batcher.transfer(CHARGE, request_of(1), deadline_ns=7),
     )
     ((_, submission),) = engine.taken
     assert submission.deadlines == [(7, 1)]
@@ -99,7 +115,7 @@ async def test_a_deadline_of_a_bulk_is_that_of_all(
 ) -> None:
     submission = engine.new_submission()
     bulk: Any = submission
-    (task,) = await start(batcher.apply(CLIENT, bulk, deadline_ns=7))
+    (task,) = await start(batcher.apply(CHARGE, bulk, deadline_ns=7))
     assert submission.deadlines == [(7, None)]
     engine.complete(submission)
     await task

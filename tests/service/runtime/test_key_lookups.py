@@ -91,7 +91,7 @@ def left(server: LocalServer) -> int:
 
 
 def in_flight(server: LocalServer) -> int:
-    return server.lifecycle.admission.room.in_flight
+    return server.lifecycle.admission.in_flight.count
 
 
 # -- one after the other ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Telling what has completed: each future once, and none that nobody waits for any more."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ import ledgercore
 from ledgercore import Submission
 from ledgercore.service.runtime.open_batch import FutureWaiter, Waiter, deliver, give_back
 from tests.support.histories import open_small
+from tests.support.scripted_engine import ScriptedCharge
 
 
 async def test_futures_are_told_but_for_those_that_were_cancelled() -> None:
@@ -20,10 +22,33 @@ async def test_futures_are_told_but_for_those_that_were_cancelled() -> None:
         deliver(submission, [FutureWaiter(each) for each in (waiting, cancelled, told)])
         assert waiting.result() is submission
         assert cancelled.cancelled() and told.result() is None
-        # A future is refunded by who awaits it; only rows of connections are given back here.
         later: asyncio.Future[ledgercore.Submission] = loop.create_future()
         give_back(submission, [FutureWaiter(later)])
         assert not later.done()
+
+
+async def test_money_is_settled_whether_or_not_somebody_waits() -> None:
+    loop = asyncio.get_running_loop()
+    waiting, cancelled = loop.create_future(), loop.create_future()
+    cancelled.cancel()
+    charges: list[Any] = [ScriptedCharge() for _ in range(3)]
+    with open_small(None, durability="memory") as ledger:
+        submission: Submission = ledger.new_submission()
+        deliver(
+            submission,
+            [
+                FutureWaiter(waiting, charges[0]),
+                FutureWaiter(cancelled, charges[1]),
+                FutureWaiter(loop.create_future(), charges[2], is_of_all=True),
+            ],
+        )
+        assert [charge.settled for charge in charges] == [
+            [(submission, 0)],
+            [(submission, 1)],
+            [(submission, None)],
+        ]
+        give_back(submission, [FutureWaiter(waiting, charges[0])])
+        assert [charge.given_back for charge in charges] == [1, 0, 0]
 
 
 async def test_an_error_is_raised_once() -> None:

@@ -4,40 +4,39 @@ import logging
 
 import pytest
 
-from ledgercore.service.admission.admission import Room
 from ledgercore.service.admission.drain_rate import DrainMeter
+from ledgercore.service.admission.in_flight import InFlight
 from ledgercore.service.scaling.inflight import LOG_INTERVAL_NS, Regulator
 from ledgercore.service.scaling.inflight_rule import UNLIMITED
-from ledgercore.service.wire.problems import Problem
 
 MS = 1_000_000
 
 
 class Stand:
-    """A room and its regulator, with a target of 10 ms."""
+    """What is in flight and its regulator, with a target of 10 ms."""
 
     def __init__(self, target_ms: int = 10) -> None:
         self.now_ns = 10**12
-        self.room = Room(DrainMeter(lambda: self.now_ns))
-        self.regulator = Regulator(self.room, target_ms, 10, 10_000, lambda: self.now_ns)
+        self.in_flight = InFlight(DrainMeter(lambda: self.now_ns))
+        self.regulator = Regulator(self.in_flight, target_ms, 10, 10_000, lambda: self.now_ns)
 
     def answer(self, latency_ms: float, count: int = 200, *, used: int = 1000) -> None:
         """Fill and end a window."""
-        self.room.take(used)
+        self.in_flight.add(used)
         self.now_ns += 110 * MS
         placed_ns = self.now_ns - int(latency_ms * MS)
         self.regulator.note(count, placed_ns, self.now_ns)
         self.now_ns += 110 * MS
-        self.room.leave(used, self.now_ns)
+        self.in_flight.finish(used, self.now_ns)
         self.regulator.end_turn(self.now_ns)
 
 
-def test_windows_of_slow_answers_lower_the_limit_of_the_room() -> None:
+def test_windows_of_slow_answers_lower_the_limit() -> None:
     stand = Stand()
     stand.answer(40)
-    assert stand.room.limit == 10_000
+    assert stand.in_flight.limit == 10_000
     stand.answer(40)
-    assert stand.room.limit == 500
+    assert stand.in_flight.limit == 500
     assert stand.regulator.describe()["inflight_p99_ms"] == pytest.approx(40, rel=1 / 16)
 
 
@@ -47,7 +46,7 @@ def test_what_was_admitted_before_a_move_does_not_count_after_it() -> None:
     stand.answer(40)
     for _ in range(5):
         stand.answer(1000)
-    assert stand.room.limit == 500
+    assert stand.in_flight.limit == 500
 
 
 def test_few_answers_end_no_window_until_a_second_has_passed() -> None:
@@ -71,7 +70,7 @@ def test_moves_are_logged_but_not_each(caplog: pytest.LogCaptureFixture) -> None
     stand = Stand()
     with caplog.at_level(logging.WARNING, "ledgercore"):
         for _ in range(6):
-            stand.answer(40, used=min(1000, stand.room.limit))
+            stand.answer(40, used=min(1000, stand.in_flight.limit))
         assert len(caplog.messages) == 1
         assert caplog.messages[0].startswith("in-flight limit: 10000 -> 500 (p99 ")
         stand.now_ns += LOG_INTERVAL_NS
@@ -84,10 +83,10 @@ def test_off_is_unlimited_and_can_be_switched() -> None:
     stand = Stand(0)
     for _ in range(5):
         stand.answer(4000)
-    assert stand.room.limit == UNLIMITED
+    assert stand.in_flight.limit == UNLIMITED
     assert stand.regulator.describe()["inflight_limit"] is None
     stand.regulator.configure(target_p99_ms=10)
-    assert stand.room.limit == 10_000
+    assert stand.in_flight.limit == 10_000
     with pytest.raises(ValueError, match="above the highest"):
         stand.regulator.configure(inflight_min=20_000)
     assert stand.regulator.settings() == {
@@ -95,6 +94,7 @@ def test_off_is_unlimited_and_can_be_switched() -> None:
     }  # fmt: skip
 
 
+<<<<<<< HEAD
 def test_a_full_room_refuses_and_says_when_to_come_again() -> None:
     stand = Stand()
     stand.room.limit = 5
@@ -111,3 +111,36 @@ def test_a_full_room_refuses_and_says_when_to_come_again() -> None:
         stand.room.check()
     assert caught.value.headers == {"retry-after": "2"}
     assert stand.room.refused == 2
+=======
+class Workers:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.ceiling = 4
+        self.told: list[object] = []
+
+    def begin_window(self) -> None:
+        self.told.append("begin")
+
+    def end_window(self, p99_ns: int, target_ns: int) -> None:
+        self.told.append((round(p99_ns / MS, -1), target_ns // MS))
+
+    def lift_ceiling(self) -> None:
+        self.told.append("lift")
+
+
+def test_the_workers_are_told_each_window_while_there_is_a_target() -> None:
+    stand, workers = Stand(0), Workers()
+    assert stand.regulator.describe()["workers_ceiling"] is None
+    stand.regulator.join(workers)
+    assert stand.regulator.describe()["workers_ceiling"] == 4
+    stand.answer(40)
+    assert workers.told == []
+    stand.regulator.configure(target_p99_ms=10)
+    stand.answer(40)
+    stand.answer(40)
+    assert workers.told == ["begin", (40, 10)] * 2
+    stand.regulator.configure(target_p99_ms=0)
+    stand.answer(40)
+    assert workers.told[4:] == ["lift"]
+>>>>>>> 51fae05 (The order of admission stands once, and every way in calls it)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledgercore.service.admission.admission import Room
 from ledgercore.service.admission.drain_rate import DrainMeter
+from ledgercore.service.admission.in_flight import InFlight
 from ledgercore.service.scaling.inflight import Regulator
 from ledgercore.service.scaling.inflight_rule import UNLIMITED, AdaptiveLimit, Window
 
@@ -26,8 +26,8 @@ class Simulation:
     def __init__(self, capacity: int, *, target_ms: int = TARGET_MS, lowest: int = 16) -> None:
         self.now_ns = SECOND
         clock = lambda: self.now_ns  # noqa: E731
-        self.room = Room(DrainMeter(clock))
-        self.regulator = Regulator(self.room, target_ms, lowest, 65_536, clock)
+        self.in_flight = InFlight(DrainMeter(clock))
+        self.regulator = Regulator(self.in_flight, target_ms, lowest, 65_536, clock)
         self.service_ns = SECOND // capacity
         self.waiting: deque[tuple[int, int]] = deque()
         self.free_ns = 0
@@ -47,22 +47,22 @@ class Simulation:
             arrival_ns += int(self.random.expovariate(rate) * SECOND)
             self._answer(arrival_ns)
             self.now_ns = arrival_ns
-            if self.room.in_flight >= self.room.limit:
+            if self.in_flight.count >= self.in_flight.limit:
                 self.refused += 1
                 continue
-            self.room.take(1)
-            self.used = max(self.used, self.room.in_flight)
+            self.in_flight.add(1)
+            self.used = max(self.used, self.in_flight.count)
             self.free_ns = max(self.free_ns, arrival_ns) + self.service_ns
             self.waiting.append((arrival_ns, self.free_ns))
 
     def _answer(self, until_ns: int) -> None:
         while self.waiting and self.waiting[0][1] <= until_ns:
             placed_ns, self.now_ns = self.waiting.popleft()
-            self.room.leave(1, self.now_ns)
+            self.in_flight.finish(1, self.now_ns)
             self.latencies.append(self.now_ns - placed_ns)
             self.regulator.note(1, placed_ns, self.now_ns)
             self.regulator.end_turn(self.now_ns)
-            self.limits.append(self.room.limit)
+            self.limits.append(self.in_flight.limit)
 
     @property
     def p99_ms(self) -> float:
@@ -105,7 +105,7 @@ def test_without_it_the_model_is_lost() -> None:
 def test_it_recovers_when_the_load_falls() -> None:
     model = Simulation(5_000)
     model.run(25_000, 4)
-    low = model.room.limit
+    low = model.in_flight.limit
     assert low < 200
     model.run(2_000, 2)
     model.clear()
@@ -114,7 +114,7 @@ def test_it_recovers_when_the_load_falls() -> None:
     # A server that has become faster gets more than the old limit.
     model.service_ns //= 4
     model.run(30_000, 8)
-    assert model.room.limit > 2 * low
+    assert model.in_flight.limit > 2 * low
 
 
 # -- the rule -------------------------------------------------------------------------------------
