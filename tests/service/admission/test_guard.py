@@ -152,8 +152,8 @@ class ScriptedAdmission:
     def verify(self, client: Any, method: str, target: str, body: bytes, header: Any) -> None:
         self._ask("verify", method, target, body, header)
 
-    def take(self, client: Any, count: int) -> None:
-        self._ask("take", count)
+    def charge_request(self, client: Any) -> None:
+        self._ask("charge_request")
 
 
 def guarded(admission: ScriptedAdmission, *headers: tuple[str, str]) -> Any:
@@ -181,11 +181,11 @@ async def test_a_guard_asks_in_this_order() -> None:
     assert admission.asked == [
         ("identify", "abc", Scope.ADMIN, True),
         ("verify", "POST", "/x?y=z", b"{}", "s"),
-        ("take", 1),
+        ("charge_request",),
     ]
 
 
-@pytest.mark.parametrize("refuses", ["identify", "verify", "take"])
+@pytest.mark.parametrize("refuses", ["identify", "verify", "charge_request"])
 async def test_who_is_refused_reaches_no_handler(refuses: str) -> None:
     admission = ScriptedAdmission(is_signed=True, refuses=refuses)
 
@@ -218,7 +218,7 @@ async def test_one_signature_is_a_signature(signatures: list[str]) -> None:
 async def test_who_does_not_sign_is_not_asked_to() -> None:
     admission = ScriptedAdmission()
     await guard(Scope.READ)(handle)(guarded(admission, ("X-Signature", "a")))
-    assert [name for name, *_ in admission.asked] == ["identify", "take"]
+    assert [name for name, *_ in admission.asked] == ["identify", "charge_request"]
 
 
 # -- where it comes from ---------------------------------------------------------------------------
