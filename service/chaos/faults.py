@@ -16,8 +16,7 @@ from typing import Any, Protocol
 from sanic import Request
 from sanic.response import HTTPResponse
 
-from ledgercore import Engine
-
+from ..engine_port import EnginePort
 from ..wire.problems import HungUp
 from .plan import Dice, Plan
 
@@ -42,7 +41,7 @@ class Connection(Protocol):
 class Disturber:
     """Does the faults of one plan to one engine and its requests. Used in the event loop only."""
 
-    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, plan: Plan) -> None:
+    def __init__(self, engine: EnginePort, loop: asyncio.AbstractEventLoop, plan: Plan) -> None:
         self._engine = engine
         self._loop = loop
         self._dice = Dice(plan)

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ledgercore import Engine
-
+from ..engine_port import EnginePort
 from ..wire.problems import CHAOS_NOT_ALLOWED, Problem
 from .faults import Disturber
 from .plan import FAULTS, Plan, check_segments, describe_plan
@@ -30,7 +29,7 @@ class ChaosSwitch:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: EnginePort,
         batcher: Disturbed,
         loop: asyncio.AbstractEventLoop,
         *,

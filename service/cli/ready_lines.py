@@ -9,8 +9,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from ledgercore import Engine
-
+from ..engine_port import EnginePort
 from ..http.listeners import spell_place
 from ..runtime.lifecycle import Lifecycle
 from ..settings import Settings
@@ -20,7 +19,7 @@ WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 DEMO = ("acct-0", "acct-1")
 
 
-def announce(lifecycle: Lifecycle, engine: Engine, listeners: Sequence[socket.socket]) -> None:
+def announce(lifecycle: Lifecycle, engine: EnginePort, listeners: Sequence[socket.socket]) -> None:
     """Print that a server is ready, and log it."""
     settings = lifecycle.settings
     scheme = "https" if settings.tls_cert else "http"
@@ -40,10 +39,10 @@ def announce(lifecycle: Lifecycle, engine: Engine, listeners: Sequence[socket.so
         lines.append("no API keys: everybody on this machine may do everything")
     lines.append(
         f"serving {' and '.join(addresses)} data={settings.data}"
-        f" durability={settings.durability}{note} accounts={len(engine.balances)}"
+        f" durability={settings.durability}{note} accounts={numbers.accounts}"
     )
     if is_watched():
-        lines += list_next_steps(settings, addresses[0], is_open, len(engine.balances) > 0)
+        lines += list_next_steps(settings, addresses[0], is_open, numbers.accounts > 0)
     sys.stdout.write("".join(f"ledgercore: {line}\n" for line in lines))
     sys.stdout.flush()
     if not is_one_screen:

@@ -9,12 +9,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, Protocol
 
 from ledgercore import Histogram, Measures, Recorder, Statistics
 
+from ..admission.connection_limit import Seats
+from ..engine_port import EnginePort
 from ..process.standard_streams import STDERR
-from ..runtime.lifecycle import Lifecycle
+from ..runtime.batcher import Batcher
+from ..telemetry.meters import Meters
+from ..telemetry.observer import Observer
 
 TRANSFER_ROUTES = ("/transfer", "/transfers")
 """The routes whose latency is that of the service: what all of it is for."""
@@ -78,21 +82,35 @@ def merge(*histograms: Histogram) -> Histogram:
     )
 
 
-def read_totals(lifecycle: Lifecycle) -> Totals:
-    """Return what was counted so far. Raises as `Lifecycle.engine` while there is none."""
-    engine, batcher, meters = lifecycle.engine, lifecycle.batcher, lifecycle.meters
-    state = batcher.regulator.describe()
+class Counting(Protocol):
+    """What is read of a server. The first two raise a problem while its ledger is not open."""
+
+    @property
+    def engine(self) -> EnginePort: ...
+    @property
+    def batcher(self) -> Batcher: ...
+
+    meters: Meters
+    observer: Observer
+    seats: Seats
+    started_s: float
+
+
+def read_totals(server: Counting) -> Totals:
+    """Return what was counted so far. Raises the problem that says why there is nothing yet."""
+    engine, meters, exporter = server.engine, server.meters, server.observer.exporter
+    state = server.batcher.regulator.describe()
     return Totals(
         time.monotonic_ns(),
         meters.read_answers(),
         meters.read_latencies(),
         engine.statistics(),
         engine.measures(),
-        lifecycle.seats.count,
-        lifecycle.seats.limit,
+        server.seats.count,
+        server.seats.limit,
         STDERR.dropped,
         state["inflight"],
         state["inflight_limit"],
-        lifecycle.started_s,
-        lifecycle.describe_traces(),
+        server.started_s,
+        None if exporter is None else exporter.describe(),
     )

@@ -10,7 +10,7 @@ from functools import partial
 from sanic import Blueprint
 from sanic.response import HTTPResponse
 
-from ledgercore import Account, AccountNotFound, Engine, Status
+from ledgercore import Account, AccountNotFound, Status
 
 from ..access.key_ring import Scope
 from ..admission.body_budget import read_body
@@ -25,6 +25,7 @@ from ..admission.guard import (
     reading,
 )
 from ..chaos.faults import exposed
+from ..engine_port import EnginePort
 from ..monitoring.live_stream import viewers_of
 from ..runtime.lifecycle import lifecycle_of
 from ..wire import answers, arrow, bulk
@@ -167,7 +168,7 @@ async def post_account(request: AnyRequest) -> HTTPResponse:
     return answers.answer_json(body, 201 if is_new else 200, location)
 
 
-def _open_account(engine: Engine, wanted: AccountRequest) -> tuple[Account, bool]:
+def _open_account(engine: EnginePort, wanted: AccountRequest) -> tuple[Account, bool]:
     # Two who open one account at the same moment may both be told that it is new, which it is.
     is_new = not _has_account(engine, wanted.id)
     account = engine.open_account(
@@ -180,7 +181,7 @@ def _open_account(engine: Engine, wanted: AccountRequest) -> tuple[Account, bool
     return account, is_new
 
 
-def _has_account(engine: Engine, account_id: str) -> bool:
+def _has_account(engine: EnginePort, account_id: str) -> bool:
     try:
         engine.peek_account(account_id)
     except AccountNotFound:
@@ -250,7 +251,7 @@ async def get_audit(request: AnyRequest) -> HTTPResponse:
     """Check the whole ledger, and its journal against it."""
     journal = read_switch(request.query_string, "journal")
     lifecycle = lifecycle_of(request)
-    audit = await lifecycle.audit(journal)
+    audit = await lifecycle.calls.call_shared(lifecycle.engine.audit, journal=journal)
     viewers_of(request).note_audit(audit)
     return answers.answer_json(answers.describe_audit(audit, lifecycle.forms))
 

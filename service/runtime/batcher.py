@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable
 from copy import copy
 
-from ledgercore import Engine, EngineFailed, LedgerError, QueueFull, Submission, TransferRequest
+from ledgercore import EngineFailed, LedgerError, QueueFull, Submission, TransferRequest
 
 from ..admission.admission import Admission, Charge, Client
 from ..chaos.faults import Disturber
+from ..engine_port import EnginePort
 from ..scaling.inflight import Regulator
-from ..settings import Settings
 from ..wire.problems import (
     DEADLINE_PASSED,
     NOT_STORED,
@@ -38,7 +38,7 @@ class Batcher:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: EnginePort,
         admission: Admission,
         loop: asyncio.AbstractEventLoop,
         on_failure: Callable[[], None],
@@ -329,21 +329,6 @@ def _make_failure(submission: Submission) -> Exception:
         "The journal failed under this request, which may or may not be stored. Ask again with "
         "the same key once the server has restarted.",
     )
-
-
-def make_batcher(
-    settings: Settings,
-    engine: Engine,
-    admission: Admission,
-    loop: asyncio.AbstractEventLoop,
-    on_failure: Callable[[], None],
-) -> Batcher:
-    """Return the way into an engine, held to the target that the settings describe."""
-    batcher = Batcher(engine, admission, loop, on_failure)
-    batcher.regulator.configure(
-        settings.target_p99_ms, settings.inflight_min, settings.inflight_max
-    )
-    return batcher
 
 
 def _ignore() -> None:

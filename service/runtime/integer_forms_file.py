@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from ledgercore import DirectoryUnusable, Engine
+from ledgercore import DirectoryUnusable
 
+from ..engine_port import EnginePort
 from ..settings import Settings
 from ..wire.integer_forms import IntegerForms
 
@@ -28,7 +29,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     crc32: int
 
 
-def load_forms(settings: Settings, engine: Engine) -> IntegerForms:
+def load_forms(settings: Settings, engine: EnginePort) -> IntegerForms:
     """Return the forms as the settings have them from now on. Blocks; raises DirectoryUnusable."""
     path = Path(settings.data, FILE_NAME) if settings.is_durable else None
     return open_forms(path, settings.integers == "string", engine.statistics().lsn_applied)

@@ -17,8 +17,9 @@ It never applies anything, and never says what a refusal is.
 
 from collections.abc import Callable, Mapping
 
-from ledgercore import Engine, LedgerError, Submission
+from ledgercore import LedgerError, Submission
 
+from ..engine_port import EnginePort
 from .open_batch import OpenBatch
 
 ROWS_MAX = 65_536
@@ -33,7 +34,7 @@ class Lookups:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: EnginePort,
         under_way: Mapping[Submission, object],
         on_failure: Callable[[Submission, LedgerError], None],
     ) -> None:

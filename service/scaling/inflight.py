@@ -1,13 +1,7 @@
 """The limit on transfers in flight, moved by the p99 of each window of time.
 
 This module owns the windows of time, the log of the moves, and what is told of both. It has no
-<<<<<<< HEAD
-timer: a window ends with an answer. Counting is for the room of admission.pyx, the rule for
-adaptive.py.
-=======
 timer: a window ends with an answer. Counting is for in_flight.pyx, the rule for inflight_rule.py.
-The ceiling of the workers moves by the same windows, and how is for who keeps them.
->>>>>>> 51fae05 (The order of admission stands once, and every way in calls it)
 """
 
 import logging
@@ -47,12 +41,7 @@ class Regulator:
         self.clock_ns = clock_ns
         self.p99_ns = 0
         """Of the last window that has ended."""
-<<<<<<< HEAD
-        self._room = room
-=======
         self._in_flight = in_flight
-        self._workers: Workers | None = None
->>>>>>> 51fae05 (The order of admission stands once, and every way in calls it)
         self._rule = AdaptiveLimit(target_p99_ms, inflight_min, inflight_max)
         self._latencies = Recorder()
         self._count = 0
@@ -150,19 +139,8 @@ class Regulator:
             "inflight_limit": self._rule.limit if self._rule.is_on else None,
             "inflight_refused_total": self._in_flight.refused,
             "inflight_p99_ms": round(self.p99_ns / 1e6, 3),
-<<<<<<< HEAD
-            "drained_per_s": round(self._room.drain.find_rate(), 1),
-        }
-
-    def _apply(self) -> None:
-        self._room.limit = self._logged = self._rule.limit
-=======
-            "workers_ceiling": None if self._workers is None else self._workers.ceiling,
             "drained_per_s": round(self._in_flight.drain.find_rate(), 1),
         }
 
     def _apply(self) -> None:
         self._in_flight.limit = self._logged = self._rule.limit
-        if self._workers is not None and not self._rule.is_on:
-            self._workers.lift_ceiling()
->>>>>>> 51fae05 (The order of admission stands once, and every way in calls it)

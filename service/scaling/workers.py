@@ -9,8 +9,9 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from ledgercore import Engine, InvalidArgument, SegmentLoad
+from ledgercore import InvalidArgument, SegmentLoad
 
+from ..engine_port import EnginePort
 from .workers_rule import ScalingPolicy, find_utilisation
 
 LOOK_INTERVAL_S = 0.1
@@ -40,7 +41,7 @@ class Loop(Protocol):
 class Scaler:
     """Keeps the workers of all segments of one engine. Belongs to one loop, used only in it."""
 
-    def __init__(self, engine: Engine, loop: Loop) -> None:
+    def __init__(self, engine: EnginePort, loop: Loop) -> None:
         options = engine.options
         self._engine = engine
         self._loop = loop

@@ -28,8 +28,9 @@ from typing import Any, NoReturn
 import numpy as np
 from sanic.response import HTTPResponse
 
-from ledgercore import Engine, Submission
+from ledgercore import Submission
 
+from ..engine_port import EnginePort
 from .answers import PreparedResponse
 from .bulk import BODY_BYTES_MAX, ITEMS_MAX
 from .integer_forms import IntegerForms
@@ -114,7 +115,7 @@ def is_arrow(content_types: Sequence[str]) -> bool:
 # -- the body --------------------------------------------------------------------------------
 
 
-def fill_submission(engine: Engine, body: bytes, client: str) -> Submission:
+def fill_submission(engine: EnginePort, body: bytes, client: str) -> Submission:
     """Return a submission of all transfers of a body; raises the problem that names a fault."""
     items_max = min(ITEMS_MAX, engine.options.queue_size)
     _check_frame(body, items_max)

@@ -10,8 +10,9 @@ from typing import Any
 
 from sanic.response import HTTPResponse
 
-from ledgercore import Engine, Submission, TransferRequest
+from ledgercore import Submission, TransferRequest
 
+from ..engine_port import EnginePort
 from .answers import PreparedResponse
 from .integer_forms import IntegerForms
 from .json_bodies import (
@@ -45,7 +46,7 @@ _REQUIRED = TRANSFER_REQUIRED | {KEY_FIELD}
 _HEADERS = [(b"content-type", b"application/json")]
 
 
-def fill_submission(engine: Engine, body: bytes, client: str) -> Submission:
+def fill_submission(engine: EnginePort, body: bytes, client: str) -> Submission:
     """Return a submission of all transfers of a body; raises the problem that names the faults."""
     items_max = min(ITEMS_MAX, engine.options.queue_size)
     submission = engine.new_submission(items_max, keeps_names=False)

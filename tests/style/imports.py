@@ -40,7 +40,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"settings"},
         {"access", "chaos", "profiling"},
         {"wire"},
-        {"process"},
+        {"process", "engine_port"},
         {"_c"},
     ],
     "ledgercore": [
@@ -123,6 +123,12 @@ CLIENT_SEAM = {
         "ledgercore.client.signing",
     },
 }
+# Where an engine is opened, and filled before a server has it. All others name a port.
+ENGINE_OPENERS = {
+    "service/cli/offline.py",
+    "service/runtime/assembly.py",
+    "service/runtime/demo.py",
+}
 CLIENT_LIBRARIES = {"httpx", "msgspec"}
 # What the engine and the client library share: modules that import nothing of ours.
 SHARED = {"ledgercore.deferred", "ledgercore.grammar"}
@@ -175,6 +181,18 @@ def room_points_down(source: Source, folder: str, room: str) -> Iterator[str]:
         for other in found - {room}:
             if heights.get(other, 1) >= heights[room] + (folder in LEVEL):
                 yield f"imports {other}, which is not below {room}"
+
+
+def engine_is_behind_its_port(source: Source) -> Iterator[str]:
+    """A server asks a port (service/engine_port.py), which may be an engine elsewhere one day."""
+    if source.layer != "service" or source.path in ENGINE_OPENERS:
+        return
+    for module, names in source.imports:
+        if module == "ledgercore":
+            yield from (f"takes {name}" for name in names if name in ("Engine", "open"))
+    for node in ast.walk(source.tree):
+        if ast.unparse(node) in ("ledgercore.Engine", "ledgercore.open"):
+            yield f"uses {ast.unparse(node)}"
 
 
 def client_stands_alone(source: Source) -> Iterator[str]:

@@ -9,6 +9,7 @@ from tests.style.imports import (
     KNOWN_TO,
     client_stands_alone,
     files_are_behind_the_store,
+    engine_is_behind_its_port,
     has_no_cycles,
     headers_are_used,
     imports_point_down,
@@ -18,7 +19,13 @@ from tests.style.imports import (
 )
 from tests.style.sources import ROOT, Source, complain, read_project
 
-ONE = [imports_point_down, rooms_point_down, client_stands_alone, files_are_behind_the_store]
+ONE = [
+    imports_point_down,
+    rooms_point_down,
+    client_stands_alone,
+    files_are_behind_the_store,
+    engine_is_behind_its_port,
+]
 ALL = [has_no_cycles, headers_are_used]
 
 
@@ -108,6 +115,10 @@ BROKEN = [
     (files_are_behind_the_store, "ledgercore/a.pyx", "from .directory import b", "imports ledger"),
     (files_are_behind_the_store, "ledgercore/a.py", "import ledgercore.directory", "imports led"),
     (files_are_behind_the_store, "ledgercore/recovery.py", "from .file_store import b", "import"),
+    (engine_is_behind_its_port, "service/wire/a.py", "from ledgercore import Engine", "takes Eng"),
+    (engine_is_behind_its_port, "service/app.py", "from ledgercore import open", "takes open"),
+    (engine_is_behind_its_port, "service/app.py", "import ledgercore\nledgercore.open()", "uses l"),
+    (engine_is_behind_its_port, "service/app.py", "def f(a: ledgercore.Engine): ...", "uses led"),
 ]
 
 

@@ -7,13 +7,9 @@ import asyncio
 import os
 from typing import Any
 
-<<<<<<< HEAD
 from ledgercore import TransferRequest
-from ledgercore.service.admission.admission import Client, Room
-=======
 from ledgercore.service.admission.admission import Client
 from ledgercore.service.admission.in_flight import InFlight
->>>>>>> 51fae05 (The order of admission stands once, and every way in calls it)
 from ledgercore.service.admission.limiter import Limiter
 
 CLIENT = Client("", None, Limiter().find_client(""))

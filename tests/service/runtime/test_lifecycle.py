@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from ledgercore import Audit, QueueFull
-from ledgercore.service.admission.drain_rate import DrainMeter
-from ledgercore.service.runtime import lifecycle as lifecycle_module
-from ledgercore.service.runtime.lifecycle import Lifecycle, State, open_ledger
+from ledgercore.service.runtime.assembly import open_ledger
+from ledgercore.service.runtime.lifecycle import Lifecycle, State
 from ledgercore.service.settings import Settings
 from ledgercore.service.wire import problems
-from ledgercore.service.wire.problems import RETRY_AFTER_S, Busy, Kind, Problem
+from ledgercore.service.wire.problems import Kind, Problem
 
 
 class PartOfApp:
@@ -82,6 +80,19 @@ async def test_failed_opening_stops_the_app(
         await lifecycle.close(app)
 
 
+async def test_what_was_opened_is_closed_where_the_opening_fails(tmp_path: Path) -> None:
+    folder, plan = tmp_path / "ledger", tmp_path / "plan.json"
+    plan.write_text("nonsense")  # It is read last.
+    settings = Settings(data=str(folder), allow_chaos=1, chaos=str(plan))
+    lifecycle, app = Lifecycle(settings), App()
+    await lifecycle.start(app)
+    await lifecycle_opened(lifecycle)
+    assert lifecycle.state is State.FAILED
+    await lifecycle.stop(app)
+    await lifecycle.close(app)
+    open_ledger(Settings(data=str(folder))).close()  # Nobody has it locked.
+
+
 async def test_stop_that_came_too_early_is_not_forgotten(settings: Settings) -> None:
     lifecycle, app = Lifecycle(settings), App()
     lifecycle.is_stop_wanted = True
@@ -121,52 +132,7 @@ def test_first_reason_counts(settings: Settings) -> None:
     assert lifecycle.failure == "first"
 
 
-async def test_blocking_calls_are_bounded(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lifecycle_module, "CALLS_MAX", 2)
-    lifecycle, gate = Lifecycle(settings), threading.Event()
-    calls = [asyncio.ensure_future(lifecycle.call(gate.wait)) for _ in range(2)]
-    await asyncio.sleep(0)
-    with pytest.raises(QueueFull):
-        await lifecycle.call(gate.wait)
-    gate.set()
-    assert await asyncio.gather(*calls) == [True, True]
-    assert await lifecycle.call(gate.wait) is True
-    await lifecycle.close(App())
-
-
-async def test_too_many_calls_are_told_when_to_come_by_how_fast_calls_end(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lifecycle_module, "CALLS_MAX", 40)
-    lifecycle, gate, now_ns = Lifecycle(settings), threading.Event(), 10**12
-    clock = SimpleNamespace(monotonic_ns=lambda: now_ns)
-    monkeypatch.setattr(lifecycle_module, "time", clock)
-    lifecycle._calls_drain = DrainMeter(clock.monotonic_ns)
-
-    async def fill() -> tuple[list[asyncio.Task[bool]], int]:
-        """Return calls that wait at the gate, and what one too many is told."""
-        calls = [asyncio.ensure_future(lifecycle.call(gate.wait)) for _ in range(40)]
-        await asyncio.sleep(0)
-        with pytest.raises(Busy) as caught:
-            await lifecycle.call(gate.wait)
-        return calls, caught.value.retry_after_s
-
-    calls, wait_s = await fill()
-    assert wait_s == RETRY_AFTER_S  # Nothing has ended yet, and so nothing is known.
-    gate.set()
-    await asyncio.gather(*calls)
-    gate.clear()
-    now_ns += 1_900_000_000  # 40 calls ended in two seconds.
-    calls, wait_s = await fill()
-    assert wait_s == 2
-    gate.set()
-    await asyncio.gather(*calls)
-    await lifecycle.close(App())
-
-
-async def test_call_runs_to_its_end_when_nobody_waits(settings: Settings) -> None:
+async def test_a_call_that_nobody_waits_for_is_waited_for_at_the_end(settings: Settings) -> None:
     lifecycle, gate, done = Lifecycle(settings), threading.Event(), threading.Event()
 
     def work() -> None:
@@ -183,27 +149,4 @@ async def test_call_runs_to_its_end_when_nobody_waits(settings: Settings) -> Non
     gate.set()
     await stopping
     assert done.is_set()
-    await lifecycle.close(App())
-
-
-async def test_concurrent_audits_share_one_run(settings: Settings) -> None:
-    lifecycle, gate = Lifecycle(settings), threading.Event()
-    runs: list[bool] = []
-
-    def audit(*, journal: bool) -> Audit:
-        runs.append(journal)
-        gate.wait()
-        return Audit(7, 1, {}, (), journal)
-
-    lifecycle.state = State.READY
-    engine: Any = SimpleNamespace(audit=audit, failure=None, close=lambda: None)
-    lifecycle._engine = engine
-    asked = [asyncio.ensure_future(lifecycle.audit(journal)) for journal in (True, True, False)]
-    await asyncio.sleep(0)
-    gate.set()
-    audits = await asyncio.gather(*asked)
-    assert [audit.journal_checked for audit in audits] == [True, True, False]
-    assert sorted(runs) == [False, True]
-    await lifecycle.audit(True)
-    assert sorted(runs) == [False, True, True]
     await lifecycle.close(App())
