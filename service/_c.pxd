@@ -5,6 +5,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from ledgercore._c cimport *
 
 
+cdef enum:  # as in units.py
+    NS_PER_S = 1_000_000_000
+    NS_PER_MS = 1_000_000
+
+
 cdef extern from "wire/transfer_json.h" nogil:
     const uint32_t LC_MEMBER_FROM, LC_MEMBER_TO, LC_MEMBER_AMOUNT, LC_MEMBER_MEMO, LC_MEMBER_KEY
 

@@ -10,7 +10,7 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-from sanic import Request, Sanic
+from sanic import Sanic
 from sanic.config import Config
 from sanic.exceptions import SanicException
 
@@ -34,6 +34,7 @@ from .telemetry.logs import make_log_config
 from .wire.base_path import install_base_path
 from .wire.paths import check_parameters
 from .wire.problems import Problem
+from .wire.sanic_types import AnyRequest
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 """What is read of a body at most. Much above what any request may hold, so that a body of a
@@ -60,7 +61,7 @@ class LedgerApp(Sanic[Config, SimpleNamespace]):
         options["protocol"] = options.get("protocol") or LedgerProtocol
         super().prepare(*arguments, **options)
 
-    async def handle_request(self, request: Request[Any, Any]) -> None:
+    async def handle_request(self, request: AnyRequest) -> None:
         """Answer a request whose head is there, unless that alone is reason to refuse it."""
         try:
             check_origin(request)
@@ -73,13 +74,13 @@ class LedgerApp(Sanic[Config, SimpleNamespace]):
         else:
             await super().handle_request(request)
 
-    def _check_way(self, request: Request[Any, Any]) -> None:
+    def _check_way(self, request: AnyRequest) -> None:
         """Refuse what has come through a proxy, where nobody is asked who they are."""
         lifecycle: Lifecycle = self.ctx.lifecycle
         if lifecycle.is_ready and lifecycle.admission.is_open and request.path not in PROBES:
             check_direct(request)
 
-    def _check_query(self, request: Request[Any, Any]) -> None:
+    def _check_query(self, request: AnyRequest) -> None:
         """Refuse a query that the address does not take, unless its guard does that."""
         try:
             route, handler, _ = self.router.get(request.path, request.method, None)

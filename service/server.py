@@ -23,6 +23,7 @@ from .access.key_ring import KeyFileError
 from .app import LedgerApp
 from .http.acceptor import Acceptor
 from .http.protocol import LedgerProtocol
+from .process.callbacks import ignore
 from .process.signals import Orders
 from .runtime.lifecycle import Lifecycle
 from .settings import InvalidSetting
@@ -67,14 +68,14 @@ class Server:
             loop.run_until_complete(self._serve(loop))
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
-            self._orders.listener = _ignore
+            self._orders.listener = ignore
             asyncio.set_event_loop(None)
             loop.close()
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_stopped, self._is_hurried = asyncio.Event(), asyncio.Event()
         self._app.ctx.on_stop = self._hurry
-        self._orders.listener = lambda: _ignore(loop.call_soon_threadsafe(self._heed))
+        self._orders.listener = lambda: ignore(loop.call_soon_threadsafe(self._heed))
         if self._orders.stops > 0:
             return  # Nothing was opened yet.
         signal = Signal()
@@ -172,7 +173,3 @@ class Server:
         # Their ends are told in the turns of the loop that come.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-
-
-def _ignore(*_: object) -> None:
-    """Stand in for a listener, and for a result that nobody needs."""

@@ -9,11 +9,9 @@ A request of HTTP/1.0 without a Host is answered: it names nobody, and a browser
 """
 
 import re
-from typing import Any
-
-from sanic import Request
 
 from ..wire.problems import FOREIGN_ORIGIN, MISDIRECTED, NOT_STORED, Problem
+from ..wire.sanic_types import AnyRequest
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 """The methods that change nothing."""
@@ -28,7 +26,7 @@ _OWN_SITES = frozenset(("same-origin", "none"))
 _PORTS = {"http": ":80", "https": ":443"}
 
 
-def check_origin(request: Request[Any, Any]) -> None:
+def check_origin(request: AnyRequest) -> None:
     """Raise the problem that a request is whose host or origin it must not have."""
     lifecycle, headers = request.app.ctx.lifecycle, request.headers
     hosts = [text.strip(" \t") for text in headers.getall("host", ())]
@@ -47,7 +45,7 @@ def check_origin(request: Request[Any, Any]) -> None:
         _check_page(request, hosts[-1] if hosts else "")
 
 
-def _check_page(request: Request[Any, Any], host: str) -> None:
+def _check_page(request: AnyRequest, host: str) -> None:
     """Refuse what the page of another origin asks for, as its browser tells."""
     headers = request.headers
     sites = [site.strip(" \t").lower() for site in headers.getall("sec-fetch-site", ())]
@@ -62,7 +60,7 @@ def _check_page(request: Request[Any, Any], host: str) -> None:
     raise Problem(FOREIGN_ORIGIN, f"A page of another origin asks for it. {NOT_STORED}.")
 
 
-def _has_tls(request: Request[Any, Any]) -> bool:
+def _has_tls(request: AnyRequest) -> bool:
     transport = request.transport
     return transport is not None and transport.get_extra_info("sslcontext") is not None
 

@@ -35,7 +35,6 @@ from ..wire.problems import (
 
 cdef enum:
     LOOK_INTERVAL_NS = 100_000_000  # The ring looks at its file more seldom still.
-    NS_PER_MS = 1_000_000
     ANSWERS_MAX = 256  # whole answers that are kept, to refuse with
 
 REALM = 'Bearer realm="ledgercore"'

@@ -8,13 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-from sanic import Request
 from sanic.http import Http
 
 from ..wire.bulk import BODY_BYTES_MAX
 from ..wire.problems import NOT_STORED, PAYLOAD_TOO_LARGE, QUEUE_FULL, RETRY_AFTER_S, Problem
+from ..wire.sanic_types import AnyRequest
 from .drain_rate import DrainMeter
 from .unread_answers import Unread
 
@@ -102,7 +101,7 @@ class BodyBudget:
         self._drain.add(count, self._clock_ns())
 
 
-async def read_body(request: Request[Any, Any], holding: Holding) -> bytes:
+async def read_body(request: AnyRequest, holding: Holding) -> bytes:
     """Return a body as it comes in; refused as soon as it is too long, or there is no room for it.
 
     What is left of it is read then, for a bounded while and without keeping it, so that the answer

@@ -7,12 +7,13 @@ slice of time begins when somebody tells or asks something in it. It never refus
 import time
 from collections.abc import Callable
 
+from ..units import NS_PER_S
+
 SLICE_NS = 250_000_000
 SLICES = 8
 """The rate is that of two seconds: more than a sync that hangs, and soon forgotten."""
 WAIT_MIN_S, WAIT_MAX_S = 1, 30
 """`Retry-After` is in whole seconds, and who waits for longer may as well ask anew."""
-NS_PER_S = 1_000_000_000
 
 
 class DrainMeter:

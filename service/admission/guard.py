@@ -11,7 +11,7 @@ from functools import wraps
 from ipaddress import ip_address
 from typing import Any
 
-from sanic import Blueprint, Request
+from sanic import Blueprint
 from sanic.response import HTTPResponse
 
 from ledgercore.client.signing import HEADER as SIGNATURE_HEADER
@@ -20,6 +20,7 @@ from ..access.key_ring import Scope
 from ..wire.json_bodies import make_header_error, refuse
 from ..wire.paths import check_parameters
 from ..wire.problems import UNAUTHORIZED, Problem
+from ..wire.sanic_types import AnyRequest
 from .admission import REALM, Admission, Client
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -55,7 +56,6 @@ FORWARDING = frozenset(
 )
 """What proxies add to a request: Forwarded (RFC 7239), Via (RFC 9110), and what came before."""
 
-AnyRequest = Request[Any, Any]
 Handler = Callable[..., Awaitable[HTTPResponse | None]]
 """What answers a request; None where it has answered already, piece by piece."""
 

@@ -282,7 +282,7 @@ cdef class Limiter:
             raise ValueError(f"quota_window_s: it is from 1 to {WINDOW_MAX_S} seconds")
         self.defaults = settings
         cdef int64_t now_ns = self.clock_ns()
-        cdef int64_t window_ns = round(settings["quota_window_s"] * 1_000_000_000)
+        cdef int64_t window_ns = round(settings["quota_window_s"] * NS_PER_S)
         lc_lock_acquire(&self.lock)
         self.window_ns = window_ns
         if differs(&self.bucket, rate, burst):
@@ -396,4 +396,4 @@ cdef object tell_bucket(
 
 
 cdef int64_t ceil_s(int64_t ns) noexcept:
-    return (ns + 999_999_999) // 1_000_000_000
+    return (ns + NS_PER_S - 1) // NS_PER_S

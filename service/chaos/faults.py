@@ -13,16 +13,15 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Protocol
 
-from sanic import Request
 from sanic.response import HTTPResponse
 
 from ..engine_port import EnginePort
 from ..wire.problems import HungUp
+from ..wire.sanic_types import AnyRequest
 from .plan import Dice, Plan
 
 """The status of an answer that is sent to nobody."""
 
-AnyRequest = Request[Any, Any]
 Handler = Callable[[AnyRequest], Awaitable[HTTPResponse]]
 
 logger = logging.getLogger("ledgercore")

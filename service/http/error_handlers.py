@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from sanic import Request, Sanic
+from sanic import Sanic
 from sanic import exceptions as web
 from sanic.http import Http
 from sanic.response import HTTPResponse
@@ -21,8 +21,7 @@ from ..wire import problems
 from ..wire.errors import BUG, find_problem
 from ..wire.json_bodies import make_error
 from ..wire.problems import Kind, Problem, answer_problem
-
-AnyRequest = Request[Any, Any]
+from ..wire.sanic_types import AnyRequest
 
 logger = logging.getLogger("ledgercore")
 

@@ -14,9 +14,9 @@ import msgspec
 
 from ledgercore import Audit
 
-from ..admission.guard import AnyRequest
 from ..wire.answers import describe_audit
 from ..wire.problems import VIEWERS_FULL, Problem
+from ..wire.sanic_types import AnyRequest
 from .pulse import SAMPLES_MAX, Pulse
 from .sample import Sample
 from .totals import Totals

@@ -17,11 +17,10 @@ from ..scaling.workers_rule import find_utilisation
 from ..telemetry.milestones import tell_clock
 from ..telemetry.observer import is_inspection
 from ..telemetry.span_encoding import RequestSpans
+from ..units import NS_PER_MS, NS_PER_S
 from .sample import is_quiet
 from .totals import Totals
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
 CLOCK_NEWS_NS = 60 * NS_PER_S
 SLOW_LINES_PER_S = 5
 REFUSALS = frozenset({401, 403, 429, 503, 504})

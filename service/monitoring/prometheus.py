@@ -29,10 +29,10 @@ from ledgercore.client.breaker import State
 
 from ..telemetry.meters import TRANSFER
 from ..telemetry.milestones import VERSION
+from ..units import NS_PER_S
 from ..wire.answers import REASONS
 from .totals import Totals
 
-NS_PER_S = 1_000_000_000
 TIME_EXPONENTS = range(14, 34)
 """The bounds of times, as exponents of two nanoseconds: 16.384 µs to 8.6 s."""
 SIZE_EXPONENTS = range(1, 15)

@@ -9,6 +9,7 @@ from typing import Any
 from ledgercore import Histogram, Status
 
 from ..scaling.workers_rule import find_utilisation
+from ..units import NS_PER_MS, NS_PER_S
 from .totals import Totals
 
 Sample = dict[str, Any]
@@ -16,7 +17,6 @@ Sample = dict[str, Any]
 
 PERCENTS = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "p999_ms": 99.9}
 REFUSED_FROM = 400
-NANOSECONDS = 1_000_000_000
 
 
 def make_sample(time_s: float, before: Totals, after: Totals) -> Sample:
@@ -27,7 +27,7 @@ def make_sample(time_s: float, before: Totals, after: Totals) -> Sample:
     `durable_lag` counts the records that are applied and not yet on the disk; `group_size` and
     `batch_size` are means. `inflight_limit` and `breaker` are None where there is none.
     """
-    elapsed_s = max(after.at_ns - before.at_ns, 1) / NANOSECONDS
+    elapsed_s = max(after.at_ns - before.at_ns, 1) / NS_PER_S
     old, new = before.measures, after.measures
     statistics = after.statistics
     percentiles = after.latency.since(before.latency).percentiles(tuple(PERCENTS.values()))
@@ -94,7 +94,7 @@ def _rate(count: int, elapsed_s: float) -> float:
 
 
 def _ms(time_ns: int) -> float:
-    return round(time_ns / 1e6, 4)
+    return round(time_ns / NS_PER_MS, 4)
 
 
 def _find_p99(before: Histogram, after: Histogram) -> float:

@@ -8,8 +8,9 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from ..runtime.lifecycle import App, Lifecycle
+from ..runtime.lifecycle import Lifecycle
 from ..runtime.limits import describe_limits
+from ..wire.sanic_types import App
 from .live_stream import Viewers
 from .log_reporter import Reporter
 from .pulse import Pulse

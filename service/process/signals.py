@@ -10,6 +10,8 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
+from .callbacks import ignore
+
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -19,7 +21,7 @@ class Orders:
     def __init__(self) -> None:
         self.stops = 0
         self.reloads = 0
-        self.listener: Callable[[], None] = _ignore
+        self.listener: Callable[[], None] = ignore
 
     def heed(self) -> None:
         """Take the signals, from here on: SIGTERM and SIGINT to stop, SIGHUP to read again."""
@@ -44,10 +46,6 @@ class Orders:
     def _reload(self, number: int, frame: FrameType | None) -> None:
         self.reloads += 1
         self.listener()
-
-
-def _ignore() -> None:
-    """Stand in for a listener: what has come by then is found in the counts."""
 
 
 ORDERS = Orders()

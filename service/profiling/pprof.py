@@ -8,12 +8,12 @@ mapping that says it has names, files and lines keeps pprof from looking for the
 import gzip
 from collections.abc import Iterable, Iterator
 
+from ..units import NS_PER_S
 from .profile import Measure, Profile
 from .stacks import Frame
 
 CONTENT_TYPE = "application/octet-stream"
 
-_NANOSECONDS = 1_000_000_000
 _MAPPING_ID = 1
 
 
@@ -114,7 +114,7 @@ def encode_profile(profile: Profile, time_ns: int) -> bytes:
     parts.append(encode_bytes(3, _encode_mapping(texts)))
     parts += places.encoded
     parts.append(encode_value(9, time_ns))
-    parts.append(encode_value(10, int(profile.seconds * _NANOSECONDS)))
+    parts.append(encode_value(10, int(profile.seconds * NS_PER_S)))
     if profile.period:
         parts.append(encode_bytes(11, _encode_measure(texts, profile.measures[-1])))
         parts.append(encode_value(12, profile.period))

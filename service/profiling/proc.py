@@ -10,8 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..units import NS_PER_S
+
 _SELF = Path("/proc/self")
-_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_TICK_NS = NS_PER_S // os.sysconf("SC_CLK_TCK")
 _KIB = 1024
 STATES = {"R": "running", "S": "sleeping", "D": "waiting for a device", "T": "stopped"}
 

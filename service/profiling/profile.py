@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..units import NS_PER_S
 from .stacks import Stack, Stacks
-
-_NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ CPU = Measure("cpu", "nanoseconds")
 
 def make_cpu_profile(stacks: Stacks, note: str, seconds: float, rate_hz: int) -> Profile:
     """Return the profile that samples at a rate make, each of them of one period."""
-    period_ns = _NANOSECONDS // rate_hz
+    period_ns = NS_PER_S // rate_hz
     rows = [
         Row(thread, stack, (count, count * period_ns))
         for thread, seen in stacks.items()

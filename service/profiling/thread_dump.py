@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..units import NS_PER_S
 from .proc import ThreadFacts, read_threads
 from .profile import Measure, Profile, Row
 from .python_frames import list_awaits, list_frames, name_awaited
@@ -18,8 +19,6 @@ from .stacks import Stack
 
 TASKS = "asyncio tasks"
 NOTE = "A dump of one moment: Python frames, and no times."
-
-_NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def _write_lines(dump: Dump) -> Iterator[str]:
 def _describe_facts(facts: ThreadFacts | None) -> str:
     if facts is None:
         return "has ended"
-    return f"{facts.state}, {facts.cpu_ns / _NANOSECONDS:.2f} s of processor"
+    return f"{facts.state}, {facts.cpu_ns / NS_PER_S:.2f} s of processor"
 
 
 def _write_stack(stack: Stack) -> Iterator[str]:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import Counter
 
+from ..units import NS_PER_S
 from .proc import read_thread
 from .python_frames import list_frames
 from .stacks import Stacks, clean_stack
@@ -21,15 +22,13 @@ RATE_HZ = 100
 SWITCH_INTERVAL_S = 0.00005
 """How soon a thread that runs lets this one look; unasked it is 5 ms, longer than a request."""
 
-_NANOSECONDS = 1_000_000_000
-
 
 class ThreadSampler:
     """Samples all Python threads of this process but its own, from `start` to `stop`."""
 
     def __init__(self, rate_hz: int) -> None:
         self.stacks: Stacks = {}
-        self._period_ns = _NANOSECONDS // rate_hz
+        self._period_ns = NS_PER_S // rate_hz
         self._usual_interval_s = sys.getswitchinterval()
         self._seen_ns: dict[int, int] = {}
         self._is_over = threading.Event()
@@ -48,7 +47,7 @@ class ThreadSampler:
         sys.setswitchinterval(self._usual_interval_s)
 
     def _run(self) -> None:
-        while not self._is_over.wait(self._period_ns / _NANOSECONDS):
+        while not self._is_over.wait(self._period_ns / NS_PER_S):
             self._look()
 
     def _look(self) -> None:

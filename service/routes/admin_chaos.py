@@ -9,7 +9,6 @@ from sanic.response import HTTPResponse
 
 from ..access.key_ring import Scope
 from ..admission.guard import (
-    AnyRequest,
     guard,
     readable,
 )
@@ -18,6 +17,7 @@ from ..chaos.switch import ChaosSwitch
 from ..runtime.lifecycle import lifecycle_of
 from ..wire import answers
 from ..wire.json_bodies import check_content_type, refuse_body
+from ..wire.sanic_types import AnyRequest
 
 admin_routes = Blueprint("admin", url_prefix="/admin")
 

@@ -25,7 +25,6 @@ from ..access.key_ring import (
     revoke_key,
 )
 from ..admission.guard import (
-    AnyRequest,
     admission_of,
     client_of,
     guard,
@@ -48,6 +47,7 @@ from ..wire.json_bodies import (
     refuse_body,
 )
 from ..wire.problems import KEY_NOT_FOUND, KEYS_UNUSABLE, Problem
+from ..wire.sanic_types import AnyRequest
 
 logger = logging.getLogger("ledgercore")
 

@@ -8,7 +8,8 @@ makes any of them: openapi.json is kept by hand, and its tests compare it with t
 from sanic import Blueprint
 from sanic.response import HTTPResponse
 
-from ..admission.guard import AnyRequest, readable
+from ..admission.guard import readable
+from ..wire.sanic_types import AnyRequest
 from .documents import answer_document, answer_part, load_document
 
 docs_routes = Blueprint("docs")

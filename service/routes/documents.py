@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from sanic.response import HTTPResponse
 
-from ..admission.guard import AnyRequest
 from ..wire.base_path import base_path_of, put_on_document
 from ..wire.problems import NOT_FOUND, Problem
+from ..wire.sanic_types import AnyRequest
 
 POLICY = "; ".join(
     [

@@ -15,15 +15,16 @@ from sanic.response import HTTPResponse
 from ledgercore import Histogram
 
 from ..access.key_ring import Scope
-from ..admission.guard import AnyRequest, guard, readable
+from ..admission.guard import guard, readable
 from ..monitoring.prometheus import OPENMETRICS, encode_metrics
 from ..monitoring.totals import Totals, read_totals
 from ..runtime.lifecycle import Lifecycle, lifecycle_of
+from ..units import NS_PER_MS
 from ..wire.answers import REASONS, answer_json, describe_statistics
+from ..wire.sanic_types import AnyRequest
 from ..wire.transfer_answer import JSON_TYPE
 from .admin_limits import tell_limits
 
-NS_PER_MS = 1_000_000
 PERCENTS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 SCRAPED = (OPENMETRICS, "text/plain")
 

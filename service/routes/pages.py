@@ -12,8 +12,9 @@ from sanic.http import Http
 from sanic.response import HTTPResponse
 
 from ..access.key_ring import Scope
-from ..admission.guard import AnyRequest, guard, readable
+from ..admission.guard import guard, readable
 from ..monitoring.live_stream import viewers_of
+from ..wire.sanic_types import AnyRequest
 from .documents import answer_document, answer_part, load_document
 
 page_routes = Blueprint("page")

@@ -17,7 +17,7 @@ from sanic import Blueprint
 from sanic.response import HTTPResponse
 
 from ..access.key_ring import Scope
-from ..admission.guard import AnyRequest, guard, readable
+from ..admission.guard import guard, readable
 from ..profiling import heap, proc, py_spy, thread_dump, thread_sampler
 from ..profiling.formats import (
     COLLAPSED,
@@ -37,6 +37,7 @@ from ..wire.base_path import base_path_of, put_on_document
 from ..wire.json_bodies import refuse
 from ..wire.paths import make_parameter_error, read_parameters, takes
 from ..wire.problems import PROFILE_RUNNING, Problem
+from ..wire.sanic_types import AnyRequest
 from .documents import load_document
 
 SECONDS = 30

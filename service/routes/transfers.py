@@ -15,7 +15,6 @@ from ledgercore import Account, AccountNotFound, Status
 from ..access.key_ring import Scope
 from ..admission.body_budget import read_body
 from ..admission.guard import (
-    AnyRequest,
     admission_of,
     check_signature,
     client_of,
@@ -52,6 +51,7 @@ from ..wire.paths import (
     takes,
 )
 from ..wire.problems import TRANSFER_NOT_FOUND, Problem
+from ..wire.sanic_types import AnyRequest
 
 ledger_routes = Blueprint("ledger")
 _get = partial(readable, ledger_routes)

@@ -15,6 +15,7 @@ from ledgercore import EngineFailed, LedgerError, QueueFull, Submission, Transfe
 from ..admission.admission import Admission, Charge, Client
 from ..chaos.faults import Disturber
 from ..engine_port import EnginePort
+from ..process.callbacks import ignore
 from ..scaling.inflight import Regulator
 from ..wire.problems import (
     DEADLINE_PASSED,
@@ -47,9 +48,9 @@ class Batcher:
         self._admission = admission
         self._loop = loop
         self._on_failure = on_failure
-        self.on_queued: Callable[[], None] = _ignore
+        self.on_queued: Callable[[], None] = ignore
         """Called when a submission has to wait for a worker."""
-        self.on_work: Callable[[], None] = _ignore
+        self.on_work: Callable[[], None] = ignore
         """Called before work is handed to the engine."""
         self.disturber: Disturber | None = None
         """What lets things go wrong on purpose, while somebody wants that."""
@@ -329,7 +330,3 @@ def _make_failure(submission: Submission) -> Exception:
         "The journal failed under this request, which may or may not be stored. Ask again with "
         "the same key once the server has restarted.",
     )
-
-
-def _ignore() -> None:
-    """Stand in for a listener that nobody has set."""

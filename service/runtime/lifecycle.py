@@ -12,9 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from enum import Enum
-from typing import Any, NoReturn
-
-from sanic import Request, Sanic
+from typing import NoReturn
 
 from ledgercore import LedgerError
 
@@ -29,6 +27,7 @@ from ..chaos.switch import ChaosSwitch
 from ..engine_port import EnginePort
 from ..process.allocation import return_large_blocks
 from ..process.blocking_close import close_apart
+from ..process.callbacks import ignore
 from ..process.descriptors import TooFewDescriptors
 from ..scaling.workers import Scaler
 from ..settings import Settings
@@ -47,6 +46,7 @@ from ..wire.problems import (
     Kind,
     Problem,
 )
+from ..wire.sanic_types import AnyRequest, App
 from .assembly import Parts, open_parts
 from .batcher import Batcher
 from .blocking_calls import BlockingCalls
@@ -57,8 +57,6 @@ DRAIN_S = 10.0
 """How long a stopping server waits for the engine to answer what is under way."""
 START_INTERVAL_S = 0.05
 """How long between two looks whether the server serves yet."""
-
-App = Sanic[Any, Any]
 
 logger = logging.getLogger("ledgercore")
 
@@ -89,8 +87,8 @@ class Lifecycle:
         """Whether requests may come in; an attribute, for every request looks at it."""
         self.failure: str | None = None
         self.is_stop_wanted = False
-        self.on_ready: Callable[[EnginePort], None] = _ignore
-        self.on_work: Callable[[], None] = _ignore
+        self.on_ready: Callable[[EnginePort], None] = ignore
+        self.on_work: Callable[[], None] = ignore
         """Called before the engine is given work, and when some is refused."""
         self.started_s = time.time()
         self.seats = Seats(settings.connections_max)
@@ -266,11 +264,7 @@ class Lifecycle:
             await self._parts.batcher.drain()
 
 
-def lifecycle_of(request: Request[Any, Any]) -> Lifecycle:
+def lifecycle_of(request: AnyRequest) -> Lifecycle:
     """Return the lifecycle of the app that serves this request."""
     lifecycle: Lifecycle = request.app.ctx.lifecycle
     return lifecycle
-
-
-def _ignore(*_: object) -> None:
-    """Stand in for a listener that nobody has set."""

@@ -6,6 +6,7 @@ regulator do. What is changed here lasts until the server stops, and the setting
 
 from collections.abc import Mapping
 
+from ..units import NS_PER_MS
 from ..wire.json_bodies import refuse_body
 from .lifecycle import Lifecycle
 
@@ -32,7 +33,7 @@ def describe_limits(lifecycle: Lifecycle) -> dict[str, int | float]:
     admission, regulator = lifecycle.admission, lifecycle.batcher.regulator
     limiter = admission.limiter.settings()
     own = {name: limiter[theirs] for name, theirs in _LIMITER.items()}
-    deadline = {"request_deadline_ms": admission.deadline_ns // 1_000_000}
+    deadline = {"request_deadline_ms": admission.deadline_ns // NS_PER_MS}
     return own | deadline | regulator.settings()
 
 
@@ -51,4 +52,4 @@ def change_limits(lifecycle: Lifecycle, changes: Mapping[str, int]) -> None:
         **{theirs: changes[name] for name, theirs in _LIMITER.items() if name in changes}
     )
     if "request_deadline_ms" in changes:
-        admission.deadline_ns = changes["request_deadline_ms"] * 1_000_000
+        admission.deadline_ns = changes["request_deadline_ms"] * NS_PER_MS

@@ -12,11 +12,12 @@ from typing import Any
 from ledgercore import Recorder
 
 from ..admission.in_flight import InFlight
+from ..units import NS_PER_MS, NS_PER_S
 from .inflight_rule import UNLIMITED, AdaptiveLimit, Window
 
 WINDOW_NS = 100_000_000
 """How long a window is at least; not shorter than the target either, for it is full of such."""
-WINDOW_MAX_NS = 1_000_000_000
+WINDOW_MAX_NS = NS_PER_S
 """When a window ends with however few answers."""
 SAMPLES_MIN = 100
 """Of fewer the p99 is the longest of them, and says little."""
@@ -93,15 +94,15 @@ class Regulator:
             "in-flight limit: %d -> %d (p99 %.1f ms, target %.1f ms, %d in flight)",
             logged,
             limit,
-            self.p99_ns / 1e6,
-            self._rule.target_ns / 1e6,
+            self.p99_ns / NS_PER_MS,
+            self._rule.target_ns / NS_PER_MS,
             peak,
             extra={
                 "event": "inflight-limit",
                 "before": logged,
                 "after": limit,
-                "p99_ms": round(self.p99_ns / 1e6, 3),
-                "target_ms": self._rule.target_ns // 1_000_000,
+                "p99_ms": round(self.p99_ns / NS_PER_MS, 3),
+                "target_ms": self._rule.target_ns // NS_PER_MS,
                 "inflight": peak,
             },
         )
@@ -127,7 +128,7 @@ class Regulator:
         """Return the settings as `configure` takes them."""
         rule = self._rule
         return {
-            "target_p99_ms": rule.target_ns // 1_000_000,
+            "target_p99_ms": rule.target_ns // NS_PER_MS,
             "inflight_min": rule.lowest,
             "inflight_max": rule.highest,
         }
@@ -138,7 +139,7 @@ class Regulator:
             "inflight": self._in_flight.count,
             "inflight_limit": self._rule.limit if self._rule.is_on else None,
             "inflight_refused_total": self._in_flight.refused,
-            "inflight_p99_ms": round(self.p99_ns / 1e6, 3),
+            "inflight_p99_ms": round(self.p99_ns / NS_PER_MS, 3),
             "drained_per_s": round(self._in_flight.drain.find_rate(), 1),
         }
 

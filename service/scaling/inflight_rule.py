@@ -18,6 +18,8 @@ moves nothing; and a limit that nobody reached says nothing of what a higher one
 from dataclasses import dataclass
 from math import isqrt
 
+from ..units import NS_PER_MS
+
 UNLIMITED = 2**62
 """The limit where there is none."""
 
@@ -60,7 +62,7 @@ class AdaptiveLimit:
         if not 1 <= lowest <= highest:
             raise ValueError(f"the lowest limit, {lowest}, is above the highest, {highest}")
         was_on = self.is_on
-        self.target_ns = target_ms * 1_000_000
+        self.target_ns = target_ms * NS_PER_MS
         self.lowest, self.highest = lowest, highest
         self._bad_windows = 0
         if not self.is_on:

@@ -12,11 +12,11 @@ from typing import Protocol
 from ledgercore import InvalidArgument, SegmentLoad
 
 from ..engine_port import EnginePort
+from ..units import NS_PER_S
 from .workers_rule import ScalingPolicy, find_utilisation
 
 LOOK_INTERVAL_S = 0.1
 """How long between two looks: hundreds of batches, and much less than anyone waits in a queue."""
-NANOSECONDS = 1_000_000_000
 
 logger = logging.getLogger("ledgercore")
 
@@ -112,7 +112,7 @@ class Scaler:
     def _look(self) -> None:
         before, before_s = self._seen, self._seen_at_s
         self._remember()
-        elapsed_ns = (self._seen_at_s - before_s) * NANOSECONDS
+        elapsed_ns = (self._seen_at_s - before_s) * NS_PER_S
         is_quiet = True
         for segment, (old, new) in enumerate(zip(before, self._seen, strict=True)):
             busy_ns = new.busy_ns - old.busy_ns

@@ -19,7 +19,6 @@ from ..wire.problems import STATUS_KINDS
 
 cdef enum:
     LOOKS_PER_S = 1000
-    NS_PER_S = 1_000_000_000
     MILLION = 1_000_000
 
 REFUSED = frozenset((401, 403, 429, 503))

@@ -9,9 +9,9 @@ import os
 from ledgercore import Statistics, __version__
 
 from ..settings import Settings
+from ..units import NS_PER_S
 
 VERSION = __version__
-NS_PER_S = 1_000_000_000
 
 logger = logging.getLogger("ledgercore")
 

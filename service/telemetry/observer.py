@@ -11,15 +11,17 @@ The phases of a transfer follow one another: `admission` to the submission, `que
 import re
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sanic import Request
 from sanic.response import BaseHTTPResponse
 
 from ledgercore import Submission
 
+from ..process.callbacks import ignore
+from ..units import NS_PER_S
 from ..wire.answers import OK
 from ..wire.problems import STATUS_KINDS
+from ..wire.sanic_types import AnyRequest
 from .meters import TRANSFER, Meters
 from .span_encoding import RequestSpans
 from .span_exporter import SpanExporter
@@ -30,9 +32,7 @@ INSPECTION_ROUTES = ("/metrics", "/healthz", "/readyz", "/docs", "/openapi", "/d
 LONG_ROUTES = "/debug/"
 """Where routes begin that take as long as they are asked to."""
 TRACEPARENT, REQUEST_ID = "traceparent", "x-request-id"
-_NS_PER_S = 1_000_000_000
 
-AnyRequest = Request[Any, Any]
 Trace = tuple[int, int, int, int]
 """Trace id, span id of the caller or 0, our span id, flags."""
 Phases = tuple[tuple[str, int, int], ...]
@@ -58,7 +58,7 @@ class Observer:
     def __init__(self, meters: Meters) -> None:
         self.exporter: SpanExporter | None = None
         self.on_slow: Callable[[RequestSpans], None] | None = None
-        self.on_work: Callable[[], None] = _ignore
+        self.on_work: Callable[[], None] = ignore
         """Called with each ordinary request that is for the ledger, and no inspection."""
         self.examples: dict[int, Example] = {}
         """The last kept transfer whose nanoseconds had so many bits."""
@@ -167,7 +167,7 @@ class Observer:
             return False
         if request.route == TRANSFER:
             self.examples[elapsed_ns.bit_length()] = Example(
-                f"{request.trace_id:032x}", elapsed_ns / _NS_PER_S, time.time()
+                f"{request.trace_id:032x}", elapsed_ns / NS_PER_S, time.time()
             )
         return True
 
@@ -175,10 +175,6 @@ class Observer:
 def is_inspection(route: str) -> bool:
     """Return whether a route is for looking at the server, and not for work with the ledger."""
     return route == "/" or route.startswith(INSPECTION_ROUTES)
-
-
-def _ignore() -> None:
-    """Stand in for a listener that nobody has set."""
 
 
 def describe_transfer(

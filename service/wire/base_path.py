@@ -10,10 +10,11 @@ what they sign is what they have asked (signatures.py).
 
 from typing import Any
 
-from sanic import Request, Sanic
+from sanic import Sanic
 from sanic.response import BaseHTTPResponse
 
 from .answers import PreparedResponse
+from .sanic_types import AnyRequest
 
 _LOCATION = b"\r\nlocation: /"
 
@@ -62,7 +63,7 @@ def base_path_of(app: Sanic[Any, Any]) -> str:
     return base
 
 
-async def _put_on_response(request: Request[Any, Any], response: BaseHTTPResponse) -> None:
+async def _put_on_response(request: AnyRequest, response: BaseHTTPResponse) -> None:
     base = base_path_of(request.app)
     if isinstance(response, PreparedResponse):
         response.prepared = [

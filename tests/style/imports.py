@@ -40,7 +40,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"settings"},
         {"access", "chaos", "profiling"},
         {"wire"},
-        {"process", "engine_port"},
+        {"process", "engine_port", "units"},
         {"_c"},
     ],
     "ledgercore": [
