@@ -28,6 +28,7 @@ from .errors import (
     MemoryUnavailable,
     too_new,
 )
+from .file_replacement import replace_file, sync_directory
 from .frames import (
     KIND_JOURNAL,
     SEAL_BYTES,
@@ -75,24 +76,9 @@ def explained(path: Path) -> Iterator[None]:
         raise DirectoryUnusable(f"{name}: {error.strerror or error}") from error
 
 
-def sync_directory(path: Path) -> None:
-    """Make renames, new names and removals in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_file(path: Path, data: bytes) -> None:
-    """Put a whole file in place: written beside, synced, renamed, the directory synced."""
-    beside = path.with_name(path.name + ".tmp")
-    with open(beside, "wb", opener=open_private) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_directory(path.parent)
+    """Put a whole file in place; what a power cut leaves beside it is removed at the next open."""
+    replace_file(path, data, suffix=".tmp")
 
 
 def map_file(path: Path, *, is_read_through: bool = False) -> memoryview:

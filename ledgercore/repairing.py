@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .directory import DataDirectory, explained, sync_directory, write_file
+from .directory import DataDirectory, explained, write_file
 from .errors import JournalDamaged, too_new
+from .file_replacement import sync_directory
 from .file_store import FileStore, settle_tail
 from .frames import SEGMENT_HEADER_BYTES, Seal, SegmentHeader, scan_frames
 from .recovery import Recovery

@@ -24,6 +24,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ledgercore.file_replacement import replace_file
+
 from .api_keys import Credential, NewKey, Scope, make_key
 from .key_document import (
     KEYS_MAX,
@@ -42,7 +44,6 @@ from .private_files import (
     give_access,
     give_to_owner,
     make_directory,
-    sync_directory,
 )
 
 __all__ = [
@@ -247,14 +248,4 @@ def _open_lock(lock: Path) -> int:
 
 
 def _write_keys(path: Path, credentials: Sequence[Credential]) -> None:
-    text = encode_keys(credentials)
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with open(os.open(beside, flags, FILE_MODE), "wb") as file:
-        give_access(file.fileno(), path)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_directory(path.parent)
+    replace_file(path, encode_keys(credentials), prepare=lambda new: give_access(new, path))

@@ -12,7 +12,9 @@ keys that were put there by hand, and nothing of ours removes it.
 import os
 from pathlib import Path
 
-from .private_files import FILE_MODE, explain_errors, give_to_owner, sync_directory
+from ledgercore.file_replacement import sync_directory
+
+from .private_files import FILE_MODE, explain_errors, give_to_owner
 
 FILE_NAME = "api-keys.json"
 """The file of the keys, where no other is named."""

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ledgercore.file_replacement import sync_directory
+from ledgercore.permissions import make_folder
+
 FILE_MODE = 0o600
-FOLDER_MODE = 0o700
 
 
 class KeyFileError(Exception):
@@ -82,21 +84,9 @@ def give_access(descriptor: int, path: Path) -> None:
 def make_directory(directory: Path) -> None:
     """Make a directory that is not there, durably, for its owner alone; and those above it."""
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        with suppress(FileExistsError):
-            folder.mkdir(FOLDER_MODE)
-            folder.chmod(FOLDER_MODE)  # The umask may have taken even the owner's rights away.
+    make_folder(directory)
+    for folder in missing:
         sync_directory(folder.parent)
-    directory.mkdir(exist_ok=True)  # Raises FileExistsError where it is a file.
-
-
-def sync_directory(directory: Path) -> None:
-    """Let the names in a directory outlive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -5,21 +5,19 @@ that who repeats a transfer of before gets the bytes of the first answer. It is 
 strings were asked for. It never writes an answer.
 """
 
-import os
 import zlib
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from ledgercore import DirectoryUnusable
+from ledgercore.file_replacement import replace_file
 
 from ..engine_port import EnginePort
 from ..settings import Settings
 from ..wire.integer_forms import IntegerForms
 
 FILE_NAME = "integers.json"
-FILE_MODE = 0o600
 VERSION = 1
 
 
@@ -85,20 +83,7 @@ def _sum(version: int, starts: list[int]) -> int:
 
 def _write(path: Path, starts: list[int]) -> None:
     text = msgspec.json.encode(_Document(VERSION, starts, _sum(VERSION, starts)))
-    beside = path.with_name(path.name + ".new")
     try:
-        with suppress(FileNotFoundError):
-            beside.unlink()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(beside, flags, FILE_MODE), "wb") as file:
-            file.write(text + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(path, text + b"\n")
     except OSError as error:
         raise DirectoryUnusable(f"{error.filename or path}: {error.strerror or error}") from None

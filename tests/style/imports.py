@@ -108,9 +108,12 @@ KNOWN_TO = {
 # What native files of the service may take of the engine: records, submissions and recorders as C
 # has them.
 NATIVE_SEAM = {"ledgercore._c", "ledgercore.recorder", "ledgercore.submission"}
-# What each layer may take of the client library, whose modules load no more than they need.
-CLIENT_SEAM = {
+# What each layer may take by its module: how private files are made and replaced, which is nobody's
+# business outside of this project; and the client library, whose modules load only what they need.
+MODULE_SEAM = {
     "service": {
+        "ledgercore.file_replacement",
+        "ledgercore.permissions",
         "ledgercore.client.breaker",
         "ledgercore.client.loopback",
         "ledgercore.client.signing",
@@ -224,7 +227,7 @@ def seam_is_kept(source: Source, seam: set[str]) -> Iterator[str]:
     """Above the engine, only what its `__init__` names is used; natively, a little more."""
     if source.layer not in ("service", "bench"):
         return
-    native = NATIVE_SEAM if source.suffix in (".pyx", ".pxd") else CLIENT_SEAM[source.layer]
+    native = NATIVE_SEAM if source.suffix in (".pyx", ".pxd") else MODULE_SEAM[source.layer]
     for module, names in source.imports:
         if module == "ledgercore":
             yield from (f"takes {name} from ledgercore" for name in names if name not in seam)
