@@ -65,7 +65,7 @@ cdef class Charge:
     """What a client was charged for a request that was admitted, of its money, and when.
 
     What has not moved by that request is given back, exactly once: by `settle` when it is known,
-    or by `give_back` where the engine has taken nothing.
+    or by `refund` where the engine has taken nothing.
     """
 
     def __init__(self, Limiter limiter, Client client, int64_t amount, int64_t charged_ns):
@@ -82,11 +82,11 @@ cdef class Charge:
             moved = submission.sum_new()
         else:
             moved = self.amount if has_moved(submission, index) else 0
-        self.limiter.give_back_quota(self.client.limit, self.amount - moved, self.charged_ns)
+        self.limiter.refund_quota(self.client.limit, self.amount - moved, self.charged_ns)
 
-    def give_back(self):
+    def refund(self):
         """Give back all of it."""
-        self.limiter.give_back_quota(self.client.limit, self.amount, self.charged_ns)
+        self.limiter.refund_quota(self.client.limit, self.amount, self.charged_ns)
 
 
 cdef class Admission:
@@ -297,20 +297,20 @@ cdef class Admission:
             self.limiter.describe(client.limit, lc_monotonic_ns(), QUOTA_EXCEEDED, 1, amount)
         )
 
-    cdef int settle(
+    cdef int settle_row(
         self, Client client, Submission submission, uint32_t row, int64_t charged_ns
     ) noexcept:
         """Give back the money of a row that has completed and not moved by this request."""
         if has_moved(submission, row):
             return 0
-        return self.give_back(client, submission, row, charged_ns)
+        return self.refund_row(client, submission, row, charged_ns)
 
-    cdef int give_back(
+    cdef int refund_row(
         self, Client client, Submission submission, uint32_t row, int64_t charged_ns
     ) noexcept:
         """Give back the money of a row, if the window in which it was charged is not over."""
         if client.limit.quota > 0:
-            self.limiter.give_back_quota(
+            self.limiter.refund_quota(
                 client.limit, submission.data.records[row].amount, charged_ns
             )
         return 0

@@ -35,22 +35,22 @@ class Holding:
         self._budget = budget
         self._taken = 0
 
-    def take(self, count: int) -> None:
+    def acquire(self, count: int) -> None:
         """Take bytes. Raises the problem `queue-full` where there are not so many left."""
-        self._budget.take(count)
+        self._budget.acquire(count)
         self._taken += count
 
-    def take_at_most(self, count: int) -> None:
-        """Take bytes, or all that there are where that is less. Raises as `take`."""
-        self.take(min(count, self._budget.bytes_max - self._taken))
+    def acquire_at_most(self, count: int) -> None:
+        """Take bytes, or all that there are where that is less. Raises as `acquire`."""
+        self.acquire(min(count, self._budget.bytes_max - self._taken))
 
     def check(self, count: int) -> None:
-        """Raise as `take`, and take nothing."""
+        """Raise as `acquire`, and take nothing."""
         self._budget.check(count)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Give back all that was taken."""
-        self._budget.give_back(self._taken)
+        self._budget.release(self._taken)
         self._taken = 0
 
 
@@ -78,7 +78,7 @@ class BodyBudget:
         try:
             yield holding
         finally:
-            holding.give_back()
+            holding.release()
 
     def check(self, count: int) -> None:
         """Raise the problem `queue-full` where there are not so many bytes left."""
@@ -90,12 +90,12 @@ class BodyBudget:
                 headers={"retry-after": str(wait_s)},
             )
 
-    def take(self, count: int) -> None:
+    def acquire(self, count: int) -> None:
         """Take bytes. Raises as `check`."""
         self.check(count)
         self._left -= count
 
-    def give_back(self, count: int) -> None:
+    def release(self, count: int) -> None:
         """Give bytes back that were taken."""
         self._left += count
         self._drain.add(count, self._clock_ns())
@@ -120,12 +120,12 @@ async def read_body(request: AnyRequest, holding: Holding) -> bytes:
         while part := await stream.read():
             if len(body) + len(part) > BODY_BYTES_MAX:
                 raise too_long
-            holding.take(_COPIES * len(part))
+            holding.acquire(_COPIES * len(part))
             body += part
         if not body.isascii():
-            holding.take_at_most((_TEXT_COPIES - 1) * len(body))
+            holding.acquire_at_most((_TEXT_COPIES - 1) * len(body))
     except Problem:
-        holding.give_back()
+        holding.release()
         body.clear()
         # Who waits to be asked for the body is not asked.
         if not stream.expecting_continue:

@@ -1,6 +1,6 @@
 """What a client is told of its limits: header fields of any answer, and the problem of a refusal.
 
-This module owns how a limit is written. It never counts and never refuses: limits.pyx does.
+This module owns how a limit is written. It never counts and never refuses: limiter.pyx does.
 Sources: draft-ietf-httpapi-ratelimit-headers-10 for the fields and the problem, RFC 9651 for their
 syntax, RFC 9110 section 10.2.3 for `Retry-After`.
 """

@@ -40,11 +40,11 @@ cdef class Limiter:
     cdef int judge(
         self, ClientLimit client, int64_t now_ns, uint32_t count, int64_t amount
     ) noexcept nogil
-    cdef void give_back_quota(
+    cdef void refund_quota(
         self, ClientLimit client, int64_t amount, int64_t admitted_ns
     ) noexcept nogil
     cdef bint is_idle(self, ClientLimit client, int64_t now_ns) noexcept
-    cdef int settle(self, ClientLimit client, int64_t now_ns) except -1
-    cdef object tell_quota(
+    cdef int apply_settings(self, ClientLimit client, int64_t now_ns) except -1
+    cdef object describe_quota(
         self, ClientLimit client, int64_t now_ns, bint is_refused, int64_t amount
     )

@@ -172,7 +172,7 @@ cdef class Limiter:
             client.spent += amount  # at most the quota
         return ADMITTED
 
-    cdef void give_back_quota(
+    cdef void refund_quota(
         self, ClientLimit client, int64_t amount, int64_t admitted_ns
     ) noexcept nogil:
         lc_lock_acquire(&self.lock)
@@ -199,11 +199,11 @@ cdef class Limiter:
                 now_ns += step_ns
         return admitted
 
-    def give_back(self, ClientLimit client not None, int64_t amount, admitted_ns=None):
+    def refund(self, ClientLimit client not None, int64_t amount, admitted_ns=None):
         """Undo the charge of a transfer that was refused or replayed: of its money alone, since its
         work was done. With the time of its admission, a window that began since is left alone."""
         cdef int64_t admitted = INT64_MAX if admitted_ns is None else admitted_ns
-        self.give_back_quota(client, amount, admitted)
+        self.refund_quota(client, amount, admitted)
 
     # -- clients ----------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ cdef class Limiter:
             if len(self.clients) >= CLIENTS_MAX:
                 raise TooManyClients(f"{CLIENTS_MAX} clients have used something lately")
             client = ClientLimit(name)
-            self.settle(client, self.clock_ns())
+            self.apply_settings(client, self.clock_ns())
             client = self.clients.setdefault(name, client)
         return client
 
@@ -290,7 +290,7 @@ cdef class Limiter:
             lc_fair_start(&self.fair, &self.bucket, now_ns)
         lc_lock_release(&self.lock)
         for each in list(self.clients.values()):
-            self.settle(each, now_ns)
+            self.apply_settings(each, now_ns)
 
     def settings(self):
         """Return the settings as `configure` takes them."""
@@ -311,9 +311,9 @@ cdef class Limiter:
         else:
             raise TooManyClients(f"{CLIENTS_MAX} clients have settings of their own")
         if (client := self.clients.get(name)) is not None:
-            self.settle(client, self.clock_ns())
+            self.apply_settings(client, self.clock_ns())
 
-    cdef int settle(self, ClientLimit client, int64_t now_ns) except -1:
+    cdef int apply_settings(self, ClientLimit client, int64_t now_ns) except -1:
         """Let a client have the settings that are in force for it."""
         rate, burst, quota = self.overrides.get(client.name, (None, None, None))
         if burst is None:
@@ -346,18 +346,18 @@ cdef class Limiter:
         if verdict == CLIENT_LIMITED or not is_refused and client.bucket.rate > 0:
             bucket = client.bucket
             wait_ns = lc_bucket_wait_ns(&bucket, now, count)
-            return tell_bucket("client", &bucket, now, wait_ns, is_refused)
+            return describe_bucket("client", &bucket, now, wait_ns, is_refused)
         if verdict == QUOTA_EXCEEDED or not is_refused and client.quota > 0:
-            return self.tell_quota(client, now, is_refused, amount)
+            return self.describe_quota(client, now, is_refused, amount)
         if verdict == GLOBAL_LIMITED or self.bucket.rate > 0:
             lc_lock_acquire(&self.lock)
             bucket = self.bucket
             wait_ns = lc_fair_wait_ns(&self.fair, &client.share, &bucket, now, count)
             lc_lock_release(&self.lock)
-            return tell_bucket("global", &bucket, now, wait_ns, is_refused)
+            return describe_bucket("global", &bucket, now, wait_ns, is_refused)
         return None
 
-    cdef object tell_quota(
+    cdef object describe_quota(
         self, ClientLimit client, int64_t now_ns, bint is_refused, int64_t amount
     ):
         lc_lock_acquire(&self.lock)
@@ -377,7 +377,7 @@ cdef bint differs(const lc_bucket* bucket, int64_t rate, uint32_t burst) noexcep
     return bucket.rate != rate or bucket.burst != <int64_t> burst << bucket.shift
 
 
-cdef object tell_bucket(
+cdef object describe_bucket(
     str name, const lc_bucket* bucket, int64_t now_ns, int64_t wait_ns, bint is_refused
 ):
     """A bucket as a quota in a window: its burst in the time that fills it, or where that is less

@@ -1,8 +1,8 @@
 """What was sent to clients and is not read yet, bounded over all connections.
 
 This module owns that bound. A connection may leave little unread for as long as it likes: what its
-socket and its own buffer hold, 64 KiB. Who leaves more is counted here, with all of it, and
-has the time of patience.py; and where all together leave more than UNREAD_BYTES_MAX, those are cut
+socket and its own buffer hold, 64 KiB. Who leaves more is counted here, with all of it, and has the
+time of client_timeouts.py; and where all together leave more than UNREAD_BYTES_MAX, those are cut
 off who have for longest. What they asked for stands, and a repeat of it gets its answer.
 """
 

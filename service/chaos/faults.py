@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from sanic.response import HTTPResponse
 
 from ..engine_port import EnginePort
-from ..wire.problems import HungUp
+from ..wire.problems import ClientGone
 from ..wire.sanic_types import AnyRequest
 from .plan import Dice, Plan
 
@@ -141,7 +141,7 @@ def _cut(request: AnyRequest) -> HTTPResponse:
     """Abort the connection of a request; what is returned is sent to nobody."""
     transport: Any = request.transport
     transport.abort()
-    return HungUp()
+    return ClientGone()
 
 
 def exposed(handler: Handler) -> Handler:

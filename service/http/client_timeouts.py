@@ -11,6 +11,8 @@ from typing import Any
 from sanic.exceptions import RequestTimeout
 from sanic.http.constants import Stage
 
+PARTIAL_S = 1.0
+"""How long the native way waits for the rest of a request, before it is Sanic's."""
 REQUEST_S = 10.0
 """How long a request may take to arrive, head and body."""
 BYTES_PER_S_MIN = 16_384
@@ -20,7 +22,7 @@ READ_S = 30.0
 """How long a client may leave more unread than the sockets hold."""
 
 
-class Patience:
+class ClientTimeouts:
     """The clocks of one connection, beside Sanic's. Used in the event loop only.
 
     `protocol` is Sanic's for the connection: its reader, its task and its transport are used.

@@ -3,7 +3,7 @@
 This module owns what a connection does with bytes before Sanic sees them. A request that is plain
 (src/http_request.h) is put into the open submission without a Python object for it; everything else
 goes to Sanic untouched, from its first byte. It never judges a request, and never says what is
-wrong with one. Both ways admit through the same Batcher and answer through the same reply.pyx.
+wrong with one. Both ways ask the same Admission, and answer through the same transfer_answer.pyx.
 
 Answers keep the order of their requests. A connection has rows in one submission at a time, so
 that they come back together; what arrives meanwhile is held. Bytes go to Sanic only when no answer
@@ -11,21 +11,21 @@ is due, and come back here only when Sanic is through with all that it was given
 """
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memcmp
 
 from ledgercore._c cimport *
 from ledgercore.service._c cimport *
 from ledgercore.submission cimport Submission
 from ledgercore.service.admission.limiter cimport ADMITTED, QUOTA_EXCEEDED
+from ledgercore.service.http.sender cimport Sender
 from ledgercore.service.runtime.open_batch cimport OpenBatch, Waiter
 from ledgercore.service.wire.transfer_answer cimport complete_reply, make_reply
 
 from ..admission.guard import is_local
 from ..wire.base_path import put_on_reply
-from ..wire.errors import LAST, encode_error
+from ..wire.errors import CLOSING_KINDS, encode_error
 from ..telemetry.meters import TRANSFER
 from .sanic_protocol import OrdinaryProtocol
-from .client_timeouts import Patience, is_through
+from .client_timeouts import PARTIAL_S, ClientTimeouts, is_through
 
 cdef enum:
     # What becomes of a plain request.
@@ -34,9 +34,6 @@ cdef enum:
     ORDINARY
     HELD_BYTES_MAX = 65536  # What a connection may send ahead while its answers are due.
     DUE_MAX = 256  # How many of its requests may be on their way at once.
-
-PARTIAL_S = 1.0
-"""How long the rest of a request may take before Sanic's own clocks take over."""
 
 
 cdef class Connection(Waiter):
@@ -47,9 +44,8 @@ cdef class Connection(Waiter):
         self.transport = transport
         self.lifecycle = lifecycle
         self.meters = lifecycle.meters
-        self.patience = Patience(protocol)
+        self.timeouts = ClientTimeouts(protocol)
         self.unread = lifecycle.unread
-        self.token = self.host = b""
         self.base_path = lifecycle.settings.base_path
 
     # -- in ---------------------------------------------------------------------------------------
@@ -65,7 +61,7 @@ cdef class Connection(Waiter):
         elif self.is_native():
             self.read(data)
         elif self.flight is None:
-            self.give(data)
+            self.hand_to_sanic(data)
         else:
             self.hold(data)
         return 0
@@ -78,15 +74,16 @@ cdef class Connection(Waiter):
         return not self.is_with_sanic and self.lifecycle.is_ready
 
     cdef int read(self, bytes data) except -1:
-        """Admit the plain requests that the data begins with, and hold or give what follows."""
+        """Admit the plain requests that the data begins with, and hold or hand on what follows."""
         cdef const char* at = data
         cdef const char* end = at + len(data)
         cdef lc_request request
         cdef int length = LC_REQUEST_PARTIAL
         if self.admission is None:
             self.admission = self.lifecycle.admission
+            self.sender = Sender(self.admission, self.lifecycle.hosts, is_local(self.transport))
             self.batcher = self.lifecycle.batcher
-            self.open_batches = self.batcher.open_batches
+            self.batches = self.batcher.batches
             self.forms = self.lifecycle.forms
         self.now_ns = lc_monotonic_ns()
         self.admission.look(self.now_ns)
@@ -104,9 +101,9 @@ cdef class Connection(Waiter):
         elif length == LC_REQUEST_PARTIAL and not self.is_ended:
             self.hold(rest)
             if self.timer is None:
-                self.timer = self.protocol.loop.call_later(PARTIAL_S, self.give_up)
+                self.timer = self.protocol.loop.call_later(PARTIAL_S, self.stop_waiting)
         else:
-            self.give(rest)
+            self.hand_to_sanic(rest)
         return 0
 
     cdef int admit(self, lc_request* request) except -1:
@@ -116,13 +113,14 @@ cdef class Connection(Waiter):
         """
         cdef OpenBatch batch
         cdef int verdict
-        if not self.is_same_client(request):
+        if not self.sender.is_same(request):
             if self.flight is not None:
                 return WAITS  # The answers that are due are those of one client.
-            self.identify(request)
+            self.sender.identify(request)
+            self.client = self.sender.client
         if self.client is None or not self.client.is_plain:
             return ORDINARY
-        batch = self.find_batch(request.transfer.source)
+        batch = self.batches.find(request.transfer.source)
         if self.flight is not None:
             if self.flight is not batch.submission or self.due >= DUE_MAX:
                 return WAITS
@@ -145,26 +143,6 @@ cdef class Connection(Waiter):
             self.timer.cancel()
             self.timer = None
         return TAKEN
-
-    cdef bint is_same_client(self, lc_request* request) noexcept:
-        """Whether the last request came from the same client, as far as the token tells, and asked
-        for the same host."""
-        return (
-            self.generation == self.admission.generation
-            and is_same(self.host, request.host)
-            and is_same(self.token, request.token)
-        )
-
-    cdef int identify(self, lc_request* request) except -1:
-        """Find out who sends from here on, and whether to a host of ours."""
-        cdef bint is_open = self.admission.is_open
-        self.client = self.admission.find(request.token, is_local(self.transport))
-        self.token = request.token.start[:request.token.length]
-        self.host = request.host.start[:request.host.length]
-        self.generation = self.admission.generation
-        if not self.lifecycle.hosts.knows(self.host.decode("ascii"), is_open):
-            self.client = None
-        return 0
 
     cdef int refuse(self, lc_request* request, int verdict) except -1:
         """Answer a request that was not admitted."""
@@ -202,12 +180,6 @@ cdef class Connection(Waiter):
             self.batcher.submit(batch)
         return 0
 
-    cdef OpenBatch find_batch(self, lc_text source):
-        if len(self.open_batches) == 1:
-            return self.open_batches[0]
-        engine = self.lifecycle.engine
-        return self.open_batches[engine.segment_of(source.start[:source.length].decode())]
-
     cdef int hold(self, bytes data) except -1:
         """Keep bytes until the answers before them are written."""
         self.held = data
@@ -216,16 +188,16 @@ cdef class Connection(Waiter):
             self.transport.pause_reading()
         return 0
 
-    cdef int give(self, bytes data) except -1:
+    cdef int hand_to_sanic(self, bytes data) except -1:
         """Let Sanic have bytes, and all that follow until it is through with them."""
         if not self.is_with_sanic:
-            self.patience.begin()
-        self.patience.count(len(data))
+            self.timeouts.begin()
+        self.timeouts.count(len(data))
         self.is_with_sanic = True
         OrdinaryProtocol.data_received(self.protocol, data)
         return 0
 
-    cdef int release(self) except -1:
+    cdef int read_on(self) except -1:
         """Read on, with what was held."""
         cdef bytes data = self.held
         if self.is_paused:
@@ -236,14 +208,54 @@ cdef class Connection(Waiter):
             self.receive(data)
         return self.close_if_ended()
 
-    cdef bint end(self) except -1:
+    cdef bint end_input(self) except -1:
         """The client sends nothing more. Whether answers are due here, after which to close."""
         self.is_ended = True
         if self.timer is not None:
             # Half a request, and the other half will never come.
             self.timer.cancel()
-            self.give_up()
+            self.stop_waiting()
         return self.flight is not None or self.held is not None
+
+    # -- what the protocol is told ----------------------------------------------------------------
+
+    cdef int lose(self) except -1:
+        """End with the connection; what was admitted stands."""
+        self.is_lost = True
+        self.held = None
+        self.timeouts.end()
+        self.unread.end(self.transport)
+        if self.timer is not None:
+            self.timer.cancel()
+        return 0
+
+    cdef int pause_writing(self) except -1:
+        """Read nothing more from a client that does not read."""
+        self.is_write_paused = True
+        self.timeouts.begin_reading()
+        self.unread.note(self.transport)
+        return 0
+
+    cdef int resume_writing(self) except -1:
+        """Read on, since the client has read."""
+        self.is_write_paused = False
+        self.timeouts.end_reading()
+        self.unread.end(self.transport)
+        if self.flight is None and not self.is_lost:
+            self.read_on()
+        return 0
+
+    cdef bint close_when_answered(self) noexcept:
+        """Close once the answers that are due are written; whether any are."""
+        if self.due > 0:
+            self.is_closing = True
+        return self.due > 0
+
+    cdef bint has_been_active(self) noexcept:
+        """Whether anything came in since the last call, or an answer is due."""
+        cdef bint was_active = self.was_active
+        self.was_active = False
+        return was_active or self.due > 0
 
     cdef int close_if_ended(self) except -1:
         """Close once all is answered to a client that sends nothing more."""
@@ -251,40 +263,42 @@ cdef class Connection(Waiter):
             self.transport.close()
         return 0
 
-    def give_up(self):
+    def stop_waiting(self):
         """Let Sanic wait for the rest of a request."""
         cdef bytes data = self.held
         self.timer = None
         if data is not None and self.flight is None and not self.is_lost:
             self.held = None
-            self.give(data)
+            self.hand_to_sanic(data)
 
     # -- out --------------------------------------------------------------------------------------
 
-    cdef int settle(self, object submission, uint32_t row, bint is_look_up) except -1:
+    cdef int complete(self, object submission, uint32_t row, bint is_look_up) except -1:
         if not is_look_up:
-            self.admission.settle(self.client, submission, row, self.charged_ns)
+            self.admission.settle_row(self.client, submission, row, self.charged_ns)
         if self.is_lost:
             return 0
-        return self.tell_known(submission, row) if is_look_up else self.tell(submission, row)
+        if is_look_up:
+            return self.answer_looked_up(submission, row)
+        return self.answer_outcome(submission, row)
 
-    cdef int give_back(self, object submission, uint32_t row) except -1:
-        return self.admission.give_back(self.client, submission, row, self.charged_ns)
+    cdef int refund(self, object submission, uint32_t row) except -1:
+        return self.admission.refund_row(self.client, submission, row, self.charged_ns)
 
-    cdef int tell(self, Submission submission, uint32_t row) except -1:
+    cdef int answer_outcome(self, Submission submission, uint32_t row) except -1:
         """Answer a transfer that has completed."""
         cdef lc_trace trace
         cdef int64_t now_ns
         cdef bint is_kept = False
         if not self.meters.is_on:
-            return self.answer(make_reply(submission, row, self.forms, NULL, False))
+            return self.add_answer(make_reply(submission, row, self.forms, NULL, False))
         # Of rows that came later in a flight it says a little too much, and never too little.
         now_ns = lc_monotonic_ns()
         self.meters.note_transfer(submission.data.outcomes[row].status, now_ns - self.charged_ns)
         self.begin_trace(&trace)
         if self.meters.is_of_interest(&trace, now_ns, now_ns - self.charged_ns):
             is_kept = self.meters.show(submission, row, &trace, self.charged_ns, now_ns)
-        return self.answer(make_reply(submission, row, self.forms, &trace, is_kept))
+        return self.add_answer(make_reply(submission, row, self.forms, &trace, is_kept))
 
     cdef int begin_trace(self, lc_trace* trace) except -1:
         """Begin our part of the trace of the request that is answered next."""
@@ -298,8 +312,8 @@ cdef class Connection(Waiter):
         self.meters.begin(told, trace)
         return 0
 
-    cdef int answer(self, bytes reply) except -1:
-        """Take the answer that is due next; the last of them writes all."""
+    cdef int add_answer(self, bytes reply) except -1:
+        """Add the answer that is due next; the last of them writes all."""
         self.due -= 1
         self.answered += 1
         if self.base_path:
@@ -335,7 +349,7 @@ cdef class Connection(Waiter):
         if self.is_closing:
             self.transport.close()
         elif (self.held is not None or self.is_paused) and not self.is_write_paused:
-            self.release()
+            self.read_on()
         else:
             self.close_if_ended()
         return 0
@@ -346,30 +360,20 @@ cdef class Connection(Waiter):
         self.answer_problem(reply, kind)
 
     cdef int answer_problem(self, bytes reply, kind) except -1:
-        """Take the answer that is due next, which is a problem."""
+        """Add the answer that is due next, which is a problem."""
         cdef lc_trace trace
-        self.is_closing = self.is_closing or kind in LAST
+        self.is_closing = self.is_closing or kind in CLOSING_KINDS
         if self.meters.is_on:
             self.meters.note(
                 TRANSFER, kind.http_status, kind.name, lc_monotonic_ns() - self.charged_ns
             )
             self.begin_trace(&trace)
-        return self.answer(complete_reply(reply, &trace if self.meters.is_on else NULL))
+        return self.add_answer(complete_reply(reply, &trace if self.meters.is_on else NULL))
 
-    cdef int tell_known(self, Submission submission, uint32_t row) except -1:
+    cdef int answer_looked_up(self, Submission submission, uint32_t row) except -1:
         """Answer a transfer that was looked up; what is new is refused for the client's money."""
         if submission.data.outcomes[row].status != LC_DEADLINE_PASSED:
-            return self.tell(submission, row)
-        self.fail(
-            self.admission.make_money_problem(
-                self.client, submission.data.records[row].amount
-            )
-        )
+            return self.answer_outcome(submission, row)
+        amount = submission.data.records[row].amount
+        self.fail(self.admission.make_money_problem(self.client, amount))
         return 0
-
-
-cdef inline bint is_same(bytes known, lc_text text) noexcept:
-    return (
-        <size_t> len(known) == text.length
-        and memcmp(<const char*> known, text.start, text.length) == 0
-    )

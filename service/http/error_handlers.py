@@ -100,7 +100,7 @@ def _list_methods(request: AnyRequest) -> Iterator[str]:
 
 
 def _answer_nobody(request: AnyRequest, error: asyncio.CancelledError) -> HTTPResponse:
-    return problems.HungUp()
+    return problems.ClientGone()
 
 
 def _answer_bug(request: AnyRequest, error: Exception) -> HTTPResponse:

@@ -3,11 +3,13 @@
 import asyncio
 
 from .connection import Connection
+from .probe_connection import Probe
 from .sanic_protocol import OrdinaryProtocol
 
 class LedgerProtocol(OrdinaryProtocol):
     native: Connection
     handshake: asyncio.Task[None] | None
+    probe: Probe | None
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
     def connection_lost(self, exc: BaseException | None) -> None: ...
     def turn_away(self) -> None: ...

@@ -107,8 +107,8 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
             deadline_ns = admission.deadline(read_timeout(request))
             submission = await lifecycle.call(fill, engine, body, client.name)
         del body
-        holding.give_back()
-        holding.take(len(submission) * bulk.ROW_BYTES)
+        holding.release()
+        holding.acquire(len(submission) * bulk.ROW_BYTES)
         late = await batcher.apply_bulk(client, submission, deadline_ns)
     return answer(submission, lifecycle.forms, late)
 

@@ -27,7 +27,7 @@ from ..wire.problems import (
     Problem,
 )
 from .key_lookups import Lookups
-from .open_batch import FutureWaiter, OpenBatch, Waiter, deliver, give_back
+from .open_batch import FutureWaiter, OpenBatch, OpenBatches, Waiter, deliver, refund
 
 
 class Batcher:
@@ -57,7 +57,7 @@ class Batcher:
         self._in_flight = admission.in_flight
         self.regulator = Regulator(self._in_flight)
         self._placed_ns: dict[Submission, int] = {}
-        self.open_batches = [OpenBatch(segment) for segment in range(engine.segments)]
+        self.batches = OpenBatches(engine)
         self._waiters: dict[Submission, list[Waiter]] = {}
         self.lookups = Lookups(engine, self._waiters, self._miss)
         admission.is_look_up_full = lambda: self.lookups.is_full
@@ -75,7 +75,7 @@ class Batcher:
 
         Who puts a row in appends its waiter, and submits what is full.
         """
-        batch = self.open_batches[segment]
+        batch = self.batches.of_segments[segment]
         if batch.submission is None:
             batch.submission, batch.waiters = self._engine.new_submission(), []
             self._waiters[batch.submission] = batch.waiters
@@ -214,7 +214,7 @@ class Batcher:
 
     def _flush(self) -> None:
         self._is_flush_due = False
-        for batch in self.open_batches:
+        for batch in self.batches.of_segments:
             if batch.submission is not None:
                 self.submit(batch)
         if self._barrier_waiters:
@@ -235,7 +235,7 @@ class Batcher:
                 self.disturber.strike(segment)
             is_queued = self._engine.submit(submission, segment)
         except LedgerError as error:
-            give_back(submission, self._waiters[submission])
+            refund(submission, self._waiters[submission])
             self._forget(submission, error)
         else:
             if is_queued:

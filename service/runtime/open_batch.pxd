@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint32_t
 
+from ledgercore._c cimport lc_text
+
 
 cdef class OpenBatch:
     cdef:
@@ -10,9 +12,17 @@ cdef class OpenBatch:
         public list waiters
 
 
+cdef class OpenBatches:
+    cdef:
+        readonly list of_segments
+        object engine
+
+    cdef OpenBatch find(self, lc_text source)
+
+
 cdef class Waiter:
-    cdef int settle(self, object submission, uint32_t row, bint is_look_up) except -1
-    cdef int give_back(self, object submission, uint32_t row) except -1
+    cdef int complete(self, object submission, uint32_t row, bint is_look_up) except -1
+    cdef int refund(self, object submission, uint32_t row) except -1
 
 
 cdef class FutureWaiter(Waiter):

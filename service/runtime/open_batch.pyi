@@ -5,12 +5,17 @@ import asyncio
 from ledgercore import Submission
 
 from ..admission.admission import Charge
+from ..engine_port import EnginePort
 
 class OpenBatch:
     segment: int
     submission: Submission | None
     waiters: list[Waiter]
     def __init__(self, segment: int) -> None: ...
+
+class OpenBatches:
+    of_segments: list[OpenBatch]
+    def __init__(self, engine: EnginePort) -> None: ...
 
 class Waiter:
     def fail(self, error: Exception) -> None: ...
@@ -26,4 +31,4 @@ class FutureWaiter(Waiter):
     def fail(self, error: Exception) -> None: ...
 
 def deliver(submission: Submission, waiters: list[Waiter], is_look_up: bool = False) -> None: ...
-def give_back(submission: Submission, waiters: list[Waiter]) -> None: ...
+def refund(submission: Submission, waiters: list[Waiter]) -> None: ...

@@ -6,6 +6,8 @@ It never asks what a waiter is, and never looks at what an outcome means.
 
 from libc.stdint cimport uint32_t
 
+from ledgercore._c cimport lc_text
+
 
 cdef class OpenBatch:
     """What is open for one segment in this turn of the loop: a submission, and who waits for each
@@ -16,20 +18,37 @@ cdef class OpenBatch:
         self.waiters = []
 
 
-cdef class Waiter:
-    """Who waits for a row of a submission, or for all of it. Exactly one of `settle` and `fail` is
-    called, once."""
+cdef class OpenBatches:
+    """What is open for all segments of an engine, which knows where a transfer belongs."""
 
-    cdef int settle(self, object submission, uint32_t row, bint is_look_up) except -1:
-        """Take what became of the row. For what was only looked up nothing was charged."""
+    def __init__(self, engine):
+        self.engine = engine
+        self.of_segments = [OpenBatch(segment) for segment in range(engine.segments)]
+
+    cdef OpenBatch find(self, lc_text source):
+        """Return the batch for the transfers of an account."""
+        if len(self.of_segments) == 1:
+            return self.of_segments[0]
+        segment = self.engine.segment_of(source.start[:source.length].decode())
+        return self.of_segments[segment]
+
+
+cdef class Waiter:
+    """Who waits for a row of a submission, or for all of it.
+
+    Exactly one of `complete` and `fail` is called, once.
+    """
+
+    cdef int complete(self, object submission, uint32_t row, bint is_look_up) except -1:
+        """Note what became of the row. For what was only looked up nothing was charged."""
         raise NotImplementedError
 
-    cdef int give_back(self, object submission, uint32_t row) except -1:
+    cdef int refund(self, object submission, uint32_t row) except -1:
         """Give back the money of the row, of a submission that was not taken."""
         return 0
 
     def fail(self, error):
-        """Take the error for which there is no outcome."""
+        """Note the error for which there is no outcome."""
         raise NotImplementedError
 
 
@@ -42,7 +61,7 @@ cdef class FutureWaiter(Waiter):
         self.charge = charge
         self.is_of_all = is_of_all
 
-    cdef int settle(self, object submission, uint32_t row, bint is_look_up) except -1:
+    cdef int complete(self, object submission, uint32_t row, bint is_look_up) except -1:
         if self.charge is not None:
             self.charge.settle(submission, None if self.is_of_all else row)
         # A future that is done was cancelled: its client hung up. Its transfer stands.
@@ -50,9 +69,9 @@ cdef class FutureWaiter(Waiter):
             self.future.set_result(submission)
         return 0
 
-    cdef int give_back(self, object submission, uint32_t row) except -1:
+    cdef int refund(self, object submission, uint32_t row) except -1:
         if self.charge is not None:
-            self.charge.give_back()
+            self.charge.refund()
         return 0
 
     def fail(self, error):
@@ -65,11 +84,11 @@ def deliver(submission, list waiters, bint is_look_up=False):
     """Tell every waiter that a submission has completed."""
     cdef Py_ssize_t row
     for row in range(len(waiters)):
-        (<Waiter?> waiters[row]).settle(submission, <uint32_t> row, is_look_up)
+        (<Waiter?> waiters[row]).complete(submission, <uint32_t> row, is_look_up)
 
 
-def give_back(submission, list waiters):
+def refund(submission, list waiters):
     """Give back the money of all rows of a submission that was not taken."""
     cdef Py_ssize_t row
     for row in range(len(waiters)):
-        (<Waiter?> waiters[row]).give_back(submission, <uint32_t> row)
+        (<Waiter?> waiters[row]).refund(submission, <uint32_t> row)

@@ -24,7 +24,7 @@ from ledgercore import (
 from . import problems
 from .problems import NOT_STORED, Busy, Kind, Problem, answer_problem
 
-LAST = (problems.SHUTTING_DOWN, problems.CONNECTIONS_FULL)
+CLOSING_KINDS = (problems.SHUTTING_DOWN, problems.CONNECTIONS_FULL)
 """The problems after which a connection is closed."""
 BUG = "The fault is in the server, and in its log."
 
@@ -59,7 +59,7 @@ def find_problem(error: Exception) -> Problem | None:
 
 
 def encode_error(error: Exception) -> tuple[bytes, Kind]:
-    """Return the whole answer that an error is, and its kind; after one of LAST comes no other.
+    """Return the whole answer that an error is, and its kind; after CLOSING_KINDS comes no other.
 
     For requests that never were one of Sanic's; the bytes are those that Sanic would send.
     """
@@ -69,6 +69,6 @@ def encode_error(error: Exception) -> tuple[bytes, Kind]:
         problem = find_problem(error) or Problem(problems.INTERNAL_ERROR, BUG)
     response = answer_problem(problem)
     response.headers["content-length"] = len(response.body or b"")
-    response.headers["connection"] = "close" if problem.kind in LAST else "keep-alive"
+    response.headers["connection"] = "close" if problem.kind in CLOSING_KINDS else "keep-alive"
     head = format_http1_response(response.status, response.processed_headers)
     return head + (response.body or b""), problem.kind

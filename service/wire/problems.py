@@ -18,7 +18,8 @@ RETRY_AFTER_S = 1
 """How long a client is asked to wait after a 503, where nothing measured says it better.
 
 Full queues, too much in flight, and too many blocking calls or bodies under way have a measured
-rate (drain.py), and this only until there is one. For the others no rate says when there is room:
+rate (drain_rate.py), and this only until there is one. For the others no rate says when there is
+room:
 
 * `keys-full`: each part of the table forgets all at once, when a time to live is over (src/keys.h).
   For a key that is anything up to a day; no rate tells it, and what helps is a higher keys_max.
@@ -206,7 +207,7 @@ class ProblemResponse(HTTPResponse):
         self.outcome = problem.kind.name
 
 
-class HungUp(HTTPResponse):
+class ClientGone(HTTPResponse):
     """The answer to a client that is gone: Sanic wants one all the same, and sends it to nobody."""
 
     __slots__ = ()

@@ -100,13 +100,13 @@ class ScriptedCharge:
 
     def __init__(self) -> None:
         self.settled: list[tuple[Any, int | None]] = []
-        self.given_back = 0
+        self.refunded = 0
 
     def settle(self, submission: Any, index: int | None = None) -> None:
         self.settled.append((submission, index))
 
-    def give_back(self) -> None:
-        self.given_back += 1
+    def refund(self) -> None:
+        self.refunded += 1
 
 
 CHARGE: Any = ScriptedCharge()

@@ -215,7 +215,7 @@ def test_rows_are_settled_one_by_one(tmp_path: Path, ledger: ledgercore.Engine) 
     charges = [admission.admit(client, 1, amount) for amount in (5, 7, 83)]
     first, second, third = (charge for charge in charges if charge is not None)
     assert left(admission, client) == 5
-    third.give_back()
+    third.refund()
     assert left(admission, client) == 88
     submission.limit_time(1, 1)
     complete(ledger, submission)
@@ -232,7 +232,7 @@ def test_what_no_quota_has_charged_is_not_given_back(tmp_path: Path) -> None:
     assert free is not None and free.amount == 0
     admission.limiter.configure(quota=100)
     assert admission.admit(client, 1, 30) is not None
-    free.give_back()
+    free.refund()
     assert left(admission, client) == 70
 
 
@@ -320,7 +320,7 @@ def test_what_is_given_back_is_not_of_a_later_window(
     assert charge is not None
     wait_until(lambda: left(admission, client) == 10, "the next window")
     assert admission.admit(client, 1, 8) is not None
-    charge.give_back()
+    charge.refund()
     assert left(admission, client) == 2
 
 

@@ -11,25 +11,25 @@ from tests.service.admission.test_unread_answers import ScriptedTransport
 def test_the_budget_is_given_back() -> None:
     budget = BodyBudget(10)
     with budget.holding() as holding:
-        holding.take(6)
+        holding.acquire(6)
         with budget.holding() as more, pytest.raises(Problem, match="queue-full"):
-            more.take(5)
-        holding.take(4)
-        holding.give_back()
-        holding.take(3)
+            more.acquire(5)
+        holding.acquire(4)
+        holding.release()
+        holding.acquire(3)
         # To look whether there is room takes none.
         holding.check(7)
         holding.check(7)
     with budget.holding() as holding:
-        holding.take(6)
+        holding.acquire(6)
         # What may take more than there is takes all of it, where nobody else has any.
-        holding.take_at_most(100)
+        holding.acquire_at_most(100)
         with budget.holding() as more, pytest.raises(Problem, match="queue-full"):
-            more.take(1)
+            more.acquire(1)
     with budget.holding() as holding, budget.holding() as more:
-        more.take(1)
+        more.acquire(1)
         with pytest.raises(Problem, match="queue-full"):
-            holding.take_at_most(100)
+            holding.acquire_at_most(100)
 
 
 def test_what_nobody_reads_is_of_the_same_budget() -> None:
@@ -39,10 +39,10 @@ def test_what_nobody_reads_is_of_the_same_budget() -> None:
     unread.note(stuck)
     with budget.holding() as holding:
         with pytest.raises(Problem, match="queue-full"):
-            holding.take(7)
-        holding.take(6)
+            holding.acquire(7)
+        holding.acquire(6)
         unread.end(stuck)
-        holding.take(4)
+        holding.acquire(4)
 
 
 def test_what_is_beyond_the_budget_is_told_when_to_come_by_how_fast_bodies_pass() -> None:
@@ -52,9 +52,9 @@ def test_what_is_beyond_the_budget_is_told_when_to_come_by_how_fast_bodies_pass(
     def wait_of(taken: int) -> dict[str, str] | None:
         """Return what a body too many is told while others hold so many bytes."""
         with budget.holding() as holding, budget.holding() as more:
-            holding.take(taken)
+            holding.acquire(taken)
             with pytest.raises(Problem) as caught:
-                more.take(1001 - taken)
+                more.acquire(1001 - taken)
         return caught.value.headers
 
     assert wait_of(900) == {"retry-after": "1"}

@@ -255,8 +255,8 @@ def test_the_largest_amounts() -> None:
     assert limiter.admit_now(client, 1, AMOUNT_MAX - 1) is Verdict.ADMITTED
     assert limiter.admit_now(client, 1, AMOUNT_MAX) is Verdict.QUOTA_EXCEEDED
     assert limiter.admit_now(client, 1, 1) is Verdict.ADMITTED
-    limiter.give_back(client, AMOUNT_MAX)
-    limiter.give_back(client, AMOUNT_MAX)
+    limiter.refund(client, AMOUNT_MAX)
+    limiter.refund(client, AMOUNT_MAX)
     assert read_quota(limiter, client)[0] == AMOUNT_MAX
     assert limiter.admit_now(client, 1, AMOUNT_MAX) is Verdict.ADMITTED
     limiter.configure(quota=5)
@@ -269,13 +269,13 @@ def test_giving_back_is_for_the_same_window() -> None:
     client = limiter.find_client("a")
     first_ns = clock.now_ns
     limiter.admit_now(client, 1, 70)
-    limiter.give_back(client, 30, first_ns)
+    limiter.refund(client, 30, first_ns)
     assert read_quota(limiter, client)[0] == 60
     clock.now_ns += 61 * NS
     limiter.admit_now(client, 1, 90)
-    limiter.give_back(client, 40, first_ns)
+    limiter.refund(client, 40, first_ns)
     assert read_quota(limiter, client)[0] == 10
-    limiter.give_back(client, -5)
+    limiter.refund(client, -5)
     assert read_quota(limiter, client)[0] == 10
 
 

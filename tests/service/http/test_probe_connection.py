@@ -8,7 +8,7 @@ import pytest
 
 from ledgercore.service.admission.connection_limit import SPARE_SEATS
 from ledgercore.service.http import probe_connection
-from ledgercore.service.runtime import lifecycle as lifecycle_module
+from ledgercore.service.runtime import blocking_calls
 from tests.support.keyed import make_key
 from tests.support.local import PROTOCOLS, LocalServer, RawConnection, local_serving
 from tests.support.waiting import wait_until
@@ -104,7 +104,7 @@ def test_probes_are_answered_at_every_other_limit(
     lifecycle.seats.limit += 1  # One more that may ask for anything.
     try:
         with server.connect() as connection:
-            monkeypatch.setattr(lifecycle_module, "CALLS_MAX", 0)
+            monkeypatch.setattr(blocking_calls, "CALLS_MAX", 0)
             lifecycle.admission.in_flight.limit = 0
             lifecycle.admission.limiter.configure(global_rate=0.001, global_burst=1)
             assert ask(connection, TRANSFER) == "overloaded"

@@ -36,11 +36,11 @@ async def test_what_has_completed_is_settled_before_it_is_told(
     engine.complete(submission)
     await asyncio.gather(*tasks)
     assert [charge.settled for charge in money] == [[(submission, 0)], [(submission, 1)]]
-    assert [charge.given_back for charge in money] == [0, 0] and told == [True]
+    assert [charge.refunded for charge in money] == [0, 0] and told == [True]
 
 
 @pytest.mark.parametrize("error", [QueueFull("full"), EngineClosed("closed"), EngineFailed("gone")])
-async def test_what_was_not_taken_is_given_back_once(
+async def test_what_was_not_taken_is_refunded_once(
     batcher: Batcher, engine: ScriptedEngine, error: Exception
 ) -> None:
     engine.error, money = error, charges(4)
@@ -48,7 +48,7 @@ async def test_what_was_not_taken_is_given_back_once(
     bulk: Any = engine.new_submission()
     tasks += await start(batcher.apply(money[3], bulk))
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert [charge.given_back for charge in money] == [1] * 4
+    assert [charge.refunded for charge in money] == [1] * 4
     assert not any(charge.settled for charge in money)
 
 
@@ -58,7 +58,7 @@ async def test_an_unknown_outcome_keeps_the_money(batcher: Batcher, engine: Scri
     engine.complete(engine.taken[0][1], failed=True)
     with pytest.raises(Problem):
         await task
-    assert charge.settled == [] and charge.given_back == 0
+    assert charge.settled == [] and charge.refunded == 0
 
 
 async def test_a_client_that_hangs_up_is_settled_all_the_same(
@@ -74,7 +74,7 @@ async def test_a_client_that_hangs_up_is_settled_all_the_same(
     assert [charge.settled for charge in money] == [[(submission, 0)], [(submission, 1)]]
 
 
-async def test_a_client_that_hangs_up_is_given_back_what_was_not_taken(
+async def test_a_client_that_hangs_up_is_refunded_what_was_not_taken(
     batcher: Batcher, engine: ScriptedEngine
 ) -> None:
     (charge,) = charges(1)
@@ -83,7 +83,7 @@ async def test_a_client_that_hangs_up_is_given_back_what_was_not_taken(
     task.cancel()
     engine.error = QueueFull("full")
     await batcher.drain()
-    assert charge.given_back == 1
+    assert charge.refunded == 1
 
 
 async def test_a_bulk_that_hangs_up_is_settled_all_the_same(

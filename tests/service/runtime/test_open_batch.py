@@ -7,7 +7,7 @@ import pytest
 
 import ledgercore
 from ledgercore import Submission
-from ledgercore.service.runtime.open_batch import FutureWaiter, Waiter, deliver, give_back
+from ledgercore.service.runtime.open_batch import FutureWaiter, Waiter, deliver, refund
 from tests.support.histories import open_small
 from tests.support.scripted_engine import ScriptedCharge
 
@@ -23,7 +23,7 @@ async def test_futures_are_told_but_for_those_that_were_cancelled() -> None:
         assert waiting.result() is submission
         assert cancelled.cancelled() and told.result() is None
         later: asyncio.Future[ledgercore.Submission] = loop.create_future()
-        give_back(submission, [FutureWaiter(later)])
+        refund(submission, [FutureWaiter(later)])
         assert not later.done()
 
 
@@ -47,8 +47,8 @@ async def test_money_is_settled_whether_or_not_somebody_waits() -> None:
             [(submission, 1)],
             [(submission, None)],
         ]
-        give_back(submission, [FutureWaiter(waiting, charges[0])])
-        assert [charge.given_back for charge in charges] == [1, 0, 0]
+        refund(submission, [FutureWaiter(waiting, charges[0])])
+        assert [charge.refunded for charge in charges] == [1, 0, 0]
 
 
 async def test_an_error_is_raised_once() -> None:
@@ -71,4 +71,4 @@ def test_whoever_waits_is_a_waiter() -> None:
         for tell in (lambda: deliver(submission, [Waiter()]), lambda: Waiter().fail(OSError())):
             with pytest.raises(NotImplementedError):
                 tell()
-        give_back(submission, [Waiter()])
+        refund(submission, [Waiter()])

@@ -7,7 +7,13 @@ import pytest
 import ledgercore
 from ledgercore import LedgerError
 from ledgercore.service.wire import problems
-from ledgercore.service.wire.errors import BUG, LAST, LEDGER_KINDS, encode_error, find_problem
+from ledgercore.service.wire.errors import (
+    BUG,
+    CLOSING_KINDS,
+    LEDGER_KINDS,
+    encode_error,
+    find_problem,
+)
 from ledgercore.service.wire.problems import Busy, Problem
 
 
@@ -34,7 +40,7 @@ def test_an_error_is_a_whole_answer(error: type[LedgerError]) -> None:
     assert kind is LEDGER_KINDS[error][0] and told["detail"] == LEDGER_KINDS[error][1]
     assert head.startswith(f"HTTP/1.1 {kind.http_status} ".encode()) and b"secret" not in reply
     assert f"content-length: {len(body)}".encode() in head.lower().split(b"\r\n")
-    ending = b"close" if kind in LAST else b"keep-alive"
+    ending = b"close" if kind in CLOSING_KINDS else b"keep-alive"
     assert b"connection: " + ending in head.lower().split(b"\r\n")
 
 
