@@ -64,8 +64,11 @@ class LedgerApp(Sanic[Config, SimpleNamespace]):
     async def handle_request(self, request: AnyRequest) -> None:
         """Answer a request whose head is there, unless that alone is reason to refuse it."""
         try:
-            check_origin(request)
-            self._check_way(request)
+            lifecycle: Lifecycle = self.ctx.lifecycle
+            is_open = lifecycle.admission.is_open if lifecycle.is_ready else None
+            check_origin(request, lifecycle.hosts, is_open)
+            if is_open and request.path not in PROBES:
+                check_direct(request)
             check_encoding(request.headers)
             if request.query_string:
                 self._check_query(request)
@@ -73,12 +76,6 @@ class LedgerApp(Sanic[Config, SimpleNamespace]):
             await self.handle_exception(request, problem)
         else:
             await super().handle_request(request)
-
-    def _check_way(self, request: AnyRequest) -> None:
-        """Refuse what has come through a proxy, where nobody is asked who they are."""
-        lifecycle: Lifecycle = self.ctx.lifecycle
-        if lifecycle.is_ready and lifecycle.admission.is_open and request.path not in PROBES:
-            check_direct(request)
 
     def _check_query(self, request: AnyRequest) -> None:
         """Refuse a query that the address does not take, unless its guard does that."""

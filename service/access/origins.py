@@ -12,6 +12,7 @@ import re
 
 from ..wire.problems import FOREIGN_ORIGIN, MISDIRECTED, NOT_STORED, Problem
 from ..wire.sanic_types import AnyRequest
+from .hosts import HostNames
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 """The methods that change nothing."""
@@ -26,19 +27,21 @@ _OWN_SITES = frozenset(("same-origin", "none"))
 _PORTS = {"http": ":80", "https": ":443"}
 
 
-def check_origin(request: AnyRequest) -> None:
-    """Raise the problem that a request is whose host or origin it must not have."""
-    lifecycle, headers = request.app.ctx.lifecycle, request.headers
+def check_origin(request: AnyRequest, names: HostNames, is_open: bool | None) -> None:
+    """Raise the problem that a request is whose host or origin it must not have.
+
+    `is_open` says that nobody is asked for a key; None that this is not known yet: until then
+    nothing is told that is anybody's.
+    """
+    headers = request.headers
     hosts = [text.strip(" \t") for text in headers.getall("host", ())]
     target = request.raw_url
     if not target.startswith(b"/") and b"://" in target:
         # The target counts, and Host does not (RFC 9112, 3.2.2); but neither may be a strange one.
         authority = target.split(b"://", 1)[1].replace(b"?", b"/").partition(b"/")[0]
         hosts.append(authority.decode("latin-1"))
-    # Until then nothing is told that is anybody's, and it is not known whether there are keys.
-    if lifecycle.is_ready:
-        is_open = lifecycle.admission.is_open
-        is_known = all(lifecycle.hosts.knows(host, is_open) for host in hosts)
+    if is_open is not None:
+        is_known = all(names.knows(host, is_open) for host in hosts)
         if not is_known and (is_open or request.path not in PROBES):
             raise Problem(MISDIRECTED, "Ask for localhost, or start the server with --allow-host.")
     if request.method not in SAFE or (request.method != "OPTIONS" and COSTLY(request.path)):
