@@ -78,6 +78,8 @@ cdef class Charge:
         """Give back what has not moved of a transfer that has completed; without an index, of all
         of the submission, which then was one request."""
         cdef int64_t moved
+        if self.amount == 0:
+            return
         if index is None:
             moved = submission.sum_new()
         else:
