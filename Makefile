@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 INSTALL := LEDGERCORE_PREBUILT=1 $(PIP) --no-build-isolation --editable
 INPUTS := setup.py $(wildcard $(foreach folder,src src/* ledgercore service service/*, \
-	$(folder)/*.h $(folder)/*.pxd $(folder)/*.pyx))
+	$(folder)/*.h $(folder)/*.pxi $(folder)/*.pxd $(folder)/*.pyx))
 
 # An editable install is a hook of the interpreter, which no type checker follows: for them its
 # modules are linked into a package of stubs, which none is imported from.

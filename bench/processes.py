@@ -24,9 +24,9 @@ DEADLINE_S = 60.0
 POLL_INTERVAL_S = 0.02
 LAST_LINES = 5
 
-SERVICE = ("service", "serve", "--port=0")
+SERVICE = ("ledgercore", "serve", "--port=0")
 PLAIN = ("bench.plain",)
-KEYS = ("service", "admin", "keys")
+KEYS = ("ledgercore", "admin", "keys")
 
 Ready = TypeVar("Ready")
 

@@ -18,9 +18,9 @@ from .directory import (
     map_file,
     segment_name,
     snapshot_name,
-    sync_directory,
 )
 from .errors import InvalidArgument, JournalDamaged, too_new
+from .file_replacement import sync_directory
 from .frames import (
     FRAME_ALIGNMENT,
     SEGMENT_HEADER_BYTES,

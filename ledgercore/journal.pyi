@@ -7,8 +7,7 @@ from .logged_time import ClockKeeper
 
 SEGMENT_BYTES_MIN: int
 
-class Journal: ...
-
+class Journal:
     group_records_max: int
     group_text_max: int
     def close(self) -> None: ...

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from . import replay as states
 from .accounts import account_count
 from .errors import DirectoryUnusable, JournalDamaged, LedgerError
-from .file_replacement import sync_directory
 from .frames import (
     FRAME_RECORDS_MAX,
     KIND_SNAPSHOT,

@@ -25,9 +25,9 @@ from ..workloads import Rows, Workload
 from .subjects import DURABLE, Setting, Subject, open_subject
 
 try:
-    import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.compute  # type: ignore[import-untyped]
-    import pyarrow.ipc  # type: ignore[import-untyped]
+    import pyarrow
+    import pyarrow.compute
+    import pyarrow.ipc
 except ImportError:
     pyarrow = None
 

@@ -4,8 +4,6 @@ from ..wire.problems import Problem
 from .drain_rate import DrainMeter
 
 class InFlight:
-    """How many transfers are in flight, admitted and not yet answered, and how many may be."""
-
     limit: int
     def __init__(self, drain: DrainMeter | None = None, limit: int = ...) -> None: ...
     @property

@@ -4,8 +4,6 @@ from ..access.hosts import HostNames
 from ..admission.admission import Admission, Client
 
 class Sender:
-    """Who sends on one connection, which is of this machine with itself, or not."""
-
     def __init__(self, admission: Admission, hosts: HostNames, is_local: bool) -> None: ...
     @property
     def client(self) -> Client | None: ...

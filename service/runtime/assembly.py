@@ -78,7 +78,6 @@ async def open_parts(
     scaler = Scaler(engine, loop)
     closing.callback(scaler.close)
     batcher.on_queued = scaler.wake
-    batcher.regulator.join(scaler)
     chaos = make_chaos(settings, engine, batcher, loop)
     return Parts(engine, forms, admission, batcher, scaler, chaos)
 

@@ -87,7 +87,7 @@ def test_nothing_is_left_behind(run: Run) -> None:
         ("dict", "bench/stages/python_dict.py"),
         ("kernel", "ledgercore/engine.py"),
         ("batches", "ledgercore/engine.py"),
-        ("server", "service/batcher.py"),
+        ("server", "service/runtime/batcher.py"),
     ],
 )
 def test_a_profile_names_what_ran(run: Run, target: str, file: str) -> None:
@@ -195,7 +195,7 @@ def test_shares_are_of_what_was_seen(tmp_path: Path) -> None:
         },
         "b.py": {"lines": [entry("g()\n", 9, 0, 20, 0)], "functions": [entry("h", 8, 0, 20, 0)]},
     }
-    program = f"{ROOT}/service/__main__.py"
+    program = f"{ROOT}/ledgercore/__main__.py"
     text = {"elapsed_time_sec": 2.5, "files": files, "filename": str(ROOT), "program": program}
     path.write_text(json.dumps(text))
     shorten_paths(path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bench.load.link import LOST
 from bench.simulator.coordinator import Run
 from bench.simulator.live import Board, make_view
 from bench.simulator.messages import Checked, Counts, Progress, decode_message, encode
@@ -15,7 +16,6 @@ from bench.simulator.samples import (
     ANSWERED,
     ENDS,
     LIMITED,
-    LOST,
     OTHER,
     PROMPT,
     SAMPLE,

@@ -101,7 +101,7 @@ async def test_keys_without_an_answer_are_looked_up() -> None:
 async def test_keys_of_which_nothing_can_be_learned_leave_the_balances_open() -> None:
     async with StubLedger() as stub:
         stub.after = lambda request, reply: HANG_UP if int(request.key[-1]) < 5 else reply
-        stub.tell_key = lambda key: Reply(200, b"?")  # type: ignore[method-assign]
+        stub.tell_key = lambda key: Reply(200, b"?")
         _, summary = await simulate(stub, transfers=20, attempts_max=2)
     assert summary.checks is not None
     assert summary.checks["balances"] == "not compared: it is not known what became of 10 keys"

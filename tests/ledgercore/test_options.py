@@ -61,17 +61,19 @@ def test_every_option_says_what_it_means() -> None:
 @pytest.mark.parametrize(("field", "low", "high"), [(f, *b) for f, b in BOUNDS.items()])
 def test_every_bound_is_taken_and_the_next_value_refused(field: str, low: int, high: int) -> None:
     for value in (low, high):
-        assert getattr(Options(**{field: value}), field) == value
+        taken: dict[str, Any] = {field: value}
+        assert getattr(Options(**taken), field) == value
     for other in (low - 1, high + 1, -high, 2**64):
         assert field_of(**{field: other}) == field
-    for other in (True, False, None, float(low), str(low), [low]):
-        assert field_of(**{field: other}) == field
+    for wrong in (True, False, None, float(low), str(low), [low]):
+        assert field_of(**{field: wrong}) == field
 
 
 @pytest.mark.parametrize("number", [np.int32, np.uint32, np.int64])
 def test_numbers_of_numpy_mean_what_they_say(number: type[np.integer[Any]]) -> None:
     values: dict[str, Any] = {"key_ttl_s": 86_400, "keys_max": 1 << 20, "segments": 2}
-    given = Options(**{field: number(value) for field, value in values.items()})
+    numbers: dict[str, Any] = {field: number(value) for field, value in values.items()}
+    given = Options(**numbers)
     assert given == Options(**values) and given.capacity == Options(**values).capacity
     assert given.key_ttl_ns == 86_400 * NANOSECONDS
 

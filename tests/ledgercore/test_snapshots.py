@@ -142,8 +142,8 @@ def test_a_file_that_is_gone_is_a_loss_also_behind_a_snapshot(directory: Path, n
         open_small(directory)
 
 
-def run_module(*arguments: object) -> subprocess.CompletedProcess[str]:
-    with start_helper("snapshot", *arguments) as process:
+def run_module(address: Path, *numbers: int) -> subprocess.CompletedProcess[str]:
+    with start_helper("snapshot", address, *numbers) as process:
         output, problem = process.communicate(timeout=60)
     return subprocess.CompletedProcess(process.args, process.returncode, output, problem)
 

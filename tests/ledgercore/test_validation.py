@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ledgercore import is_addressable
 from ledgercore.errors import InvalidArgument
 from ledgercore.validation import (
     check_amount,
@@ -18,7 +19,6 @@ from ledgercore.validation import (
     check_opening,
     check_range,
     check_scope,
-    is_addressable,
 )
 
 

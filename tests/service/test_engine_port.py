@@ -25,7 +25,11 @@ def engine() -> Iterator[ledgercore.Engine]:
 @pytest.mark.parametrize(("port", "name"), NAMES)
 def test_an_engine_is_a_port(engine: ledgercore.Engine, port: type, name: str) -> None:
     """That it is one, mypy proves; here it is asked of one that is open."""
-    parts = {EnginePort: engine, PortFaults: engine.fault_injection, PortOptions: engine.options}
+    parts: dict[type, object] = {
+        EnginePort: engine,
+        PortFaults: engine.fault_injection,
+        PortOptions: engine.options,
+    }
     stated, real = getattr(port, name), getattr(parts[port], name)
     if isinstance(stated, property):
         assert not callable(real)

@@ -156,7 +156,8 @@ def test_a_pipe_that_nobody_reads_stops_nothing(tmp_path: Path, is_blocking: boo
     filled = fill(log_writing)
     os.set_blocking(log_writing, is_blocking)
     program = (
-        f"from service import outlets; outlets.BYTES_MAX = {WAITING_BYTES}\n"
+        "from ledgercore.service.process import standard_streams\n"
+        f"standard_streams.BYTES_MAX = {WAITING_BYTES}\n"
         "from ledgercore.service.cli.start import main; main()\n"
     )
     with serve_raw(

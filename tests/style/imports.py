@@ -53,22 +53,33 @@ FLOORS: dict[str, list[set[str]]] = {
         # The files, how a ledger is made from them, and what keeps them in order.
         {
             "directory",
+            "file_store",
             "frames",
             "history",
             "housekeeping",
             "journal",
             "opening",
+            "options",
             "recovery",
             "scrubbing",
             "snapshots",
+            "store",
         },
         # The ledger in memory.
-        {"accounts", "ledger", "logged_time", "replay", "submission"},
+        {"accounts", "ledger", "logged_time", "outcome", "replay", "submission"},
         # The machine, and what may be asked for.
-        {"headroom", "helper_process", "locking", "memory", "permissions", "validation"},
+        {
+            "file_replacement",
+            "headroom",
+            "helper_process",
+            "locking",
+            "memory",
+            "permissions",
+            "validation",
+        },
         {"client"},
         # What all of them speak of.
-        {"deferred", "errors", "histogram", "recorder", "status", "types"},
+        {"deferred", "errors", "grammar", "histogram", "layouts", "recorder", "status", "types"},
         {"_c"},
     ],
     "ledgercore/client": [

@@ -8,7 +8,7 @@ import pytest
 
 import ledgercore
 import ledgercore.client
-from ledgercore.submission import Outcome, Submission
+from ledgercore import Outcome, Submission
 from tests.style.sources import ROOT, Source, complain
 from tests.style.stubs import stub_faults, stub_is_bare, undocumented
 

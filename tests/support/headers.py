@@ -76,7 +76,7 @@ def ask_compiler(headers: Sequence[str], expressions: Sequence[str]) -> list[int
     program = f"#include <stdio.h>\n{includes}int main(void)\n{{\n{lines}    return 0;\n}}\n"
     with tempfile.TemporaryDirectory() as folder:
         binary = Path(folder, "ask")
-        command = [compiler, "-std=gnu11", "-I", SOURCE, "-x", "c", "-", "-o", binary]
+        command = [compiler, "-std=gnu11", "-I", str(SOURCE), "-x", "c", "-", "-o", str(binary)]
         subprocess.run(command, input=program, text=True, check=True, env=environment)
         told = subprocess.run([binary], capture_output=True, text=True, check=True)
     return [int(line) for line in told.stdout.split()]

@@ -66,7 +66,7 @@ def is_ours(path: str) -> bool:
 def run_gcov(folder: Path, root: Path) -> Iterator[dict[str, Any]]:
     """Yield the report of each object file below a folder that has run."""
     for data in sorted(folder.rglob("*.gcda")):
-        command = ["gcov", "--json-format", "--stdout", data]
+        command = ["gcov", "--json-format", "--stdout", str(data)]
         told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
         yield json.loads(told.stdout)
 
@@ -87,9 +87,9 @@ def format_figures(counts: Counts) -> Iterator[str]:
         total = totals[_NATIVE.get(Path(path).suffix, "Python")]
         total[0] += sum(count > 0 for count in lines.values())
         total[1] += len(lines)
-    for language, (run, lines) in totals.items():
-        if lines:
-            yield f"{language:<8}{run / lines:7.1%}  {run:,} of {lines:,} lines"
+    for language, (run, there) in totals.items():
+        if there:
+            yield f"{language:<8}{run / there:7.1%}  {run:,} of {there:,} lines"
 
 
 def format_gaps(counts: Counts) -> Iterator[str]:

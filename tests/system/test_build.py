@@ -11,11 +11,11 @@ import pytest
 
 from tests.support.servers import ROOT
 
-FOLDERS = ("src", "ledgercore", "service")
+FOLDERS = ("src", "src/wire", "ledgercore", "service", "service/http")
 SUFFIXES = {".h", ".pxd", ".pxi", ".pyx"}
 INPUTS = sorted(
     path.relative_to(ROOT).as_posix()
-    for folder in FOLDERS
+    for folder in ("src", "ledgercore", "service")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in SUFFIXES
 )
@@ -30,7 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkout = tmp_path_factory.mktemp("a checkout") / "of mine"
     (checkout / ".venv").mkdir(parents=True)
     for name in ("Makefile", "setup.py", "pyproject.toml", *INPUTS):
-        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, checkout / name)
     for stamp in STAMPS:
         (checkout / ".venv" / stamp).touch()
@@ -72,7 +72,7 @@ def test_each_extension_depends_on_what_is_shared(monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(ROOT)
     patterns = runpy.run_path("setup.py")["SHARED"]
     shared = {name for name in INPUTS if not name.endswith(".pyx")}
-    assert {file for pattern in patterns for file in glob(pattern)} == shared
+    assert {file for pattern in patterns for file in glob(pattern, recursive=True)} == shared
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,9 @@ def spend_money(server: LocalServer) -> None:
     limiter = server.lifecycle.admission.limiter
     if limiter.settings()["quota"] == FREE:
         limiter.configure(quota=AMOUNT)
-    limiter.admit_now(limiter.find_client(CLIENTS[Scope.ADMIN]), 0, limiter.settings()["quota"])
+    limiter.admit_now(
+        limiter.find_client(CLIENTS[Scope.ADMIN]), 0, int(limiter.settings()["quota"])
+    )
 
 
 def be_late(server: LocalServer) -> None:

@@ -126,15 +126,13 @@ def test_help_shows_one_default_at_most() -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
 def test_the_package_is_the_command(arguments: list[str], tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("ledgercore")
+    programs: list[list[str | Path]] = [[sys.executable, "-m", "ledgercore"], [script]]
     told = [
         subprocess.run(
-            [sys.executable, "-m", package, *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
+            [*program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
         ).stdout
-        for package in ("ledgercore", "service")
+        for program in programs
     ]
     assert told[0] == told[1] != ""
 

@@ -138,11 +138,11 @@ def test_the_first_process_of_a_container_stops_as_well(tmp_path: Path, moment_m
 def test_handlers_stand_before_what_is_heavy_is_imported() -> None:
     program = (
         "import sys\n"
-        "from service import orders\n"
+        "from ledgercore.service.process import signals\n"
         "def heed(self):\n"
         "    heavy = {'numpy', 'sanic', 'click', 'ledgercore', 'asyncio', 'logging'}\n"
         "    sys.exit(1 if heavy & set(sys.modules) else 7)\n"
-        "orders.Orders.heed = heed\n"
+        "signals.Orders.heed = heed\n"
         "sys.argv = ['ledgercore', 'serve']\n"
         "from ledgercore.service.cli.start import main\n"
         "main()\n"
@@ -188,7 +188,7 @@ def test_other_commands_end_by_signals_as_all_do() -> None:
 @pytest.mark.parametrize("arguments", ["serve --port 0", "admin --help"])
 def test_little_address_space_is_one_line(tmp_path: Path, limit_mib: int, arguments: str) -> None:
     """An import that fails for want of it is a traceback, or a signal."""
-    program = f"ulimit -v {limit_mib << 10}; exec {sys.executable} -m service {arguments}"
+    program = f"ulimit -v {limit_mib << 10}; exec {sys.executable} -m ledgercore {arguments}"
     done = subprocess.run(
         ["sh", "-c", program],
         cwd=ROOT,

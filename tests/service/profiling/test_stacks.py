@@ -100,11 +100,11 @@ def test_a_path_loses_what_is_of_one_machine() -> None:
 
 RAW = f"""\
 thread (7): MainThread;0x12 (/lib/libc.so.6);_run_code (<frozen runpy>:88);serve \
-({ROOT}/service/command.py:104);run_forever (/project/uvloop/loop.c:1);uv_run (/project/build/\
+({ROOT}/service/cli/serve.py:104);run_forever (/project/uvloop/loop.c:1);uv_run (/project/build/\
 libuv-x86_64/src/unix/core.c:4);Py_DECREF (/opt/include/object.h:537);post_transfer \
 ({ROOT}/service/routes.py:62);add (ledgercore/submission.pyx:67);add (ledgercore/submission.pyx:69)\
 ;lc_index_find ({ROOT}/src/index.h:30);lc_index_matches ({ROOT}/src/index.h:21) 3
-thread (7): MainThread;serve ({ROOT}/service/command.py:104);uv_run (/project/build/libuv-x86_64/\
+thread (7): MainThread;serve ({ROOT}/service/cli/serve.py:104);uv_run (/project/build/libuv-x86_64/\
 src/unix/core.c:9);write (/lib/libc.so.6) 2
 thread (8): journal;Thread.run (/opt/lib/python3.11/threading.py:982);run_journal \
 (ledgercore/pipeline.pyx:205);lc_sync_data ({ROOT}/src/file.h:39);fdatasync (/lib/libc.so.6) 4

@@ -32,7 +32,7 @@ def test_a_file_is_read(path: str, content_type: str) -> None:
 
 
 def test_files_of_others_are_those_that_their_note_names() -> None:
-    vendor = files("service").joinpath("pages/vendor")
+    vendor = files("ledgercore.service").joinpath("pages/vendor")
     note = vendor.joinpath("README.md")
     told = dict(re.findall(r"^\| `([^`]+)` .*`([0-9a-f]{64})` \|$", note.read_text(), re.M))
     there = {

@@ -141,8 +141,11 @@ def test_a_profile_holds_kernel_and_handler(loaded: dict[str, httpx.Response]) -
     # The kernel, which holds no interpreter lock; both ways in; and the journal's thread.
     assert "ledgercore/ledger.pyx" in files
     assert any(name.startswith("Ledger.apply") for name in names), sorted(names)
-    assert "service/connection.pyx" in files
-    assert any(re.fullmatch(r"service/(routes|bulk|batcher)\.py", file) for file in files)
+    assert "service/http/connection.pyx" in files
+    assert any(
+        re.fullmatch(r"service/(routes/transfers|wire/bulk|runtime/batcher)\.py", file)
+        for file in files
+    )
     assert {"MainThread", "journal"} <= set(read.threads), read.threads
     assert not any("__pyx" in name for name in names)
     assert str(ROOT) not in json.dumps(sorted(files))
@@ -177,7 +180,7 @@ def test_a_window_of_the_heap_is_a_profile(loaded: dict[str, httpx.Response]) ->
 
 
 def is_profiling(client: httpx.Client) -> bool:
-    return "get_profile (service/profile_routes.py" in client.get(f"{PPROF}/threads").text
+    return "get_profile (service/routes/profiles.py" in client.get(f"{PPROF}/threads").text
 
 
 def test_one_profile_is_taken_at_a_time(server: Server, client: httpx.Client) -> None:
@@ -196,7 +199,7 @@ def test_one_profile_is_taken_at_a_time(server: Server, client: httpx.Client) ->
     # The task that waits for py-spy is told with the way to where it waits.
     task = next(block for block in dump.split("\n\n") if "get_profile (" in block)
     assert task.startswith('task "') and ", waits for " in task.split("\n")[0]
-    assert "sample_self (service/sampling.py:" in task
+    assert "sample_self (service/profiling/py_spy.py:" in task
     assert client.get(f"{PPROF}/profile?seconds=1").status_code == 200
 
 

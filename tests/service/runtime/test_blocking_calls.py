@@ -38,7 +38,7 @@ async def test_too_many_calls_are_told_when_to_come_by_how_fast_calls_end(
     now_ns = 10**12
     calls, gate = BlockingCalls(lambda: now_ns), threading.Event()
 
-    async def fill() -> tuple[list[asyncio.Future[bool]], int]:
+    async def fill() -> tuple[list[asyncio.Task[bool]], int]:
         """Return calls that wait at the gate, and what one too many is told."""
         waiting = [asyncio.ensure_future(calls.call(gate.wait)) for _ in range(40)]
         await asyncio.sleep(0)

@@ -154,7 +154,7 @@ def check_against_model(server: LocalServer, everything: list[Asked], base: int)
         answer = model.transfer("", key, source, "acct-1", amount, None, 0)
         assert answer.status.name == word.replace("-", "_").upper() and answer.id == number
     for id, holding in model.accounts.items():
-        assert server.lifecycle.engine.balance(id) == holding.balance
+        assert server.lifecycle.engine.peek_account(id).balance == holding.balance
     return [
         asked.row for asked in outcomes.values() if asked.told.word == Status.APPLIED.name.lower()
     ]

@@ -92,5 +92,3 @@ def test_off_is_unlimited_and_can_be_switched() -> None:
     assert stand.regulator.settings() == {
         "target_p99_ms": 10, "inflight_min": 10, "inflight_max": 10_000,
     }  # fmt: skip
-
-

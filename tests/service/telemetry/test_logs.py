@@ -190,7 +190,7 @@ def test_the_configuration_is_one_that_logging_takes(
 
 def list_calls() -> list[tuple[str, ast.Call]]:
     calls = []
-    for path in sorted((ROOT / "service").glob("*.py")):
+    for path in sorted((ROOT / "service").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in LOGGING:
                 calls.append((f"{path.name}:{node.lineno}", node))

@@ -215,6 +215,6 @@ def test_address_that_makes_no_sense() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"queue_max": 0}, {"batch_max": 0}])
-def test_settings_that_make_no_sense(settings: dict[str, int]) -> None:
+def test_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least one"):
         SpanExporter("http://127.0.0.1:4318", **settings)

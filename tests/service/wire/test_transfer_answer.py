@@ -297,7 +297,11 @@ def test_what_is_not_known_is_not_told() -> None:
 
 
 def test_the_longest_transfer_of_the_past_has_room() -> None:
-    longest = [("id", 2**47), ("amount", 2**63 - 1), ("status", Status.INSUFFICIENT_FUNDS)]
+    longest: list[tuple[str, object]] = [
+        ("id", 2**47),
+        ("amount", 2**63 - 1),
+        ("status", Status.INSUFFICIENT_FUNDS),
+    ]
     longest += [("source", "s" * 1000), ("target", "t" * 1000), ("time_ns", 2**63 - 1)]
     told = tell(*longest, forms=IntegerForms([0]))
     assert (told["id"], told["amount"]) == (str(2**47), str(2**63 - 1))
