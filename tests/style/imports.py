@@ -82,6 +82,15 @@ FLOORS: dict[str, list[set[str]]] = {
         {"deferred", "errors", "grammar", "histogram", "layouts", "recorder", "status", "types"},
         {"_c"},
     ],
+    "bench": [
+        {"__main__", "conftest", "test_engine", "test_service", "test_stages"},
+        {"compare", "http_speed", "overload", "peers", "profiling", "simulator"},
+        {"stages"},
+        {"load"},
+        {"plain"},
+        {"build", "charts", "options", "processes", "report"},
+        {"machine", "measure", "workloads"},
+    ],
     "ledgercore/client": [
         {"clients"},
         {"caller"},
