@@ -43,7 +43,7 @@ def switch(name: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def flags(debug: bool, sanitizer: str, counted: bool) -> list[str]:
+def flags(debug: bool, sanitizer: str, counted: bool = False) -> list[str]:
     """Return the flags of the compiler; they follow Python's own, and so override them."""
     if counted:
         return [*FLAGS, *COUNTED]

@@ -1,6 +1,6 @@
 // Makes the page of /docs from /openapi.json. It asks this server for that one file, and nobody for
 // anything else; it sends no example itself, but spells each as a line for a shell. Which values
-// an example takes is told in tests/openapi.py, which reads the file by the same rule.
+// an example takes is told in tests/support/openapi.py, which reads the file by the same rule.
 "use strict";
 
 const PROBLEMS = "application/problem+json";

@@ -26,7 +26,7 @@ static void read_text(lc_text text)
         sink += (uint8_t)text.start[i];
 }
 
-static void read_transfer(const lc_transfer_json *found)
+static void read_transfer(const lc_transfer *found)
 {
     read_text(found->source);
     read_text(found->target);
@@ -62,12 +62,13 @@ static void read_requests(const char *at, const char *end)
 /* An array of transfers, item by item, as service/wire.pyx reads it. */
 static void read_array(const char *at, const char *end)
 {
-    lc_transfer_json found;
+    lc_transfer found;
     at = lc_skip_space(at, end);
     if (at >= end || *at != '[')
         return;
     while (at < end && (*at == '[' || *at == ',')) {
-        at = lc_read_transfer(lc_skip_space(at + 1, end), end, &found);
+        uint32_t members;
+        at = lc_read_transfer(lc_skip_space(at + 1, end), end, &found, &members);
         if (!at)
             return;
         if (at > end)
@@ -126,7 +127,7 @@ static void read_columns(const char *at, const char *end)
     lc_transfer_columns columns = {text, entry, text, amount, entry};
     columns.memo.validity = validity;
     for (int64_t row = 0; row < rows; row++) {
-        lc_transfer_json found;
+        lc_transfer found;
         if (lc_read_row(&columns, row, &found) == 0)
             read_transfer(&found);
     }

@@ -99,7 +99,7 @@ def test_a_type_checker_finds_what_is_installed_editable(tmp_path: Path) -> None
     (tmp_path / "uses_it.py").write_text(USES_IT)
     check = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), "uses_it.py"]
     told = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True).stdout
-    assert 'Revealed type is "ledgercore.submission.Outcome"' in told
+    assert 'Revealed type is "ledgercore.outcome.Outcome"' in told
     assert 'Revealed type is "ledgercore.client.types.TransferResult"' in told
     assert "Found 1 error" in told and 'Module has no attribute "nothing"' in told
 

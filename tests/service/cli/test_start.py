@@ -140,7 +140,7 @@ def test_handlers_stand_before_what_is_heavy_is_imported() -> None:
         "import sys\n"
         "from ledgercore.service.process import signals\n"
         "def heed(self):\n"
-        "    heavy = {'numpy', 'sanic', 'click', 'ledgercore', 'asyncio', 'logging'}\n"
+        "    heavy = {'numpy', 'sanic', 'click', 'ledgercore.errors', 'asyncio', 'logging'}\n"
         "    sys.exit(1 if heavy & set(sys.modules) else 7)\n"
         "signals.Orders.heed = heed\n"
         "sys.argv = ['ledgercore', 'serve']\n"
@@ -148,7 +148,10 @@ def test_handlers_stand_before_what_is_heavy_is_imported() -> None:
         "main()\n"
     )
     # Without what site-packages themselves begin with, which may import anything.
-    program = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{program}"
+    names = ROOT / "build/names/ledgercore"
+    begin = f"sys.path.insert(0, {str(ROOT)!r})\nimport ledgercore\n"
+    begin += f"ledgercore.__path__.append({str(names)!r})\n"
+    program = f"import sys\n{begin}{program}"
     result = subprocess.run([sys.executable, "-I", "-S", "-c", program], timeout=DEADLINE_S)
     assert result.returncode == 7
 

@@ -71,7 +71,7 @@ async def test_a_window_sees_what_is_kept(tmp_path: Path) -> None:
     row = found["allocate"]
     assert row.values[0] == 1 and row.values[1] == pytest.approx(7 << 20, rel=0.01)
     assert [frame.name for frame in row.stack[-2:]] == ["allocate_within", "allocate"]
-    assert row.stack[-1].file == "tests/test_heap.py" and row.stack[-1].line > 0
+    assert row.stack[-1].file == "tests/service/profiling/test_heap.py" and row.stack[-1].line > 0
     assert [measure.unit for measure in profile.measures] == ["count", "bytes"]
     assert len(before) == len(kept)
 

@@ -29,7 +29,7 @@ def test_a_frame_always_has_a_line() -> None:
         for _ in range(2000):
             frames = list_frames(sys._current_frames().get(thread.ident or 0))
             assert all(frame.line > 0 for frame in frames)
-    assert [frame.file for frame in frames if frame.name == "spin"] == ["tests/spinning.py"]
+    assert [frame.file for frame in frames if frame.name == "spin"] == ["tests/support/spinning.py"]
     assert frames[0].kind is Kind.LIBRARY
 
 

@@ -38,7 +38,7 @@ async def test_a_dump_has_every_thread_and_task() -> None:
         assert head == f'task "{task.get_name()}", waits for Future:'
         lines = blocks[head].split("\n")
         assert "Event.wait (asyncio/locks.py:" in lines[0]
-        assert "wait_for (tests/test_thread_dump.py:" in lines[1]
+        assert "wait_for (tests/service/profiling/test_thread_dump.py:" in lines[1]
     assert "MainThread" in heads
 
     rows = make_dump_profile(dump).rows
