@@ -110,17 +110,19 @@ def guard(
 
 
 @contextmanager
-def reading(request: AnyRequest) -> Iterator[None]:
+def reading(request: AnyRequest, *, is_charged: bool = True) -> Iterator[None]:
     """Read what a transfer, or many, are to be within this: not where there is no room for them.
 
     What is wrong with it is told only to who may ask for that much: nonsense counts as a request.
+    Without `is_charged` it does not, for what is read before it is known who has sent it.
     """
     admission = admission_of(request)
     admission.in_flight.check()
     try:
         yield
     except Problem:
-        admission.charge_request(client_of(request))
+        if is_charged:
+            admission.charge_request(client_of(request))
         raise
 
 

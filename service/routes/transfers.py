@@ -91,7 +91,8 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     engine, batcher = lifecycle.engine, lifecycle.batcher
     client, admission = client_of(request), admission_of(request)
-    with reading(request):
+    # Whether the client has signed this is seen once the body is there.
+    with reading(request, is_charged=not client.is_signed):
         content_types = request.headers.getall("content-type", ())
         is_arrow = arrow.is_arrow(content_types)
         if not is_arrow:

@@ -245,3 +245,30 @@ def test_a_captured_request_is_refused_for_good(tmp_path: Path) -> None:
         assert key.token not in server.stdout + server.stderr
     with Server(data, *FLAGS) as server:
         assert replay(server, tap.captured) == replay(server, fresh) == 401
+
+
+UNSIGNED = {
+    "get": spell("GET", "/accounts?limit=2"),
+    "transfer": spell("POST", "/transfer", "Idempotency-Key: u-1", body=b"{"),
+    "bulk": spell("POST", "/transfers", body=b"["),
+    "type": spell("POST", "/transfers", "Content-Type: text/plain", body=b"[]"),
+    "key": spell("POST", "/transfers", "Idempotency-Key: u-2", body=b"[]"),
+}
+
+
+@pytest.mark.parametrize("name", UNSIGNED)
+def test_what_is_not_signed_is_charged_to_nobody(
+    signed: tuple[LocalServer, NewKey], name: str
+) -> None:
+    """A token that somebody else has found may not use up what its client may send."""
+    server, key = signed
+    limiter = server.lifecycle.admission.limiter
+    limiter.configure(client_rate=0.001, client_burst=1)
+    try:
+        line = f"\r\n{bearer(key.token)}\r\n".encode()
+        for _ in range(2):
+            answer = server.ask(UNSIGNED[name].replace(b"\r\n", line, 1))
+            assert answer.problem in ("unauthorized", "malformed", "unsupported-media-type")
+        assert server.ask(spell_signed(key, "GET", "/accounts/acct-0")).status == 200
+    finally:
+        limiter.configure(client_rate=0, client_burst=0)
