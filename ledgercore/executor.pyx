@@ -1,4 +1,4 @@
-"""The executor of the pipeline: how Python hands work in, waits, gets it back, and closes.
+"""The pipeline as Python uses it: work is handed in, waited for and handed back; then it ends.
 
 Two ways in: `submit` never blocks, and `completed` tells when; `apply_batch`, `apply_submission`
 and the opening of accounts do a worker's part in the caller's thread, and wait for the disk there.

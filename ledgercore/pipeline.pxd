@@ -1,4 +1,4 @@
-"""The fields and the native verbs of the pipeline, for the executor into it."""
+"""The fields and the native verbs of the pipeline, for the executor."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

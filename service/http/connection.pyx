@@ -1,8 +1,8 @@
 """The native way of POST /transfer: from the bytes of a connection to a row of a batch, and back.
 
 This module owns what a connection does with bytes before Sanic sees them. A request that is plain
-(src/http_request.h) is put into the open submission without a Python object for it; everything else
-goes to Sanic untouched, from its first byte. It never judges a request, and never says what is
+(src/wire/http_request.h) is put into the open submission without a Python object for it; everything
+else goes to Sanic untouched, from its first byte. It never judges a request, and never says what is
 wrong with one. Both ways ask the same Admission, and answer through the same transfer_answer.pyx.
 
 Answers keep the order of their requests. A connection has rows in one submission at a time, so

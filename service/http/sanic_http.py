@@ -2,7 +2,7 @@
 
 This module owns how the head and the chunks of an ordinary request are waited for, what becomes of
 the connection after it, and what an answer's head has in every case. What a head may look like is
-for heads.py. It never says what a request means.
+for strict_framing.py. It never says what a request means.
 
 Sanic's own reader takes for `Connection` one word, for chunked what is written in small letters,
 and for an end of the body nothing but an empty line; it answers HTTP/1.0 in chunks, and names no

@@ -5,8 +5,8 @@ one connection take for different requests can carry one past the first of them.
 exactly right is refused: 400, and the connection is closed, so that nothing behind it is read as a
 request. It never mends anything, and never says what a request means.
 
-StrictRequest is made of every whole head, whatever protocol serves the app. http1.py refuses one
-that can no longer become right without waiting for its end.
+StrictRequest is made of every whole head, whatever protocol serves the app. sanic_http.py refuses
+one that can no longer become right without waiting for its end.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The native verbs of reply.pyx, for the protocol."""
+"""The native verbs of transfer_answer.pyx, for the protocol."""
 
 from libc.stdint cimport uint32_t
 

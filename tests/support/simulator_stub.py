@@ -1,7 +1,7 @@
 """A ledger over HTTP that can drop, delay and lie, for the tests of the simulator.
 
 It keeps its promises unless it is told not to, in plain Python and one process, and notes what it
-was asked. It is no reference for anything: the ledger's own model is tests/model.py.
+was asked. It is no reference for anything: the ledger's own model is tests/support/model.py.
 """
 
 import asyncio
