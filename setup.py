@@ -16,6 +16,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build import build
 
 SERVICE = "service"
 NAMES = Path("build/names")
@@ -33,6 +34,23 @@ FLAGS += ["-Wno-unused-function", "-Wno-unused-parameter", "-Wno-cast-function-t
 # Threads that hold no lock count too, hence the atomic updates.
 COUNTED = ["-O0", "--coverage", "-fprofile-update=prefer-atomic", "-DNDEBUG"]
 CHECKED = ["-g", "-fno-omit-frame-pointer", "-UNDEBUG", "-DLC_DEBUG=1"]
+
+
+class CleanBuild(build):
+    """Takes out what an earlier build has left, for all that lies there is packed into the wheel.
+
+    A module that was renamed would be installed under both names, and so would a whole package.
+    """
+
+    def run(self) -> None:
+        """Build, and keep only what was built now."""
+        super().run()
+        commands = [self.get_finalized_command(name) for name in self.get_sub_commands()]
+        made = {Path(output) for command in commands for output in command.get_outputs()}
+        for package in ("ledgercore", SERVICE):
+            for left in set(Path(self.build_lib, package).rglob("*")) - made:
+                if left.is_file():
+                    left.unlink()
 
 
 def switch(name: str, allowed: tuple[str, ...]) -> str:
@@ -106,6 +124,7 @@ def main() -> None:
     cython = {"build_dir": f"{base}/cython", "nthreads": processors}
     setup(
         ext_modules=cythonize(extensions, compiler_directives=directives, **cython),
+        cmdclass={"build": CleanBuild},
         options={"build": {"build_base": base}, "build_ext": {"parallel": processors}},
     )
 

@@ -4,6 +4,7 @@ import os
 import runpy
 import shutil
 import subprocess
+import sys
 from glob import glob
 from pathlib import Path
 
@@ -83,3 +84,18 @@ def test_no_command_spells_the_path_of_the_checkout(built: Path, target: str) ->
     commands = preview(built, "-W", "setup.py", "-W", "pyproject.toml", target)
     assert COMPILE in commands
     assert str(built) not in commands and "of mine" not in commands
+
+
+def test_a_build_keeps_nothing_of_the_one_before(tmp_path: Path) -> None:
+    """All of the folder is packed into the wheel, so what was renamed would be installed too."""
+    left = [
+        tmp_path / name for name in ("service/app.py", "service/http/a.so", "ledgercore/old.py")
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    command = [sys.executable, "setup.py", "--quiet", "build", f"--build-lib={tmp_path}"]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"LEDGERCORE_PREBUILT": "1"}, check=True)
+    assert [path for path in left if path.exists()] == []
+    for name in ("__init__.py", "engine.py", "_c.pxd", "service/app.py", "service/openapi.json"):
+        assert (tmp_path / "ledgercore" / name).is_file(), name
