@@ -109,9 +109,10 @@ class Batcher:
         submission = batch.submission
         assert submission is not None
         index = submission.add(client.name, *request)
+        # Before all that can fail: rows and waiters go together by their places.
+        outcome = self._wait_in(batch, charge)
         if deadline_ns > 0:
             submission.limit_time(deadline_ns, index)
-        outcome = self._wait_in(batch, charge)
         if submission.is_full:
             self.submit(batch)
         await outcome

@@ -12,6 +12,7 @@ from tests.support.scripted_engine import (
     CHARGE,
     ScriptedCharge,
     ScriptedEngine,
+    ScriptedSubmission,
     request_of,
     start,
     turn,
@@ -119,3 +120,23 @@ async def test_a_deadline_of_a_bulk_is_that_of_all(
     assert submission.deadlines == [(7, None)]
     engine.complete(submission)
     await task
+
+
+async def test_a_row_whose_deadline_finds_no_memory_is_of_nobody_else(
+    batcher: Batcher, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    money = charges(2)
+    monkeypatch.setattr(ScriptedSubmission, "limit_time", fail)
+    unlucky, other = await start(
+        batcher.transfer(money[0], request_of(0), deadline_ns=7),
+        batcher.transfer(money[1], request_of(1)),
+    )
+    with pytest.raises(MemoryError):
+        await unlucky
+    ((_, submission),) = engine.taken
+    engine.complete(submission)
+    assert await other == (submission, 1)
+    assert [charge.settled for charge in money] == [[(submission, 0)], [(submission, 1)]]
