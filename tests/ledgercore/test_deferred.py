@@ -97,8 +97,3 @@ def test_the_client_loads_nothing_of_the_engine_or_the_server() -> None:
 def test_what_the_server_needs_of_the_client_loads_no_http_library() -> None:
     loaded = loaded_by("import ledgercore.client.breaker, ledgercore.client.signing")
     assert not {"httpx", "ledgercore.client.clients"} & loaded
-
-
-def test_the_old_place_of_the_client_names_the_new_one() -> None:
-    with pytest.raises(ImportError, match=r"from ledgercore\.client import LedgerClient"):
-        importlib.import_module("service.client")
