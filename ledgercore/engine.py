@@ -110,7 +110,7 @@ class Engine:
             if self._closed or os.getpid() != self._process:
                 return
             # Each step can be repeated, so an interrupted close can be called again.
-            self._executor.close_doors()
+            self._executor.stop_intake()
             self._workers.join()
             self._executor.drain()
             if self._journal_thread is not None:

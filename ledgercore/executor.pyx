@@ -21,7 +21,7 @@ from .errors import EngineClosed, EngineFailed, OutcomeUnknown, QueueFull
 
 
 cdef class Executor(Pipeline):
-    """A pipeline that can be used. `close_doors` and `drain` end it, in this order."""
+    """A pipeline that can be used. `stop_intake` and `drain` end it, in this order."""
 
     def submit(self, Submission submission, int segment):
         """Queue a submission, or apply it here where that is quick; whether it was queued.
@@ -39,7 +39,7 @@ cdef class Executor(Pipeline):
             self.finish_when_durable(&submission.data)
             return False
         submission.data.queued_ns = lc_meters_look(self.meters)
-        if self.apply_here(&submission.data, &self.queues[segment]):
+        if self.apply_inline(&submission.data, &self.queues[segment]):
             return False
         cdef int result = lc_queue_push(
             &self.queues[segment], &submission.data, submission.data.count
@@ -52,10 +52,10 @@ cdef class Executor(Pipeline):
             raise EngineClosed("the engine is closed")
         return True
 
-    cdef bint apply_here(self, submission_t* data, lc_queue* queue) except -1:
+    cdef bint apply_inline(self, submission_t* data, lc_queue* queue) except -1:
         """Do a worker's part in this thread, where that is quick: a small batch that would be the
         only one of its segment, with room in the ring. It saves two switches between threads."""
-        if data.count > self.here_max or not lc_queue_is_free(queue):
+        if data.count > self.inline_max or not lc_queue_is_free(queue):
             return False
         if self.journal is not None and not lc_ring_reserve(&self.ledger.ring, data.count):
             return False
@@ -66,7 +66,7 @@ cdef class Executor(Pipeline):
             data.begun_ns = data.queued_ns
             self.apply_part(data, 0, data.count)
             data.done = data.count
-            self.settle(data.outcomes, data.count)
+            self.return_credits(data.outcomes, data.count)
             self.note_applied(data)
             lc_queue_add_busy(queue, lc_monotonic_ns() - begun_ns)
             self.finish_when_durable(data)
@@ -157,7 +157,7 @@ cdef class Executor(Pipeline):
                 error = self.reserve(count)
                 if error == 0:
                     self.ledger.apply_rows(row + done, outcome + done, count, &rest_lsn)
-                    self.settle(outcome + done, count)
+                    self.return_credits(outcome + done, count)
                     done += count
             if error == 0:
                 error = self.wait_durable(rest_lsn)
@@ -201,7 +201,7 @@ cdef class Executor(Pipeline):
         cdef int error = 0
         if self.journal is not None:
             if lsn == 0:
-                self.settle_one()
+                self.return_credit()
             else:
                 self.wake_journal()
                 if wait:
@@ -209,11 +209,11 @@ cdef class Executor(Pipeline):
                         error = self.wait_durable(lsn)
         return self.leave(error, True)
 
-    cdef void settle_one(self) noexcept nogil:
+    cdef void return_credit(self) noexcept nogil:
         """Give back a credit that was not used, and tell who waits for one."""
         lc_ring_release(&self.ledger.ring, 1)
         pthread_mutex_lock(&self.state)
-        pthread_cond_broadcast(&self.settled)
+        pthread_cond_broadcast(&self.changed)
         pthread_mutex_unlock(&self.state)
 
     def wait(self, lsn=None):
@@ -237,7 +237,7 @@ cdef class Executor(Pipeline):
         """Count a caller out; after an error, `taken` tells whether something may have happened."""
         pthread_mutex_lock(&self.state)
         self.callers -= 1
-        pthread_cond_broadcast(&self.settled)
+        pthread_cond_broadcast(&self.changed)
         pthread_mutex_unlock(&self.state)
         if error != 0:
             raise OutcomeUnknown(self.failure) if taken else EngineFailed(self.failure)
@@ -278,7 +278,7 @@ cdef class Executor(Pipeline):
 
     # -- the end ----------------------------------------------------------------------------------
 
-    def close_doors(self):
+    def stop_intake(self):
         """Take nothing more; returns once the callers are gone. Workers finish their queues."""
         self.closed = True
         cdef int i
@@ -287,7 +287,7 @@ cdef class Executor(Pipeline):
         with nogil:
             pthread_mutex_lock(&self.state)
             while self.callers > 0:
-                pthread_cond_wait(&self.settled, &self.state)
+                pthread_cond_wait(&self.changed, &self.state)
             pthread_mutex_unlock(&self.state)
 
     def drain(self):

@@ -19,7 +19,7 @@ class FaultInjection:
     def __init__(self, executor: Executor, workers: Workers) -> None:
         self._executor = executor
         self._workers = workers
-        self._here_max = executor.here_max
+        self._inline_max = executor.inline_max
 
     def disturb_sync(self, *, delay_ms: int = 0, error: int = 0) -> None:
         """Let the journal's next sync begin so much later, and fail with this errno.
@@ -33,7 +33,7 @@ class FaultInjection:
 
     def leave_to_workers(self, is_left: bool = True) -> None:
         """Let all submissions go through the workers, or small ones past them as usual."""
-        self._executor.here_max = 0 if is_left else self._here_max
+        self._executor.inline_max = 0 if is_left else self._inline_max
 
     def replace_worker(self, segment: int) -> None:
         """Let one worker of a segment end once it has finished its batch, and another begin.

@@ -1,6 +1,6 @@
 """The journal as the pipeline sees it, so that any store can stand behind it.
 
-`append`, `sync` and `rest` are called by one thread, the pipeline's, with neither the GIL nor a
+`append`, `sync` and `idle` are called by one thread, the pipeline's, with neither the GIL nor a
 mutex: they may take as long as a disk does. Each returns 0, or the errno after which nothing may be
 acknowledged any more; ESTALE says that another has the right to write by now.
 """
@@ -23,7 +23,7 @@ cdef class Journal:
     cdef int sync(self) noexcept nogil
     # Do what is due in a lull: nothing was appended for a while, and all is synced. `again_ms` is
     # set to when to come again, should the lull last; 0: not before the next one.
-    cdef int rest(self, uint32_t* again_ms) noexcept nogil
+    cdef int idle(self, uint32_t* again_ms) noexcept nogil
 
 
 cdef class FileJournal(Journal):

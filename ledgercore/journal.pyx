@@ -1,6 +1,6 @@
 """The file journal: frames appended to zero-filled segments, synced, and sealed.
 
-It knows frames and files, never balances. `append`, `sync` and `rest` run in one native thread,
+It knows frames and files, never balances. `append`, `sync` and `idle` run in one native thread,
 without the GIL; `prepare_spares` in another. Any error is final: the caller stops acknowledging.
 
 The files of a journal, in one directory:
@@ -80,7 +80,7 @@ cdef class Journal:
     cdef int sync(self) noexcept nogil:
         return 0
 
-    cdef int rest(self, uint32_t* again_ms) noexcept nogil:
+    cdef int idle(self, uint32_t* again_ms) noexcept nogil:
         again_ms[0] = 0
         return 0
 
@@ -182,7 +182,7 @@ cdef class FileJournal(Journal):
             self.synced_lsn = self.written_lsn
         return error
 
-    cdef int rest(self, uint32_t* again_ms) noexcept nogil:
+    cdef int idle(self, uint32_t* again_ms) noexcept nogil:
         again_ms[0] = 0
         return 0 if self.seal.synced_lsn == self.synced_lsn else self.write_seal(False)
 

@@ -67,7 +67,7 @@ cdef class Ledger:
         self, const lc_record* transfer, const char* text, uint64_t digest,
         const lc_key_entry* known, lc_outcome* outcome, uint64_t* rest_lsn
     ) noexcept nogil
-    cdef uint16_t told_asset(self, uint32_t source, uint8_t status) noexcept nogil
+    cdef uint16_t outcome_asset(self, uint32_t source, uint8_t status) noexcept nogil
     cdef void remember(
         self, const lc_record* transfer, uint64_t digest, uint64_t hash, lc_key_stripe* stripe
     ) noexcept nogil

@@ -289,7 +289,7 @@ cdef class Ledger:
         self.remember(transfer, digest, hash, stripe)
         outcome.lsn = transfer.lsn
         outcome.status = transfer.status
-        outcome.asset = self.told_asset(transfer.source, transfer.status)
+        outcome.asset = self.outcome_asset(transfer.source, transfer.status)
         rest_lsn[0] = max(rest_lsn[0], transfer.lsn)
 
     cdef void answer_known(
@@ -315,9 +315,9 @@ cdef class Ledger:
         if source == LC_SLOT_NONE and transfer.first_length > 0:
             # It was not there when this one's id was looked up, and was when the first one was.
             source = self.find(text + transfer.text_offset, transfer.first_length)
-        outcome.asset = self.told_asset(source, outcome.status)
+        outcome.asset = self.outcome_asset(source, outcome.status)
 
-    cdef inline uint16_t told_asset(self, uint32_t source, uint8_t status) noexcept nogil:
+    cdef inline uint16_t outcome_asset(self, uint32_t source, uint8_t status) noexcept nogil:
         """What an outcome tells of the asset. Where an account was not found there is none to tell,
         even if it exists by now; and else the source existed, and keeps its asset."""
         if status == LC_SOURCE_NOT_FOUND or status == LC_TARGET_NOT_FOUND:

@@ -17,12 +17,12 @@ cdef class Pipeline:
         lc_queue* queues
         readonly int segments
         uint32_t batch_max
-        public uint32_t here_max  # What `submit` applies itself at most; 0: all is for workers.
+        public uint32_t inline_max  # What `submit` applies itself at most; 0: all is for workers.
         lc_frame* frame
         lc_meters* meters
-        # Guarded by `state`; `settled` is broadcast when any of it changes.
+        # Guarded by `state`; `changed` is broadcast when any of it changes.
         pthread_mutex_t state
-        pthread_cond_t settled
+        pthread_cond_t changed
         uint64_t durable, groups
         int64_t durable_at_ns  # when `durable` became what it is
         submission_t* awaiting
@@ -43,7 +43,7 @@ cdef class Pipeline:
     cdef void drop(self, submission_t* first) noexcept
     cdef int reserve(self, int64_t count) noexcept nogil
     cdef int error_now(self) noexcept nogil
-    cdef void settle(self, const lc_outcome* outcomes, uint32_t count) noexcept nogil
+    cdef void return_credits(self, const lc_outcome* outcomes, uint32_t count) noexcept nogil
     cdef void wake_journal(self) noexcept nogil
     cdef int wait_durable(self, uint64_t lsn) noexcept nogil
     cdef void note_applied(self, submission_t* submission) noexcept nogil
@@ -54,7 +54,7 @@ cdef class Pipeline:
     cdef void look_up_row(self, submission_t* submission, uint32_t row) noexcept nogil
     cdef int apply_whole(self, submission_t* submission) noexcept nogil
     cdef void finish_when_durable(self, submission_t* submission) noexcept nogil
-    cdef void tell(self) noexcept nogil
+    cdef void signal_completion(self) noexcept nogil
     cdef bint finish(self, submission_t* submission) noexcept nogil
     cdef void let_wait(self, submission_t* submission) noexcept nogil
     cdef bint finish_awaiting(self) noexcept nogil

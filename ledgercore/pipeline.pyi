@@ -6,7 +6,7 @@ from .ledger import Ledger
 class Pipeline:
     segments: int
     event_fd: int
-    here_max: int
+    inline_max: int
 
     def __init__(
         self,

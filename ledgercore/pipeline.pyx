@@ -23,7 +23,7 @@ from ledgercore.submission cimport Submission, submission_t
 import os
 
 cdef enum:
-    HERE_MAX = 512  # To apply so many takes no longer than to wake a worker, or a few times that.
+    INLINE_MAX = 512  # To apply so many takes no longer than to wake a worker, or a few times that.
     REST_MS = 50  # After this long without work the journal writes its seal.
 
 
@@ -43,7 +43,7 @@ cdef class Pipeline:
         self.ledger = ledger
         self.journal = journal
         self.batch_max = batch_max
-        self.here_max = <uint32_t> min(<uint64_t> HERE_MAX, queue_size)
+        self.inline_max = <uint32_t> min(<uint64_t> INLINE_MAX, queue_size)
         self.segments = segments
         self.queues = <lc_queue*> malloc(segments * sizeof(lc_queue))
         self.frame = <lc_frame*> malloc(LC_FRAME_BYTES_MAX + LC_FRAME_ALIGNMENT)
@@ -55,7 +55,7 @@ cdef class Pipeline:
         for i in range(segments):
             lc_queue_start(&self.queues[i], <void**> ledger.table(queue_size, 8), queue_size)
         lc_mutex_start(&self.state)
-        lc_condition_start(&self.settled)
+        lc_condition_start(&self.changed)
         lc_mutex_start(&self.wake)
         lc_condition_start(&self.published)
         self.durable = lc_ring_last(&ledger.ring)
@@ -73,7 +73,7 @@ cdef class Pipeline:
         free(self.meters)
         pthread_cond_destroy(&self.published)
         pthread_mutex_destroy(&self.wake)
-        pthread_cond_destroy(&self.settled)
+        pthread_cond_destroy(&self.changed)
         pthread_mutex_destroy(&self.state)
         if self.event_fd >= 0:
             c_close(self.event_fd)
@@ -94,7 +94,7 @@ cdef class Pipeline:
         pthread_mutex_lock(&self.state)
         self.credit_waiters += 1
         while self.error == 0 and not lc_ring_reserve(&self.ledger.ring, count):
-            pthread_cond_wait(&self.settled, &self.state)
+            pthread_cond_wait(&self.changed, &self.state)
         self.credit_waiters -= 1
         error = self.error
         pthread_mutex_unlock(&self.state)
@@ -106,7 +106,7 @@ cdef class Pipeline:
         pthread_mutex_unlock(&self.state)
         return error
 
-    cdef void settle(self, const lc_outcome* outcomes, uint32_t count) noexcept nogil:
+    cdef void return_credits(self, const lc_outcome* outcomes, uint32_t count) noexcept nogil:
         """Give back the credits of what took no LSN, and wake the journal for what did."""
         cdef uint32_t taken = lc_meters_count(self.meters, outcomes, count)
         if self.journal is None:
@@ -115,7 +115,7 @@ cdef class Pipeline:
             lc_ring_release(&self.ledger.ring, count - taken)
             pthread_mutex_lock(&self.state)
             if self.credit_waiters > 0:
-                pthread_cond_broadcast(&self.settled)
+                pthread_cond_broadcast(&self.changed)
             pthread_mutex_unlock(&self.state)
         if taken > 0:
             self.wake_journal()
@@ -134,7 +134,7 @@ cdef class Pipeline:
             return 0
         pthread_mutex_lock(&self.state)
         while self.durable < lsn and self.error == 0:
-            pthread_cond_wait(&self.settled, &self.state)
+            pthread_cond_wait(&self.changed, &self.state)
         if self.durable < lsn:
             error = self.error
         pthread_mutex_unlock(&self.state)
@@ -183,7 +183,7 @@ cdef class Pipeline:
             error = self.reserve(count)
             if error == 0:
                 self.apply_part(submission, submission.done, count)
-                self.settle(submission.outcomes + submission.done, count)
+                self.return_credits(submission.outcomes + submission.done, count)
                 submission.done += count
         return error
 
@@ -239,15 +239,15 @@ cdef class Pipeline:
             self.let_wait(submission)
         pthread_mutex_unlock(&self.state)
         if is_first:
-            self.tell()
+            self.signal_completion()
 
-    cdef void tell(self) noexcept nogil:
+    cdef void signal_completion(self) noexcept nogil:
         """Wake who calls `completed`. Without a lock held, since that takes one at once."""
         cdef uint64_t one = 1
         write(self.event_fd, &one, sizeof(one))
 
     cdef bint finish(self, submission_t* submission) noexcept nogil:
-        """Hand a submission to `completed`; whether the list was empty, so that `tell` is due."""
+        """Hand a submission to `completed`; whether the list was empty, so that `signal_completion` is due."""
         cdef bint is_first = self.finished == NULL
         if submission.count > 0 and not submission.is_look_up and self.meters.is_on:
             submission.durable_ns = max(submission.applied_ns, self.durable_at_ns)
@@ -261,7 +261,7 @@ cdef class Pipeline:
 
     cdef bint finish_awaiting(self) noexcept nogil:
         """Finish what was waiting for the present `durable` (or for nothing any more), in order;
-        whether `tell` is due."""
+        whether `signal_completion` is due."""
         cdef bint is_first = False
         cdef submission_t* submission = self.awaiting
         cdef submission_t* following
@@ -365,7 +365,7 @@ cdef class Pipeline:
             if not lc_condition_wait(&self.published, &self.wake, rest_ms):
                 pthread_mutex_unlock(&self.wake)
                 self.assert_nothing_held()
-                error[0] = self.journal.rest(&rest_ms)
+                error[0] = self.journal.idle(&rest_ms)
                 pthread_mutex_lock(&self.wake)
         self.has_news = False
         pthread_mutex_unlock(&self.wake)
@@ -380,9 +380,9 @@ cdef class Pipeline:
         self.groups += 1
         cdef bint is_first = self.finish_awaiting()
         pthread_mutex_unlock(&self.state)
-        pthread_cond_broadcast(&self.settled)
+        pthread_cond_broadcast(&self.changed)
         if is_first:
-            self.tell()
+            self.signal_completion()
 
     cdef void fail(self, int error) noexcept nogil:
         """Acknowledge nothing any more, for good. The eventfd tells, even where nobody waits."""
@@ -390,5 +390,5 @@ cdef class Pipeline:
         self.error = error
         self.finish_awaiting()
         pthread_mutex_unlock(&self.state)
-        pthread_cond_broadcast(&self.settled)
-        self.tell()
+        pthread_cond_broadcast(&self.changed)
+        self.signal_completion()

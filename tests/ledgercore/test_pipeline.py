@@ -33,7 +33,7 @@ class Stage:
         for id, floor in (("world", None), ("alice", 0)):
             open_account(self.ledger, id.encode(), b"USD/2", floor, None, False)
         self.executor = Executor(self.ledger, None, 2, QUEUE_SIZE, BATCH_MAX)
-        self.executor.here_max = 0  # Let the workers do all of it.
+        self.executor.inline_max = 0  # Let the workers do all of it.
         self.threads: list[threading.Thread] = []
 
     def batch(self, count: int, key: str = "key") -> Submission:
@@ -52,7 +52,7 @@ class Stage:
         """Let the workers finish, as `close` does; returns what has completed."""
         for segment in range(2):
             self.start(segment)
-        self.executor.close_doors()
+        self.executor.stop_intake()
         for thread in self.threads:
             thread.join(30)
             assert not thread.is_alive()
@@ -89,7 +89,7 @@ def test_what_is_queued_waits_for_a_worker(stage: Stage) -> None:
 
 
 def test_a_small_batch_of_an_idle_segment_needs_no_worker(stage: Stage) -> None:
-    stage.executor.here_max = 8
+    stage.executor.inline_max = 8
     small, large = stage.batch(8, "a"), stage.batch(9, "b")
     stage.executor.submit(small, 0)
     assert stage.readable() and stage.executor.completed() == [small]
@@ -135,7 +135,7 @@ def test_a_submission_larger_than_the_queue_never_fits(stage: Stage) -> None:
 def test_a_closed_queue_takes_nothing_and_is_finished(stage: Stage) -> None:
     taken = stage.batch(9)
     stage.executor.submit(taken, 0)
-    stage.executor.close_doors()
+    stage.executor.stop_intake()
     for segment in range(2):
         with pytest.raises(EngineClosed):
             stage.executor.submit(stage.batch(1, "late"), segment)
@@ -225,14 +225,14 @@ def test_a_closed_queue_is_finished_before_anybody_retires(stage: Stage) -> None
     for submission in sent:
         stage.executor.submit(submission, 0)
     stage.executor.retire(0, 1)
-    stage.executor.close_doors()
+    stage.executor.stop_intake()
     stage.start(0)
     assert wait_ended(stage.threads, 1) == []
     assert {*stage.executor.completed()} == {*sent} and stage.executor.queue_depth == 0
 
 
 def test_a_stalled_segment_takes_nothing_until_it_goes_on(stage: Stage) -> None:
-    stage.executor.here_max = 8
+    stage.executor.inline_max = 8
     for segment in range(2):
         stage.start(segment)
     stage.executor.stall(0, True)

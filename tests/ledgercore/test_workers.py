@@ -145,7 +145,7 @@ def test_nothing_is_lost_or_done_twice_while_workers_come_and_go(
     options = {"segments": 2, "workers_max": 4, "queue_size": 256, "batch_max": ROWS}
     with open_small(directory, durability=durability, **options) as ledger:
         open_funded(ledger, ACCOUNTS, FUNDS)
-        ledger._executor.here_max = 0  # Let the workers do all of it.
+        ledger._executor.inline_max = 0  # Let the workers do all of it.
         sent: list[str] = []
         told = Counter[int]()
         finished = threading.Event()
@@ -237,7 +237,7 @@ def test_a_stalled_segment_holds_up_nobody_else(directory: Path) -> None:
             ledger.submit(late, 0)
         for number in range(50):
             # Now in the caller's thread, now by the worker.
-            ledger._executor.here_max = 512 * (number % 2)
+            ledger._executor.inline_max = 512 * (number % 2)
             submission = ledger.new_submission(1)
             submission.add("", f"other-{number}", "world", "alice", 1)
             ledger.submit(submission, 1)
