@@ -273,7 +273,7 @@ def prepare_tail(directory: DataDirectory, recovered: Recovered, options: StoreO
     Keys are kept for as long as the header of the segment says, so that a replay forgets them when
     the engine did; another `key_ttl_s` needs another segment.
     """
-    settle_tail(directory, recovered)
+    make_tail_durable(directory, recovered)
     if recovered.header.key_ttl_ns != options.key_ttl_ns:
         if not set_key_ttl(recovered.ledger, options.key_ttl_ns):
             raise InvalidArgument("key_ttl_s", "was changed to more than 256 different values")
@@ -289,7 +289,7 @@ def prepare_tail(directory: DataDirectory, recovered: Recovered, options: StoreO
         recovered.offset = SEGMENT_HEADER_BYTES
 
 
-def settle_tail(directory: DataDirectory, recovered: Recovered) -> None:
+def make_tail_durable(directory: DataDirectory, recovered: Recovered) -> None:
     """Put on the disk for good what was recovered, before anybody is told of it or builds on it.
 
     The last frame is written again, in case its sync had failed; what a torn one left behind it

@@ -14,7 +14,7 @@ from pathlib import Path
 from .directory import DataDirectory, explained, write_file
 from .errors import JournalDamaged, too_new
 from .file_replacement import sync_directory
-from .file_store import FileStore, settle_tail
+from .file_store import FileStore, make_tail_durable
 from .frames import SEGMENT_HEADER_BYTES, Seal, SegmentHeader, scan_frames
 from .recovery import Recovery
 from .store import Damage
@@ -171,7 +171,7 @@ def salvage(directory: DataDirectory, damage: JournalDamaged, cut_below_snapshot
         recovered = Recovery(store, offline_capacity(directory), snapshots=[]).run()
     except Damage as cut:
         return cut_off(directory, cut, trusted)
-    settle_tail(directory, recovered)
+    make_tail_durable(directory, recovered)
     directory.write_seal(
         replace(trusted, synced_lsn=recovered.lsn, frame_crc=recovered.previous_crc)
     )

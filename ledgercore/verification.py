@@ -13,7 +13,7 @@ from .accounts import account_count, copy_state
 from .auditing import find_violations, sum_by_asset
 from .directory import DataDirectory, explained, map_file
 from .errors import FormatTooNew, JournalDamaged
-from .file_store import FileShelf, FileStore, settle_tail
+from .file_store import FileShelf, FileStore, make_tail_durable
 from .frames import SEGMENT_HEADER_BYTES, find_end, scan_frames
 from .journal_check import digest_state
 from .layouts import RECORD_BYTES
@@ -237,7 +237,7 @@ def compact(path: str | os.PathLike[str]) -> str | None:
         # A snapshot of what a power cut could still take back would contradict the journal.
         directory.sync_everything()
         recovered = Recovery(store, offline_capacity(directory)).run()
-        settle_tail(directory, recovered)
+        make_tail_durable(directory, recovered)
         return keep_snapshot(store, recovered)
     finally:
         directory.release()

@@ -213,7 +213,7 @@ class NonceFile:
         is_droppable = self._previous_newest_s < now_s - self._window_s
         if not is_droppable or not (is_old or self._records >= records_max):
             return
-        self._settle()
+        self._finish_renewal()
         self.closed_s = max(closed_s, self._previous_newest_s)
         # In the present one too, which is the next to be read if the process ends between the two
         # renames.
@@ -244,9 +244,9 @@ class NonceFile:
         """See to it that this second is reserved on the disk, and that soon the next are."""
         self._check()
         if self._renewal and self._renewal.done():
-            self._settle()
+            self._finish_renewal()
         if second > self._reserved_s:
-            self._settle()
+            self._finish_renewal()
         if second > self._reserved_s:
             until_s = max(second, int(now_s)) + RESERVE_S
             self._write_reservation(until_s)
@@ -265,7 +265,7 @@ class NonceFile:
         # lost; only the cache of the kernel, which outlives a process, says that it was not.
         self._write_state(is_syncing=True)
 
-    def _settle(self) -> None:
+    def _finish_renewal(self) -> None:
         """Take what became of the renewal under way, if there is one; waits for it."""
         if self._renewal:
             renewal, self._renewal = self._renewal, None

@@ -56,7 +56,7 @@ cdef class Admission:
     cdef Charge make_charge(self, Client client, int64_t amount, int64_t charged_ns)
     cdef object make_problem(self, Client client, int64_t now_ns, int verdict, uint32_t count)
     cdef tuple encode_refusal(self, Client client, int64_t now_ns, int verdict)
-    cdef int settle_row(
+    cdef int refund_unmoved_row(
         self, Client client, Submission submission, uint32_t row, int64_t charged_ns
     ) noexcept
     cdef int refund_row(

@@ -64,7 +64,7 @@ cdef class Client:
 cdef class Charge:
     """What a client was charged for a request that was admitted, of its money, and when.
 
-    What has not moved by that request is given back, exactly once: by `settle` when it is known,
+    What has not moved by that request is given back, exactly once: by `refund_unmoved` when it is known,
     or by `refund` where the engine has taken nothing.
     """
 
@@ -74,7 +74,7 @@ cdef class Charge:
         self.amount = amount
         self.charged_ns = charged_ns
 
-    def settle(self, Submission submission not None, index=None):
+    def refund_unmoved(self, Submission submission not None, index=None):
         """Give back what has not moved of a transfer that has completed; without an index, of all
         of the submission, which then was one request."""
         cdef int64_t moved
@@ -299,7 +299,7 @@ cdef class Admission:
             self.limiter.describe(client.limit, lc_monotonic_ns(), QUOTA_EXCEEDED, 1, amount)
         )
 
-    cdef int settle_row(
+    cdef int refund_unmoved_row(
         self, Client client, Submission submission, uint32_t row, int64_t charged_ns
     ) noexcept:
         """Give back the money of a row that has completed and not moved by this request."""

@@ -275,7 +275,7 @@ cdef class Connection(Waiter):
 
     cdef int complete(self, object submission, uint32_t row, bint is_look_up) except -1:
         if not is_look_up:
-            self.admission.settle_row(self.client, submission, row, self.charged_ns)
+            self.admission.refund_unmoved_row(self.client, submission, row, self.charged_ns)
         if self.is_lost:
             return 0
         if is_look_up:

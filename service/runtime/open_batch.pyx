@@ -63,7 +63,7 @@ cdef class FutureWaiter(Waiter):
 
     cdef int complete(self, object submission, uint32_t row, bint is_look_up) except -1:
         if self.charge is not None:
-            self.charge.settle(submission, None if self.is_of_all else row)
+            self.charge.refund_unmoved(submission, None if self.is_of_all else row)
         # A future that is done was cancelled: its client hung up. Its transfer stands.
         if not self.future.done():
             self.future.set_result(submission)

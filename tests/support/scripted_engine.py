@@ -99,11 +99,11 @@ class ScriptedCharge:
     client = CLIENT
 
     def __init__(self) -> None:
-        self.settled: list[tuple[Any, int | None]] = []
+        self.completed: list[tuple[Any, int | None]] = []
         self.refunded = 0
 
-    def settle(self, submission: Any, index: int | None = None) -> None:
-        self.settled.append((submission, index))
+    def refund_unmoved(self, submission: Any, index: int | None = None) -> None:
+        self.completed.append((submission, index))
 
     def refund(self) -> None:
         self.refunded += 1

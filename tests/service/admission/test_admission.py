@@ -203,7 +203,7 @@ def test_money_is_charged_and_given_back(tmp_path: Path, ledger: ledgercore.Engi
     charge = admission.admit_all(client, submission)
     assert charge is not None and left(admission, client) == 100 - 28
     complete(ledger, submission)
-    charge.settle(submission)
+    charge.refund_unmoved(submission)
     assert left(admission, client) == 95
 
 
@@ -219,9 +219,9 @@ def test_rows_are_settled_one_by_one(tmp_path: Path, ledger: ledgercore.Engine) 
     assert left(admission, client) == 88
     submission.limit_time(1, 1)
     complete(ledger, submission)
-    first.settle(submission, 0)
+    first.refund_unmoved(submission, 0)
     assert left(admission, client) == 88
-    second.settle(submission, 1)
+    second.refund_unmoved(submission, 1)
     assert left(admission, client) == 95
 
 
@@ -307,7 +307,7 @@ def test_what_is_new_of_many_is_charged_once_for_each_key(
     assert ledger.transfer("a", "b", 25, key="last").id
     submission.renew()
     complete(ledger, submission)
-    charge.settle(submission)
+    charge.refund_unmoved(submission)
     assert left(admission, client) == 70 and submission.sum_new() == 30
 
 

@@ -31,12 +31,12 @@ async def test_what_has_completed_is_settled_before_it_is_told(
     money = charges(2)
     tasks = await start(*(batcher.transfer(each, request_of(0)) for each in money))
     ((_, submission),) = engine.taken
-    assert [charge.settled for charge in money] == [[], []]
+    assert [charge.completed for charge in money] == [[], []]
     told: list[bool] = []
-    tasks[0].add_done_callback(lambda _: told.append(bool(money[0].settled)))
+    tasks[0].add_done_callback(lambda _: told.append(bool(money[0].completed)))
     engine.complete(submission)
     await asyncio.gather(*tasks)
-    assert [charge.settled for charge in money] == [[(submission, 0)], [(submission, 1)]]
+    assert [charge.completed for charge in money] == [[(submission, 0)], [(submission, 1)]]
     assert [charge.refunded for charge in money] == [0, 0] and told == [True]
 
 
@@ -50,7 +50,7 @@ async def test_what_was_not_taken_is_refunded_once(
     tasks += await start(batcher.apply(money[3], bulk))
     await asyncio.gather(*tasks, return_exceptions=True)
     assert [charge.refunded for charge in money] == [1] * 4
-    assert not any(charge.settled for charge in money)
+    assert not any(charge.completed for charge in money)
 
 
 async def test_an_unknown_outcome_keeps_the_money(batcher: Batcher, engine: ScriptedEngine) -> None:
@@ -59,7 +59,7 @@ async def test_an_unknown_outcome_keeps_the_money(batcher: Batcher, engine: Scri
     engine.complete(engine.taken[0][1], failed=True)
     with pytest.raises(Problem):
         await task
-    assert charge.settled == [] and charge.refunded == 0
+    assert charge.completed == [] and charge.refunded == 0
 
 
 async def test_a_client_that_hangs_up_is_settled_all_the_same(
@@ -72,7 +72,7 @@ async def test_a_client_that_hangs_up_is_settled_all_the_same(
     ((_, submission),) = engine.taken
     engine.complete(submission)
     await staying
-    assert [charge.settled for charge in money] == [[(submission, 0)], [(submission, 1)]]
+    assert [charge.completed for charge in money] == [[(submission, 0)], [(submission, 1)]]
 
 
 async def test_a_client_that_hangs_up_is_refunded_what_was_not_taken(
@@ -97,7 +97,7 @@ async def test_a_bulk_that_hangs_up_is_settled_all_the_same(
     await turn()
     engine.complete(submission)
     await batcher.drain()
-    assert charge.settled == [(submission, None)]
+    assert charge.completed == [(submission, None)]
 
 
 async def test_deadlines_are_those_of_their_rows(batcher: Batcher, engine: ScriptedEngine) -> None:

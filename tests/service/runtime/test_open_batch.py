@@ -42,7 +42,7 @@ async def test_money_is_settled_whether_or_not_somebody_waits() -> None:
                 FutureWaiter(loop.create_future(), charges[2], is_of_all=True),
             ],
         )
-        assert [charge.settled for charge in charges] == [
+        assert [charge.completed for charge in charges] == [
             [(submission, 0)],
             [(submission, 1)],
             [(submission, None)],
