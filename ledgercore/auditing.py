@@ -6,7 +6,7 @@ import numpy.typing as npt
 from .accounts import account_id, asset_names, copy_state
 from .executor import Executor
 from .grammar import AMOUNT_MAX, BALANCE_MIN
-from .journal_check import ask_witness, digest_state
+from .journal_check import digest_state, replay_in_helper
 from .ledger import Ledger
 from .recovery import Capacity
 from .store import House, Store
@@ -75,7 +75,7 @@ class Auditor:
         if journal and self.store is None:
             reason = NO_JOURNAL
         elif journal and self.store is not None:
-            said = ask_witness(self.store, lsn, self.capacity)
+            said = replay_in_helper(self.store, lsn, self.capacity)
             reason = None if said.digest is not None or said.is_damage else said.problem
             if said.is_damage:
                 violations.append(f"journal: {said.problem}")

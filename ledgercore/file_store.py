@@ -215,10 +215,10 @@ class FileStore:
         frames_end = -(-end // FRAME_ALIGNMENT) * FRAME_ALIGNMENT
         if chapter.synced.lsn >= scan.next_lsn:
             reason = f"the seal says that LSN {chapter.synced.lsn} was synced"
-        elif witness := find_later_synced(
+        elif later := find_later_synced(
             data[:frames_end], scan.offset, chapter.header.salt, scan.next_lsn
         ):
-            reason = f"a later frame, at {witness}, says that it was synced"
+            reason = f"a later frame, at {later}, says that it was synced"
         if reason is not None:
             raise damage_at(chapter, scan, data[scan.offset :], reason)
         return end - scan.offset

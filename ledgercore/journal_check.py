@@ -1,6 +1,6 @@
 """The journal against memory: another process replays the journal and tells what it comes to.
 
-The engine photographs its balances at an LSN, and this says what they have to be.
+The engine copies its balances at an LSN, and the replay says what they have to be.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from .store import Store
 
 RING_RECORDS_MIN = 1024
 DAMAGED = 3
-"""How a witness exits where the journal is damaged; any other end says nothing of the journal."""
+"""How the helper exits where the journal is damaged; any other end says nothing of the journal."""
 
 
 def digest_state(balances: npt.NDArray[np.int64], rows: npt.NDArray[np.void]) -> str:
@@ -34,8 +34,8 @@ def digest_state(balances: npt.NDArray[np.int64], rows: npt.NDArray[np.void]) ->
 
 
 @dataclass(frozen=True, slots=True)
-class WitnessReport:
-    """What a replay of the journal said, in another process.
+class ReplayReport:
+    """What a replay of the journal in a helper process has found.
 
     `digest` is of its state at the LSN that was asked for; `problem` says why there is none, and
     `is_damage` that the journal itself is to blame: otherwise it was not read to its end, and
@@ -48,25 +48,25 @@ class WitnessReport:
     first_lsn: int = 1
 
 
-def ask_witness(store: Store, lsn: int, capacity: Capacity) -> WitnessReport:
-    """Ask another process what the journal's state is at `lsn`."""
+def replay_in_helper(store: Store, lsn: int, capacity: Capacity) -> ReplayReport:
+    """Return what a helper process finds when it replays the journal up to `lsn`."""
     try:
         check_helper_fits()
         process = start_helper(
             "journal-check", store.address, lsn, capacity.accounts_max, capacity.keys_max
         )
     except OSError as error:
-        return WitnessReport(
+        return ReplayReport(
             None, f"the helper process cannot be started: {error.strerror or error}"
         )
     output, problem = process.communicate()
     if process.returncode != 0:
         is_damage = process.returncode == DAMAGED
-        return WitnessReport(None, describe_end(process, problem), is_damage)
+        return ReplayReport(None, describe_end(process, problem), is_damage)
     answer = json.loads(output)
     if answer["lsn"] != lsn:
-        return WitnessReport(None, f"the journal ends at LSN {answer['lsn']}, not at {lsn}", True)
-    return WitnessReport(answer["digest"], first_lsn=answer["first_lsn"])
+        return ReplayReport(None, f"the journal ends at LSN {answer['lsn']}, not at {lsn}", True)
+    return ReplayReport(answer["digest"], first_lsn=answer["first_lsn"])
 
 
 def main(arguments: list[str]) -> int:

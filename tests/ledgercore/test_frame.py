@@ -152,12 +152,12 @@ def test_checksums_are_crc32c_with_and_without_the_instruction(portable: bool) -
         assert frames.checksum(data[:length], portable) == crc32c(data[:length])
 
 
-def test_a_witness_is_a_whole_frame_that_says_so() -> None:
+def test_a_later_synced_frame_is_a_whole_frame_that_says_so() -> None:
     frame = expected_frame()
     data = bytes(64) + frame + bytes(128)
     assert frames.find_later_synced(data, 0, SALT, SYNCED) == 64
     assert frames.find_later_synced(data, 0, SALT, SYNCED + 1) is None
     assert frames.find_later_synced(data, 128, SALT, SYNCED) is None
-    # Bytes of a client, or of an older file, are no witness.
+    # Bytes of a client, or of an older file, are no such frame.
     assert frames.find_later_synced(data, 0, SALT + 1, SYNCED) is None
     assert frames.find_later_synced(data[:-129], 0, SALT, SYNCED) is None

@@ -193,7 +193,7 @@ def test_the_checksum_at_the_sealed_lsn_is_told_where_a_frame_ends_with_it() -> 
     assert told == [None, crcs[0], None, None, crcs[1], None, crcs[2], None]
 
 
-def test_a_witness_is_a_later_whole_frame_that_says_so() -> None:
+def test_a_later_synced_frame_is_whole_and_says_so() -> None:
     data, ends, _ = chain(1, 3, 2)
     # Each frame says that all before it was synced, so the first one that says it is found.
     for lsn in range(FIRST_LSN, FIRST_LSN + 4):

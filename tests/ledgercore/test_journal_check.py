@@ -12,15 +12,15 @@ import ledgercore
 from ledgercore.accounts import copy_state
 from ledgercore.file_store import FileStore
 from ledgercore.helper_process import start_helper
-from ledgercore.journal_check import DAMAGED, WitnessReport, ask_witness, digest_state
+from ledgercore.journal_check import DAMAGED, ReplayReport, digest_state, replay_in_helper
 from ledgercore.layouts import ACCOUNT_ROW
 from ledgercore.recovery import Capacity
 from tests.support.histories import open_funded, open_small
 from tests.support.making import CAPACITY, many_rows, roll_over
 
 
-def ask(directory: Path, lsn: int, capacity: Capacity = CAPACITY) -> WitnessReport:
-    return ask_witness(FileStore(directory), lsn, capacity)
+def ask(directory: Path, lsn: int, capacity: Capacity = CAPACITY) -> ReplayReport:
+    return replay_in_helper(FileStore(directory), lsn, capacity)
 
 
 def test_every_balance_and_limit_counts_in_the_digest() -> None:
@@ -38,10 +38,10 @@ def test_every_balance_and_limit_counts_in_the_digest() -> None:
     assert digest_state(balances[::-1].copy(), rows[::-1].copy()) in digests
 
 
-def test_the_witness_agrees_with_photographs_while_the_engine_writes(directory: Path) -> None:
+def test_the_replay_agrees_with_photographs_while_the_engine_writes(directory: Path) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice", "bob"], 100)
-        photographs: list[tuple[int, Any, Any]] = []
+        copies: list[tuple[int, Any, Any]] = []
         stop = threading.Event()
 
         def write() -> None:
@@ -55,30 +55,30 @@ def test_the_witness_agrees_with_photographs_while_the_engine_writes(directory: 
         try:
             for number in range(4):
                 ledger.open_account(f"late-{number}", asset="USD/2")
-                photographs.append(copy_state(ledger._ledger))
+                copies.append(copy_state(ledger._ledger))
                 ledger._executor.wait()
-            answers = [ask(directory, lsn) for lsn, _, _ in photographs]
+            answers = [ask(directory, lsn) for lsn, _, _ in copies]
         finally:
             stop.set()
             thread.join()
-    assert answers == [WitnessReport(digest_state(*state)) for _, *state in photographs]
+    assert answers == [ReplayReport(digest_state(*state)) for _, *state in copies]
     assert len({said.digest for said in answers}) == 4
 
 
-def test_the_witness_remembers_what_stands_in_older_files(directory: Path) -> None:
+def test_the_replay_remembers_what_stands_in_older_files(directory: Path) -> None:
     """An engine may go on in a new file between the copy_state and the question."""
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice"], 100)
         lsn, balances, rows = copy_state(ledger._ledger)
         roll_over(ledger, directory, 3)
-        assert ask(directory, lsn) == WitnessReport(digest_state(balances, rows))
+        assert ask(directory, lsn) == ReplayReport(digest_state(balances, rows))
 
 
 def test_an_lsn_beyond_the_end_has_no_digest(directory: Path) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice"], 100)
         assert ask(directory, 3).digest is not None
-        said = WitnessReport(None, "the journal ends at LSN 3, not at 4", is_damage=True)
+        said = ReplayReport(None, "the journal ends at LSN 3, not at 4", is_damage=True)
         assert ask(directory, 4) == said
 
 

@@ -12,7 +12,7 @@ import ledgercore
 from ledgercore import DirectoryLocked, JournalDamaged
 from ledgercore.accounts import copy_state
 from ledgercore.frames import KIND_SNAPSHOT, SegmentHeader, encode_segment_header
-from ledgercore.journal_check import ask_witness, digest_state
+from ledgercore.journal_check import digest_state, replay_in_helper
 from ledgercore.opening import open_store
 from ledgercore.recovery import Recovery, begin_scan
 from ledgercore.snapshots import make_snapshot
@@ -186,7 +186,7 @@ def test_a_reader_needs_no_claim_and_stands_beside_the_writer(
             assert digest_of(Recovery(reader, CAPACITY).run())[0] == id
         # The way in which another process finds it.
         lsn, balances, rows = copy_state(ledger._ledger)
-        assert ask_witness(store, lsn, CAPACITY).digest == digest_state(balances, rows)
+        assert replay_in_helper(store, lsn, CAPACITY).digest == digest_state(balances, rows)
 
 
 # -- the end --------------------------------------------------------------------------------------
