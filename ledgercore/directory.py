@@ -144,7 +144,7 @@ class DataDirectory:
                         sync_directory(folder)
             else:
                 self.require()
-            self.lock.take(writes=writes)
+            self.lock.acquire(writes=writes)
         if writes:
             try:
                 self.tighten()

@@ -32,8 +32,8 @@ class DirectoryLock:
         self._descriptors: list[int] = []
         self._pid = 0
 
-    def take(self, *, writes: bool) -> None:
-        """Take the lock. Raises DirectoryLocked, DirectoryUnusable, OSError.
+    def acquire(self, *, writes: bool) -> None:
+        """Acquire the lock. Raises DirectoryLocked, DirectoryUnusable, OSError.
 
         Who only reads may do so where nothing can be written, and needs no file there.
         """

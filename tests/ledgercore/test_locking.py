@@ -59,7 +59,7 @@ def held_elsewhere(home: Path) -> Iterator[int]:
 def is_free(home: Path) -> bool:
     lock = DirectoryLock(home)
     try:
-        lock.take(writes=True)
+        lock.acquire(writes=True)
     except ledgercore.DirectoryLocked:
         return False
     lock.release()
@@ -123,7 +123,7 @@ def test_who_holds_it_is_told(home: Path) -> None:
 def test_letting_go_is_said_and_not_left_to_a_child(home: Path) -> None:
     """A child that was forked meanwhile shares the descriptors; it may live for long."""
     lock = DirectoryLock(home)
-    lock.take(writes=True)
+    lock.acquire(writes=True)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -140,7 +140,7 @@ def test_letting_go_is_said_and_not_left_to_a_child(home: Path) -> None:
 
 def test_a_child_that_lets_go_leaves_the_lock_to_its_parent(home: Path) -> None:
     lock = DirectoryLock(home)
-    lock.take(writes=True)
+    lock.acquire(writes=True)
     child = os.fork()
     if child == 0:
         lock.release()
@@ -164,8 +164,8 @@ def test_where_directories_cannot_be_locked_the_file_is_enough(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     lock = DirectoryLock(home)
-    lock.take(writes=True)
+    lock.acquire(writes=True)
     with pytest.raises(ledgercore.DirectoryLocked):
-        DirectoryLock(home).take(writes=True)
+        DirectoryLock(home).acquire(writes=True)
     lock.release()
     assert is_free(home)

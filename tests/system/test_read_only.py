@@ -80,7 +80,7 @@ def test_who_may_not_even_read_is_told_so(copy: Path) -> None:
 def test_a_reader_keeps_a_writer_out_also_without_the_file(copy: Path) -> None:
     (copy / "lock").unlink()
     lock = DirectoryLock(copy)
-    lock.take(writes=False)
+    lock.acquire(writes=False)
     with pytest.raises(ledgercore.DirectoryLocked):
         open_small(copy)
     lock.release()
