@@ -247,7 +247,7 @@ cdef class Pipeline:
         write(self.event_fd, &one, sizeof(one))
 
     cdef bint finish(self, submission_t* submission) noexcept nogil:
-        """Hand a submission to `completed`; whether the list was empty, so that `signal_completion` is due."""
+        """Hand a submission to `completed`; whether it is the first, to be signalled."""
         cdef bint is_first = self.finished == NULL
         if submission.count > 0 and not submission.is_look_up and self.meters.is_on:
             submission.durable_ns = max(submission.applied_ns, self.durable_at_ns)

@@ -82,7 +82,7 @@ class Server:
         server = await self._prepare()
         self._acceptor = Acceptor(
             self._listeners,
-            self._lifecycle.seats,
+            self._lifecycle.connection_limit,
             lambda: LedgerProtocol(
                 loop=loop, app=self._app, signal=signal, connections=server.connections
             ),

@@ -1,6 +1,6 @@
-"""How many connections there may be, and which one has to go when there are too many.
+"""The limit on connections, and which one is closed when there are too many.
 
-This module owns the count, handshakes included, and the few seats beyond the limit, whose
+This module owns the count, handshakes included, and the few places beyond the limit, whose
 connections may ask for nothing but the probes: a server that is busy must not look dead to whoever
 would kill it. Of these the oldest goes when one more comes. It never reads or writes a byte.
 """
@@ -10,32 +10,32 @@ from typing import Protocol
 from ..process.descriptors import find_room, raise_limit
 from ..telemetry.milestones import tell_few_descriptors
 
-SPARE_SEATS = 32
+PROBES_MAX = 32
 """How many connections may be open beyond the limit, for probes."""
 LEAVING_MAX = 32
-"""How many more may be on their way out."""
+"""How many more may be closing."""
 SILENCE_S = 1.0
 """How long one of them may say nothing."""
 
 
-class Guest(Protocol):
-    """A connection, as far as it has to go."""
+class LimitedConnection(Protocol):
+    """A connection that can be told to end."""
 
     def turn_away(self) -> None:
         """End at once."""
 
 
-class Seats:
-    """The connections of one server. Used in its event loop only."""
+class ConnectionLimit:
+    """The count of the connections of one server, and its limit. Used in its event loop only."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._guests: set[Guest] = set()
-        self._spares: dict[Guest, None] = {}
+        self._connections: set[LimitedConnection] = set()
+        self._probes: dict[LimitedConnection, None] = {}
 
-    def fit(self) -> None:
+    def fit_to_descriptors(self) -> None:
         """Lower the limit to what descriptors there are for. Raises TooFewDescriptors."""
-        room = find_room(raise_limit(), SPARE_SEATS + LEAVING_MAX)
+        room = find_room(raise_limit(), PROBES_MAX + LEAVING_MAX)
         if room < self.limit:
             tell_few_descriptors(room, self.limit)
             self.limit = room
@@ -43,30 +43,30 @@ class Seats:
     @property
     def count(self) -> int:
         """How many connections there are."""
-        return len(self._guests)
+        return len(self._connections)
 
     @property
-    def is_crammed(self) -> bool:
-        """Whether one more cannot even be told that there are too many."""
-        return len(self._guests) >= self.limit + SPARE_SEATS + LEAVING_MAX
+    def is_overfull(self) -> bool:
+        """Whether one more is closed without an answer."""
+        return len(self._connections) >= self.limit + PROBES_MAX + LEAVING_MAX
 
-    def take(self, guest: Guest) -> bool:
+    def add(self, connection: LimitedConnection) -> bool:
         """Count a connection, once; whether it may ask for the probes only."""
-        if guest not in self._guests:
-            is_spare = len(self._guests) >= self.limit
-            self._guests.add(guest)
-            if is_spare:
-                self._make_room()
-                self._spares[guest] = None
-        return guest in self._spares
+        if connection not in self._connections:
+            is_for_probes = len(self._connections) >= self.limit
+            self._connections.add(connection)
+            if is_for_probes:
+                self._end_oldest()
+                self._probes[connection] = None
+        return connection in self._probes
 
-    def leave(self, guest: Guest) -> None:
+    def remove(self, connection: LimitedConnection) -> None:
         """Forget a connection that has ended."""
-        self._guests.discard(guest)
-        self._spares.pop(guest, None)
+        self._connections.discard(connection)
+        self._probes.pop(connection, None)
 
-    def _make_room(self) -> None:
-        while len(self._spares) >= SPARE_SEATS:
-            oldest = next(iter(self._spares))
-            del self._spares[oldest]
+    def _end_oldest(self) -> None:
+        while len(self._probes) >= PROBES_MAX:
+            oldest = next(iter(self._probes))
+            del self._probes[oldest]
             oldest.turn_away()

@@ -1,7 +1,7 @@
 """How connections come in: accepted here, counted at once, and given to their protocol.
 
 This module owns the listeners while they are served, and the time that a TLS handshake may take. A
-connection has its seat from the moment it is accepted, so that those which never come to speak are
+connection is counted from the moment it is accepted, so that those which never come to speak are
 among the bounded ones. It never reads what they say.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..admission.connection_limit import Seats
+from ..admission.connection_limit import ConnectionLimit
 
 HANDSHAKE_S = 10.0
 """How long a client may take to agree on TLS."""
@@ -33,18 +33,18 @@ class Acceptor:
     def __init__(
         self,
         listeners: list[socket.socket],
-        seats: Seats,
+        connection_limit: ConnectionLimit,
         make_protocol: Callable[[], Any],
-        on_crammed: Callable[[], None],
+        on_overfull: Callable[[], None],
     ) -> None:
-        """Begin to accept, with `start`. `on_crammed` is told of who is closed without a word."""
+        """Begin to accept, with `start`. `on_overfull` is told of who is closed without a word."""
         self.context: ssl.SSLContext | None = None
         """What TLS is served with from the next connection on; None is without."""
         self._loop = asyncio.get_running_loop()
         self._listeners = listeners
-        self._seats = seats
+        self._connection_limit = connection_limit
         self._make_protocol = make_protocol
-        self._on_crammed = on_crammed
+        self._on_overfull = on_overfull
         self._connecting: set[asyncio.Task[None]] = set()
         self._pausing: asyncio.TimerHandle | None = None
 
@@ -93,12 +93,12 @@ class Acceptor:
         self._pausing = self._loop.call_later(PAUSE_S, self.start)
 
     def _begin(self, connection: socket.socket) -> None:
-        if self._seats.is_crammed:
-            self._on_crammed()
+        if self._connection_limit.is_overfull:
+            self._on_overfull()
             connection.close()
             return
         protocol = self._make_protocol()
-        self._seats.take(protocol)
+        self._connection_limit.add(protocol)
         task = self._loop.create_task(self._connect(protocol, connection))
         # Whoever has to go may have to go before it can be told so.
         protocol.handshake = task
@@ -111,7 +111,7 @@ class Acceptor:
         self._connecting.discard(task)
         if task.cancelled():
             # It had to go before its first step, in which nothing could be caught yet.
-            self._seats.leave(protocol)
+            self._connection_limit.remove(protocol)
             connection.close()
 
     async def _connect(self, protocol: Any, connection: socket.socket) -> None:
@@ -126,6 +126,6 @@ class Acceptor:
             await self._loop.connect_accepted_socket(lambda: protocol, connection, **options)
         except (OSError, asyncio.CancelledError):
             # It has hung up, or was no TLS, or took too long, or has to go.
-            self._seats.leave(protocol)
+            self._connection_limit.remove(protocol)
             connection.close()
         protocol.handshake = None

@@ -22,7 +22,7 @@ class LedgerProtocol(OrdinaryProtocol):
         lifecycle = self.app.ctx.lifecycle
         OrdinaryProtocol.connection_made(self, transport)
         self.native = Connection(self, transport, lifecycle)
-        self.probe = Probe(self) if lifecycle.seats.take(self) else None
+        self.probe = Probe(self) if lifecycle.connection_limit.add(self) else None
 
     def data_received(self, data):
         """Take what has arrived."""
@@ -45,7 +45,7 @@ class LedgerProtocol(OrdinaryProtocol):
         native.lose()
         if self.probe is not None:
             self.probe.end()
-        self.app.ctx.lifecycle.seats.leave(self)
+        self.app.ctx.lifecycle.connection_limit.remove(self)
         OrdinaryProtocol.connection_lost(self, exc)
 
     def turn_away(self):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ledgercore import Histogram, Measures, Recorder, Statistics
 
-from ..admission.connection_limit import Seats
+from ..admission.connection_limit import ConnectionLimit
 from ..engine_port import EnginePort
 from ..process.standard_streams import STDERR
 from ..runtime.batcher import Batcher
@@ -92,7 +92,7 @@ class Counting(Protocol):
 
     meters: Meters
     observer: Observer
-    seats: Seats
+    connection_limit: ConnectionLimit
     started_s: float
 
 
@@ -106,8 +106,8 @@ def read_totals(server: Counting) -> Totals:
         meters.read_latencies(),
         engine.statistics(),
         engine.measures(),
-        server.seats.count,
-        server.seats.limit,
+        server.connection_limit.count,
+        server.connection_limit.limit,
         STDERR.dropped,
         state["inflight"],
         state["inflight_limit"],

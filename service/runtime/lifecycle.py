@@ -20,7 +20,7 @@ from ..access.hosts import HostNames, read_names
 from ..access.key_ring import KeyFileError
 from ..admission.admission import Admission
 from ..admission.body_budget import BodyBudget
-from ..admission.connection_limit import Seats
+from ..admission.connection_limit import ConnectionLimit
 from ..admission.unread_answers import Unread
 from ..chaos.plan import InvalidPlan
 from ..chaos.switch import ChaosSwitch
@@ -91,7 +91,7 @@ class Lifecycle:
         self.on_work: Callable[[], None] = ignore
         """Called before the engine is given work, and when some is refused."""
         self.started_s = time.time()
-        self.seats = Seats(settings.connections_max)
+        self.connection_limit = ConnectionLimit(settings.connections_max)
         self.is_draining = False
         self.meters = Meters(
             bool(settings.instruments), settings.slow_request_ms, settings.traces_per_million
@@ -166,7 +166,7 @@ class Lifecycle:
         """Begin to open the engine, and give it a moment to be ready."""
         return_large_blocks()
         try:
-            self.seats.fit()
+            self.connection_limit.fit_to_descriptors()
         except TooFewDescriptors as error:
             self.fail(str(error))
             return

@@ -1,9 +1,9 @@
-"""Seats: how many connections there may be, and which one goes."""
+"""ConnectionLimit: how many connections there may be, and which one goes."""
 
-from ledgercore.service.admission.connection_limit import LEAVING_MAX, SPARE_SEATS, Seats
+from ledgercore.service.admission.connection_limit import LEAVING_MAX, PROBES_MAX, ConnectionLimit
 
 
-class Guest:
+class Connection:
     """A connection that only knows whether it was sent away."""
 
     def __init__(self) -> None:
@@ -15,38 +15,38 @@ class Guest:
 
 
 def test_who_comes_beyond_the_limit_may_ask_for_probes_only() -> None:
-    seats = Seats(2)
-    guests = [Guest() for _ in range(3)]
-    assert [seats.take(guest) for guest in guests] == [False, False, True]
+    limit = ConnectionLimit(2)
+    connections = [Connection() for _ in range(3)]
+    assert [limit.add(connection) for connection in connections] == [False, False, True]
     # To ask again changes nothing.
-    assert [seats.take(guest) for guest in guests] == [False, False, True]
-    assert seats.count == 3
-    seats.leave(guests[0])
-    seats.leave(guests[0])
-    assert seats.count == 2 and not seats.take(guests[1])
+    assert [limit.add(connection) for connection in connections] == [False, False, True]
+    assert limit.count == 3
+    limit.remove(connections[0])
+    limit.remove(connections[0])
+    assert limit.count == 2 and not limit.add(connections[1])
 
 
 def test_the_oldest_of_them_goes_when_one_more_comes() -> None:
-    seats = Seats(1)
-    assert not seats.take(Guest())
-    spares = [Guest() for _ in range(SPARE_SEATS)]
-    assert all(seats.take(guest) for guest in spares)
-    assert not any(guest.is_away for guest in spares)
-    seats.leave(spares[1])
-    seats.take(Guest())
-    assert not any(guest.is_away for guest in spares), "a seat was free"
-    seats.take(Guest())
-    assert [guest.is_away for guest in spares] == [True] + [False] * (SPARE_SEATS - 1)
-    assert not seats.take(spares[0]), "who goes has no seat"
+    limit = ConnectionLimit(1)
+    assert not limit.add(Connection())
+    probes = [Connection() for _ in range(PROBES_MAX)]
+    assert all(limit.add(connection) for connection in probes)
+    assert not any(connection.is_away for connection in probes)
+    limit.remove(probes[1])
+    limit.add(Connection())
+    assert not any(connection.is_away for connection in probes), "a place was free"
+    limit.add(Connection())
+    assert [connection.is_away for connection in probes] == [True] + [False] * (PROBES_MAX - 1)
+    assert not limit.add(probes[0]), "who goes does not count"
 
 
 def test_those_who_go_are_bounded_too() -> None:
-    seats = Seats(1)
-    guests = [Guest() for _ in range(1 + SPARE_SEATS + LEAVING_MAX)]
-    for guest in guests:
-        assert not seats.is_crammed
-        seats.take(guest)
-    assert seats.is_crammed
-    assert sum(guest.is_away for guest in guests) == LEAVING_MAX
-    seats.leave(guests[1])
-    assert not seats.is_crammed
+    limit = ConnectionLimit(1)
+    connections = [Connection() for _ in range(1 + PROBES_MAX + LEAVING_MAX)]
+    for connection in connections:
+        assert not limit.is_overfull
+        limit.add(connection)
+    assert limit.is_overfull
+    assert sum(connection.is_away for connection in connections) == LEAVING_MAX
+    limit.remove(connections[1])
+    assert not limit.is_overfull

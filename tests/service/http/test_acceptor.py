@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ledgercore.service.admission.connection_limit import LEAVING_MAX, SPARE_SEATS, Seats
+from ledgercore.service.admission.connection_limit import LEAVING_MAX, PROBES_MAX, ConnectionLimit
 from ledgercore.service.http.acceptor import HANDSHAKE_S, Acceptor
 from ledgercore.service.process.descriptors import RESERVED
 from tests.service.http.test_certificates import make_certificate
@@ -23,7 +23,7 @@ from tests.support.standing import find_url, limit_descriptors, read_until, serv
 from tests.support.waiting import DEADLINE_S, wait_until
 
 LIMIT = 512
-ROOM = LIMIT - RESERVED - SPARE_SEATS - LEAVING_MAX
+ROOM = LIMIT - RESERVED - PROBES_MAX - LEAVING_MAX
 IDLE = LIMIT + 88
 
 
@@ -119,10 +119,10 @@ def test_handshakes_are_counted_and_have_an_end(tmp_path: Path) -> None:
         address = address_of(server.url)
         with httpx.Client(base_url=server.url, verify=context) as client:
             assert client.get("/accounts").status_code == 200
-            with hold(address, 10 + SPARE_SEATS + 20) as silent:
+            with hold(address, 10 + PROBES_MAX + 20) as silent:
                 began_s = time.monotonic()
                 wait_until(
-                    lambda: client.get("/metrics").json()["connections"] == 10 + SPARE_SEATS,
+                    lambda: client.get("/metrics").json()["connections"] == 10 + PROBES_MAX,
                     "the oldest of those that are too many to go",
                 )
                 # A probe has its handshake, and the one that is known goes on.
@@ -149,14 +149,14 @@ class Refused:
 def test_who_has_to_go_before_the_first_step_gives_its_seat_back() -> None:
     async def accept() -> None:
         ours, theirs = socket.socketpair()
-        seats = Seats(1)
+        connection_limit = ConnectionLimit(1)
         protocol = Refused()
-        acceptor = Acceptor([], seats, lambda: protocol, lambda: None)
+        acceptor = Acceptor([], connection_limit, lambda: protocol, lambda: None)
         acceptor._begin(ours)
-        assert seats.count == 1
+        assert connection_limit.count == 1
         protocol.turn_away()
         await acceptor.close()
-        assert seats.count == 0 and ours.fileno() == -1
+        assert connection_limit.count == 0 and ours.fileno() == -1
         theirs.close()
 
     asyncio.run(accept())

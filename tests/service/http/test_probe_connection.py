@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ledgercore.service.admission.connection_limit import SPARE_SEATS
+from ledgercore.service.admission.connection_limit import PROBES_MAX
 from ledgercore.service.http import probe_connection
 from ledgercore.service.runtime import blocking_calls
 from tests.support.keyed import make_key
@@ -33,13 +33,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
 
 @pytest.fixture(autouse=True)
 def _full(server: LocalServer) -> Iterator[None]:
-    """Take all seats, and give them back."""
-    seats = server.lifecycle.seats
-    wait_until(lambda: seats.count == 0, "earlier connections to end")
+    """Open as many connections as there may be, and close them."""
+    connection_limit = server.lifecycle.connection_limit
+    wait_until(lambda: connection_limit.count == 0, "earlier connections to end")
     with contextlib.ExitStack() as stack:
         for _ in range(LIMIT):
             stack.enter_context(server.connect())
-        wait_until(lambda: seats.count == LIMIT, "all connections to be there")
+        wait_until(lambda: connection_limit.count == LIMIT, "all connections to be there")
         yield
 
 
@@ -101,7 +101,7 @@ def test_probes_are_answered_at_every_other_limit(
 ) -> None:
     """In flight, of blocking calls, and of the rate: what is busy is alive."""
     lifecycle = server.lifecycle
-    lifecycle.seats.limit += 1  # One more that may ask for anything.
+    lifecycle.connection_limit.limit += 1  # One more that may ask for anything.
     try:
         with server.connect() as connection:
             monkeypatch.setattr(blocking_calls, "CALLS_MAX", 0)
@@ -116,7 +116,7 @@ def test_probes_are_answered_at_every_other_limit(
             assert [ask(connection, HEALTH) for _ in range(10)] == ["200"] * 10
             assert ask(connection, READY.replace(b"HEAD", b"GET")) == "200"
     finally:
-        lifecycle.seats.limit -= 1
+        lifecycle.connection_limit.limit -= 1
         lifecycle.admission.in_flight.limit = (1 << 63) - 1
         lifecycle.admission.limiter.configure(global_rate=0, global_burst=0)
 
@@ -126,14 +126,14 @@ def test_a_flood_of_silent_ones_does_not_shut_out_a_probe(
 ) -> None:
     monkeypatch.setattr(probe_connection, "SILENCE_S", 60.0)
     with contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(server.connect()) for _ in range(3 * SPARE_SEATS)]
+        silent = [stack.enter_context(server.connect()) for _ in range(3 * PROBES_MAX)]
         with server.connect() as probe:
             assert ask(probe, HEALTH) == "200"
         # The oldest had to go, and were told why.
         answer = silent[0].read_answer()
         assert answer is not None and answer.problem == "connections-full"
         refused = server.lifecycle.meters.read_answers()["other", 503, "connections-full"]
-        assert refused >= 2 * SPARE_SEATS
+        assert refused >= 2 * PROBES_MAX
 
 
 def test_probes_under_the_path_of_a_proxy_are_answered(tmp_path: Path) -> None:
@@ -145,7 +145,9 @@ def test_probes_under_the_path_of_a_proxy_are_answered(tmp_path: Path) -> None:
         LocalServer(data, PROTOCOLS["native"], **options) as server,
         server.connect(),
     ):
-        wait_until(lambda: server.lifecycle.seats.count == 1, "the connection to be there")
+        wait_until(
+            lambda: server.lifecycle.connection_limit.count == 1, "the connection to be there"
+        )
         for path in (b"/money/healthz", b"/money/readyz?", b"/healthz"):
             with server.connect() as probe:
                 assert ask(probe, HEALTH.replace(b"/healthz", path)) == "200"

@@ -28,28 +28,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
 
 def test_connections_are_counted_while_they_are_open(server: LocalServer) -> None:
     lifecycle = server.lifecycle
-    wait_until(lambda: lifecycle.seats.count == 0, "the connections of others to end")
+    wait_until(lambda: lifecycle.connection_limit.count == 0, "the connections of others to end")
     first, second = server.connect(), server.connect()
     for connection in (first, second):
         connection.send(HEALTH)
         assert connection.read_answer() is not None
-    assert lifecycle.seats.count == 2
+    assert lifecycle.connection_limit.count == 2
     first.close()
-    wait_until(lambda: lifecycle.seats.count == 1, "the end of a connection to be seen")
+    wait_until(lambda: lifecycle.connection_limit.count == 1, "the end of a connection to be seen")
     second.close()
-    wait_until(lambda: lifecycle.seats.count == 0, "the end of a connection to be seen")
+    wait_until(lambda: lifecycle.connection_limit.count == 0, "the end of a connection to be seen")
 
 
 def test_connection_that_is_one_too_many_is_not_left_in_the_count(server: LocalServer) -> None:
     lifecycle = server.lifecycle
-    wait_until(lambda: lifecycle.seats.count == 0, "the connections of others to end")
+    wait_until(lambda: lifecycle.connection_limit.count == 0, "the connections of others to end")
     kept = [server.connect() for _ in range(3)]
-    wait_until(lambda: lifecycle.seats.count == 3, "all connections to be there")
+    wait_until(lambda: lifecycle.connection_limit.count == 3, "all connections to be there")
     with server.connect() as refused:
         answer = refused.read_to_end()
     assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\ndate: " in answer
     assert lifecycle.meters.read_answers()["other", 503, "connections-full"] == 1
-    wait_until(lambda: lifecycle.seats.count == 3, "the refused connection to end")
+    wait_until(lambda: lifecycle.connection_limit.count == 3, "the refused connection to end")
     for connection in kept:
         connection.close()
 

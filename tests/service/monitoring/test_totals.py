@@ -28,7 +28,7 @@ def test_totals_are_read_of_what_counts_and_of_nothing_else() -> None:
             batcher=SimpleNamespace(regulator=regulator),
             meters=Meters(True, 0, 0),
             observer=SimpleNamespace(exporter=exporter),
-            seats=SimpleNamespace(count=2, limit=9),
+            connection_limit=SimpleNamespace(count=2, limit=9),
             started_s=5.0,
         )
         totals = read_totals(server)
