@@ -1,4 +1,4 @@
-"""A server from its first connection to its end: the loop, the way in, the orders from outside.
+"""A server from its first connection to its end: the loop, the acceptor, and the signals.
 
 This module owns the order of these. It serves an app as Sanic would, and takes the place of Sanic's
 own runner, which accepts on one socket, counts nobody before the handshake, and loses the signals
@@ -24,7 +24,7 @@ from .app import LedgerApp
 from .http.acceptor import Acceptor
 from .http.protocol import LedgerProtocol
 from .process.callbacks import ignore
-from .process.signals import Orders
+from .process.signals import ProcessSignals
 from .runtime.lifecycle import Lifecycle
 from .settings import InvalidSetting
 from .wire.problems import CONNECTIONS_FULL
@@ -46,7 +46,7 @@ class Server:
         app: LedgerApp,
         listeners: list[socket.socket],
         read_certificate: ReadCertificate,
-        orders: Orders,
+        signals: ProcessSignals,
     ) -> None:
         """Take the certificate as it is now. Raises as `read_certificate`."""
         self._app = app
@@ -54,8 +54,8 @@ class Server:
         self._listeners = listeners
         self._read_certificate = read_certificate
         self._certificate = read_certificate()
-        self._orders = orders
-        self._reloads_heeded = 0
+        self._signals = signals
+        self._reloads_done = 0
         self._acceptor: Acceptor | None = None
         self._is_stopped: asyncio.Event
         self._is_hurried: asyncio.Event
@@ -68,15 +68,15 @@ class Server:
             loop.run_until_complete(self._serve(loop))
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
-            self._orders.listener = ignore
+            self._signals.listener = ignore
             asyncio.set_event_loop(None)
             loop.close()
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_stopped, self._is_hurried = asyncio.Event(), asyncio.Event()
         self._app.ctx.on_stop = self._hurry
-        self._orders.listener = lambda: ignore(loop.call_soon_threadsafe(self._heed))
-        if self._orders.stops > 0:
+        self._signals.listener = lambda: ignore(loop.call_soon_threadsafe(self._handle_signals))
+        if self._signals.stops > 0:
             return  # Nothing was opened yet.
         signal = Signal()
         server = await self._prepare()
@@ -94,7 +94,7 @@ class Server:
         self._acceptor.start()
         await server.after_start()  # type: ignore[no-untyped-call]
         self._app.set_serving(True)
-        self._heed()
+        self._handle_signals()
         await self._wait()
         await server.before_stop()  # type: ignore[no-untyped-call]
         await self._acceptor.close()
@@ -119,16 +119,16 @@ class Server:
         self._app.state.server_info.append(ApplicationServerInfo({"version": HTTP.VERSION_1}))
         return server
 
-    # -- orders -----------------------------------------------------------------------------------
+    # -- signals ----------------------------------------------------------------------------------
 
-    def _heed(self) -> None:
+    def _handle_signals(self) -> None:
         """Do what was asked since the last look."""
-        if self._orders.stops > 0:
+        if self._signals.stops > 0:
             self._is_stopped.set()
-        if self._orders.stops > 1:
+        if self._signals.stops > 1:
             self._is_hurried.set()
-        if self._orders.reloads > self._reloads_heeded:
-            self._reloads_heeded = self._orders.reloads
+        if self._signals.reloads > self._reloads_done:
+            self._reloads_done = self._signals.reloads
             self._reload()
 
     def _hurry(self) -> None:

@@ -21,7 +21,7 @@ from ..app import create_app
 from ..chaos.plan import InvalidPlan, check_segments, load_plan
 from ..http.certificates import read_certificate
 from ..http.listeners import CannotListen, is_loopback, listen
-from ..process.signals import ORDERS
+from ..process.signals import SIGNALS
 from ..runtime.lifecycle import Lifecycle
 from ..runtime.open_mode import check_access
 from ..server import Server
@@ -189,9 +189,9 @@ def serve(**texts: str) -> None:
         tell_ignored(variable, text)
     lifecycle: Lifecycle = app.ctx.lifecycle
     lifecycle.on_ready = lambda engine: announce(lifecycle, engine, listeners)
-    ORDERS.heed()
+    SIGNALS.install()
     try:
-        server = Server(app, listeners, partial(read_certificate, settings), ORDERS)
+        server = Server(app, listeners, partial(read_certificate, settings), SIGNALS)
     except InvalidSetting as error:
         raise SettingRefused(error.name, error.message) from None
     server.run()

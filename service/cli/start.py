@@ -9,7 +9,7 @@ import os
 import resource
 import sys
 
-from ..process.signals import ORDERS
+from ..process.signals import SIGNALS
 
 ADDRESS_SPACE_MIN_BYTES = 384 << 20
 """With less, an import ends in a traceback, or in a signal."""
@@ -22,12 +22,12 @@ def main() -> None:
     # Nothing here multiplies matrices, and each thread that could would reserve memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "serve" not in sys.argv[1:2]:
-        ORDERS.let_in()
+        SIGNALS.unblock()
         from .serve import main as run_command
 
         run_command(prog_name="ledgercore")
         return
-    ORDERS.heed()
+    SIGNALS.install()
     from ..process import standard_streams
 
     sys.stdout, sys.stderr = (
@@ -43,7 +43,7 @@ def main() -> None:
         sys.excepthook(*sys.exc_info())
         sys.exit(1)
     finally:
-        ORDERS.finish()
+        SIGNALS.ignore_all()
         standard_streams.flush_all()
 
 

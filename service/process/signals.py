@@ -1,4 +1,4 @@
-"""What the system asks of the process: to stop, and to read its files again.
+"""The handlers of the signals of the process: to stop, and to read its files again.
 
 This module owns the handlers of the signals, from the first line of the command to the last. They
 are Python's own, never a loop's: those would be there only while it runs. It never does what is
@@ -16,26 +16,26 @@ STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Orders:
-    """The orders of one process so far. A listener is called in the main thread, at any moment."""
+    """The signals of one process so far. A listener is called in the main thread, at any moment."""
 
     def __init__(self) -> None:
         self.stops = 0
         self.reloads = 0
         self.listener: Callable[[], None] = ignore
 
-    def heed(self) -> None:
-        """Take the signals, from here on: SIGTERM and SIGINT to stop, SIGHUP to read again."""
+    def install(self) -> None:
+        """Install the handlers: SIGTERM and SIGINT to stop, SIGHUP to read again."""
         for number in STOPS:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._reload)
-        self.let_in()
+        self.unblock()
 
-    def let_in(self) -> None:
-        """Let those come that had to wait until there was a handler (ledgercore/__main__.py)."""
+    def unblock(self) -> None:
+        """Unblock the signals, which ledgercore/__main__.py has blocked until there is a handler."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOPS, signal.SIGHUP))
 
-    def finish(self) -> None:
-        """Take no more: the process ends by itself, and no signal may say that it was killed."""
+    def ignore_all(self) -> None:
+        """Ignore the signals: the process ends by itself, and must not seem to have been killed."""
         for number in (*STOPS, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
@@ -48,5 +48,5 @@ class Orders:
         self.listener()
 
 
-ORDERS = Orders()
+SIGNALS = ProcessSignals()
 """Those of this process."""

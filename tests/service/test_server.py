@@ -1,4 +1,4 @@
-"""A server's orders and end: drained, hurried, reloaded, and with a log that nobody reads."""
+"""A server's signals and end: drained, hurried, reloaded, and with a log that nobody reads."""
 
 import os
 import signal

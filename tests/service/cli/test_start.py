@@ -18,12 +18,12 @@ from tests.support.waiting import DEADLINE_S, wait_until
 WATCHED = """
 import os, sys
 from ledgercore.service.process import signals
-real = signals.Orders.heed
-def heed(self):
+real = signals.ProcessSignals.install
+def install(self):
     real(self)
     told = os.environ.get("HEEDING")
     os.write(int(told), b"heeding\\n") if told else os.kill(os.getpid(), 15)
-signals.Orders.heed = heed
+signals.ProcessSignals.install = install
 sys.argv = ["ledgercore", *sys.argv[1:]]
 from ledgercore.service.cli.start import main
 main()
@@ -139,10 +139,10 @@ def test_handlers_stand_before_what_is_heavy_is_imported() -> None:
     program = (
         "import sys\n"
         "from ledgercore.service.process import signals\n"
-        "def heed(self):\n"
-        "    heavy = {'numpy', 'sanic', 'click', 'ledgercore.errors', 'asyncio', 'logging'}\n"
+        "def install(self):\n"
+        "    heavy = {'numpy', 'sanic', 'click', 'ledgercore', 'asyncio', 'logging'}\n"
         "    sys.exit(1 if heavy & set(sys.modules) else 7)\n"
-        "signals.Orders.heed = heed\n"
+        "signals.ProcessSignals.install = install\n"
         "sys.argv = ['ledgercore', 'serve']\n"
         "from ledgercore.service.cli.start import main\n"
         "main()\n"

@@ -1,4 +1,4 @@
-"""Orders: what signals ask for, counted from the first to the last."""
+"""The signals of a process: what they ask for, counted from the first to the last."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ledgercore.service.process.signals import STOPS, Orders
+from ledgercore.service.process.signals import STOPS, ProcessSignals
 
 NUMBERS = (*STOPS, signal.SIGHUP)
 
@@ -20,20 +20,20 @@ def _restored() -> Iterator[None]:
 
 
 def test_signals_are_counted_and_told() -> None:
-    orders, told = Orders(), []
-    orders.heed()
+    signals, told = ProcessSignals(), []
+    signals.install()
     os.kill(os.getpid(), signal.SIGTERM)
-    assert (orders.stops, orders.reloads) == (1, 0), "nobody has to listen"
-    orders.listener = lambda: told.append((orders.stops, orders.reloads))
+    assert (signals.stops, signals.reloads) == (1, 0), "nobody has to listen"
+    signals.listener = lambda: told.append((signals.stops, signals.reloads))
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         os.kill(os.getpid(), number)
     assert told == [(2, 0), (2, 1), (3, 1)]
 
 
 def test_at_the_end_they_are_heard_no_more() -> None:
-    orders = Orders()
-    orders.heed()
-    orders.finish()
+    signals = ProcessSignals()
+    signals.install()
+    signals.ignore_all()
     for number in NUMBERS:
         os.kill(os.getpid(), number)
-    assert (orders.stops, orders.reloads) == (0, 0)
+    assert (signals.stops, signals.reloads) == (0, 0)
