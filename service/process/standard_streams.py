@@ -1,4 +1,4 @@
-"""What the process says on its two standard descriptors, and that nobody waits for a reader of it.
+"""Writers of stdout and stderr that never wait for whoever reads them.
 
 This module owns the writing: lines are queued, and a thread for each descriptor writes them; where
 there is no memory for a thread, whoever has the line does, as far as that makes nobody wait. A pipe
@@ -20,8 +20,8 @@ FLUSH_S = 0.5
 """How long a process that ends waits for what it has said."""
 
 
-class Outlet:
-    """One descriptor. Any thread may call anything, and none of them waits but in `flush`."""
+class QueuedWriter:
+    """The writer of one descriptor. Safe in all threads, of which none waits but in `flush`."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -43,7 +43,7 @@ class Outlet:
         return self._dropped
 
     def put(self, data: bytes) -> None:
-        """Say something, or count it as dropped where too much waits already."""
+        """Queue a line, or count it as dropped where too much waits already."""
         with self._changed:
             if self._waiting_bytes + len(data) > BYTES_MAX:
                 self._dropped += 1
@@ -56,7 +56,7 @@ class Outlet:
 
     def _begin_writing(self) -> bool:
         """Start the thread; whether there is the memory for one."""
-        thread = threading.Thread(target=self._run, daemon=True, name=f"outlet-{self.descriptor}")
+        thread = threading.Thread(target=self._run, daemon=True, name=f"writer-{self.descriptor}")
         try:
             thread.start()
         except RuntimeError:
@@ -136,10 +136,10 @@ def make_notice(count: int) -> bytes:
 
 
 class Stream(io.TextIOBase):
-    """An outlet as `sys.stdout` and `sys.stderr` are used, by whatever library."""
+    """A writer as `sys.stdout` and `sys.stderr` are used, by whatever library."""
 
-    def __init__(self, outlet: Outlet) -> None:
-        self._outlet = outlet
+    def __init__(self, writer: QueuedWriter) -> None:
+        self._writer = writer
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -150,25 +150,25 @@ class Stream(io.TextIOBase):
 
     def fileno(self) -> int:
         """Return the descriptor."""
-        return self._outlet.descriptor
+        return self._writer.descriptor
 
     def isatty(self) -> bool:
         """Return whether a person reads it."""
-        return is_terminal(self._outlet.descriptor)
+        return is_terminal(self._writer.descriptor)
 
     def write(self, text: str) -> int:
-        """Say something. Raises TypeError for bytes, by which libraries tell text from them."""
+        """Queue a text. Raises TypeError for bytes, by which libraries tell text from them."""
         if not isinstance(text, str):
             raise TypeError(f"a str is written, not {type(text).__name__}")
         if text:
-            self._outlet.put(text.encode(self.encoding, self.errors))
+            self._writer.put(text.encode(self.encoding, self.errors))
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: it is on its way."""
+        """Do nothing: what was written is queued."""
 
 
-STDOUT, STDERR = Outlet(1), Outlet(2)
+STDOUT, STDERR = QueuedWriter(1), QueuedWriter(2)
 
 
 def is_terminal(descriptor: int) -> bool:
@@ -181,5 +181,5 @@ def is_terminal(descriptor: int) -> bool:
 
 def flush_all() -> None:
     """Give both a moment to be written, before the process ends."""
-    for outlet in (STDOUT, STDERR):
-        outlet.flush()
+    for writer in (STDOUT, STDERR):
+        writer.flush()

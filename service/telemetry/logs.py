@@ -3,8 +3,8 @@
 This module owns the form of a line, and that nothing gets into one which a client has sent: of an
 exception it tells the type and the places, never the text, since that may quote a body; of what
 Sanic and asyncio say it tells the sentence, never the values in it. It never decides what is
-logged, and never writes it: standard_streams.py does. What the service itself says of failures of
-the system is in its sentences.
+logged, and never writes it: standard_streams.py does. What the service itself says of failures of the system
+is in its sentences.
 """
 
 import logging
@@ -52,7 +52,7 @@ def make_log_config(is_terminal: bool) -> dict[str, Any]:
         "formatters": {"line": {"()": form}},
         "handlers": {
             "stderr": {
-                "class": "ledgercore.service.telemetry.logs.OutletHandler",
+                "class": "ledgercore.service.telemetry.logs.QueuedHandler",
                 "formatter": "line",
             }
         },
@@ -63,8 +63,8 @@ def make_log_config(is_terminal: bool) -> dict[str, Any]:
     }
 
 
-class OutletHandler(logging.Handler):
-    """Hands each line to the outlet of stderr, so that no line makes anybody wait."""
+class QueuedHandler(logging.Handler):
+    """Hands each line to the queued writer of stderr, so that logging never waits."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say what a record has to say."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledgercore.service.process import standard_streams
-from ledgercore.service.process.standard_streams import BYTES_MAX, Outlet, Stream
+from ledgercore.service.process.standard_streams import BYTES_MAX, QueuedWriter, Stream
 from tests.support.servers import make_environment
 from tests.support.waiting import DEADLINE_S, wait_until
 
@@ -56,13 +56,13 @@ def read_exactly(descriptor: int, count: int) -> bytes:
 
 def test_lines_come_in_their_order() -> None:
     with make_pipe() as (reading, writing):
-        outlet = Outlet(writing)
+        writer = QueuedWriter(writing)
         lines = [f"line {number}\n".encode() for number in range(100)]
         for line in lines:
-            outlet.put(line)
-        assert outlet.flush()
+            writer.put(line)
+        assert writer.flush()
         assert read_exactly(reading, sum(map(len, lines))) == b"".join(lines)
-        assert outlet.dropped == 0
+        assert writer.dropped == 0
 
 
 @pytest.mark.parametrize("is_blocking", [True, False], ids=["blocking", "non-blocking"])
@@ -70,22 +70,22 @@ def test_a_full_pipe_makes_nobody_wait_and_loses_are_told(is_blocking: bool) -> 
     with make_pipe() as (reading, writing):
         filled = fill(writing)
         os.set_blocking(writing, is_blocking)
-        outlet = Outlet(writing)
+        writer = QueuedWriter(writing)
         line = b"x" * 9_999 + b"\n"
         for _ in range(200):
-            outlet.put(line)
+            writer.put(line)
         # No more than the bound waits, and to wait for them has an end.
-        dropped = outlet.dropped
+        dropped = writer.dropped
         assert dropped == 200 - BYTES_MAX // len(line)
-        assert not outlet.flush(0.01)
-        assert not outlet.flush(60.0), "who has waited in vain has waited again"
+        assert not writer.flush(0.01)
+        assert not writer.flush(60.0), "who has waited in vain has waited again"
         assert read_exactly(reading, filled) == bytes(filled)
         told = b""
         while told.count(b"\n") < 200 - dropped + 1:
             told += os.read(reading, 1 << 16)
-        assert outlet.flush()
-        outlet.put(b"after\n")
-        assert outlet.flush()
+        assert writer.flush()
+        writer.put(b"after\n")
+        assert writer.flush()
         notice = f"ledgercore: {dropped} lines were dropped here: nobody took them\n".encode()
         assert notice in told
         assert os.read(reading, 1 << 16) == b"after\n"
@@ -94,30 +94,30 @@ def test_a_full_pipe_makes_nobody_wait_and_loses_are_told(is_blocking: bool) -> 
 def test_a_reader_that_is_gone_costs_lines_only() -> None:
     with make_pipe() as (reading, writing):
         os.close(reading)
-        outlet = Outlet(writing)
-        outlet.put(b"one\n")
-        outlet.put(b"two\n")
-        assert outlet.flush()
-        assert outlet.dropped == 2
+        writer = QueuedWriter(writing)
+        writer.put(b"one\n")
+        writer.put(b"two\n")
+        assert writer.flush()
+        assert writer.dropped == 2
         os.close(os.open(os.devnull, os.O_RDONLY))  # The number of the end that was closed.
 
 
 def test_a_descriptor_that_is_closed_costs_lines_only() -> None:
     with make_pipe() as (_, writing):
-        outlet = Outlet(writing)
+        writer = QueuedWriter(writing)
         os.close(writing)
-        outlet.put(b"one\n")
-        assert outlet.flush()
-        assert outlet.dropped == 1
+        writer.put(b"one\n")
+        assert writer.flush()
+        assert writer.dropped == 1
 
 
 def test_a_full_disk_costs_lines_only() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     try:
-        outlet = Outlet(full)
-        outlet.put(b"one\n")
-        assert outlet.flush()
-        assert outlet.dropped == 1
+        writer = QueuedWriter(full)
+        writer.put(b"one\n")
+        assert writer.flush()
+        assert writer.dropped == 1
     finally:
         os.close(full)
 
@@ -139,11 +139,11 @@ def test_what_was_torn_is_ended_before_the_next_line(
 
     real = os.write
     monkeypatch.setattr(os, "write", write)
-    outlet = Outlet(file)
-    outlet.put(b"first\n")
-    outlet.flush()
-    outlet.put(b"second\n")
-    outlet.flush()
+    writer = QueuedWriter(file)
+    writer.put(b"first\n")
+    writer.flush()
+    writer.put(b"second\n")
+    writer.flush()
     os.close(file)
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines[0] == "fir" and lines[-1] == "second" and len(lines) == 3
@@ -152,7 +152,7 @@ def test_what_was_torn_is_ended_before_the_next_line(
 
 def test_a_stream_is_what_libraries_take_for_stdout() -> None:
     with make_pipe() as (reading, writing):
-        stream = Stream(Outlet(writing))
+        stream = Stream(QueuedWriter(writing))
         assert stream.write("grün\udc80\n") == 6
         stream.flush()
         assert (stream.fileno(), stream.isatty(), stream.writable()) == (writing, False, True)
@@ -164,14 +164,14 @@ def test_a_stream_is_what_libraries_take_for_stdout() -> None:
 
 def test_nothing_is_started_before_there_is_something_to_say() -> None:
     before = threading.active_count()
-    outlet = Outlet(2)
-    assert outlet.flush() and threading.active_count() == before
+    writer = QueuedWriter(2)
+    assert writer.flush() and threading.active_count() == before
 
 
 def test_both_are_given_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     with make_pipe() as (reading, writing):
         for name in ("STDOUT", "STDERR"):
-            monkeypatch.setattr(standard_streams, name, Outlet(writing))
+            monkeypatch.setattr(standard_streams, name, QueuedWriter(writing))
             getattr(standard_streams, name).put(b"x")
         standard_streams.flush_all()
         assert read_exactly(reading, 2) == b"xx"
@@ -185,17 +185,17 @@ def test_without_memory_for_a_thread_lines_are_written_all_the_same(
         raise RuntimeError("can't start new thread")
 
     with make_pipe() as (reading, writing), monkeypatch.context() as scarce:
-        outlet = Outlet(writing)
+        writer = QueuedWriter(writing)
         scarce.setattr(threading.Thread, "start", fail)
-        outlet.put(b"one\n")
+        writer.put(b"one\n")
         assert read_exactly(reading, 4) == b"one\n"
         filled = fill(writing)
-        outlet.put(b"two\n")  # Nobody waits for this one either.
-        outlet.put(b"x" * BYTES_MAX)
-        assert outlet.dropped == 2 and outlet.flush(0.0)
+        writer.put(b"two\n")  # Nobody waits for this one either.
+        writer.put(b"x" * BYTES_MAX)
+        assert writer.dropped == 2 and writer.flush(0.0)
         read_exactly(reading, filled)
         scarce.undo()
-        outlet.put(b"three\n")
+        writer.put(b"three\n")
         told = standard_streams.make_notice(2) + b"three\n"
         assert read_exactly(reading, len(told)) == told
 
