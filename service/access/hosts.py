@@ -15,13 +15,13 @@ _match_host = re.compile(r"(\[[^\]]*\]|[^:]*)(?::[0-9]*)?").fullmatch
 
 
 class HostNames:
-    """The names that a server answers to."""
+    """The host names that a request may name."""
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
         self._allowed = frozenset(allowed)
 
-    def knows(self, host: str, is_open: bool) -> bool:
-        """Return whether a host, with or without a port, may be asked for.
+    def accepts(self, host: str, is_open: bool) -> bool:
+        """Return whether a request may name this host, with or without a port.
 
         `is_open` says that nobody is asked for a key.
         """

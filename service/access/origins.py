@@ -41,7 +41,7 @@ def check_origin(request: AnyRequest, names: HostNames, is_open: bool | None) ->
         authority = target.split(b"://", 1)[1].replace(b"?", b"/").partition(b"/")[0]
         hosts.append(authority.decode("latin-1"))
     if is_open is not None:
-        is_known = all(names.knows(host, is_open) for host in hosts)
+        is_known = all(names.accepts(host, is_open) for host in hosts)
         if not is_known and (is_open or request.path not in PROBES):
             raise Problem(MISDIRECTED, "Ask for localhost, or start the server with --allow-host.")
     if request.method not in SAFE or (request.method != "OPTIONS" and COSTLY(request.path)):

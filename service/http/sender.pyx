@@ -35,7 +35,7 @@ cdef class Sender:
         self.token = request.token.start[:request.token.length]
         self.host = request.host.start[:request.host.length]
         self.generation = self.admission.generation
-        if not self.hosts.knows(self.host.decode("ascii"), is_open):
+        if not self.hosts.accepts(self.host.decode("ascii"), is_open):
             self.client = None
         return 0
 

@@ -47,22 +47,22 @@ STRANGE = [
 @pytest.mark.parametrize("host", OURS)
 def test_names_of_this_machine_are_always_known(host: str) -> None:
     for names in (HostNames(), HostNames(["ledger.example"])):
-        assert names.knows(host, is_open=True) and names.knows(host, is_open=False)
+        assert names.accepts(host, is_open=True) and names.accepts(host, is_open=False)
 
 
 @pytest.mark.parametrize("host", STRANGE)
 def test_others_are_not_known_without_keys(host: str) -> None:
-    assert not HostNames().knows(host, is_open=True)
-    assert HostNames().knows(host, is_open=False)
+    assert not HostNames().accepts(host, is_open=True)
+    assert HostNames().accepts(host, is_open=False)
     # Where names are allowed, they are the only ones, whoever has to bring a key.
     if host != "ledger.example":
-        assert not HostNames(["ledger.example"]).knows(host, is_open=False)
+        assert not HostNames(["ledger.example"]).accepts(host, is_open=False)
 
 
 @pytest.mark.parametrize("host", ["ledger.example", "Ledger.Example:443", "ledger.example."])
 def test_what_is_allowed_is_known(host: str) -> None:
     for is_open in (False, True):
-        assert HostNames(read_names("other, LEDGER.example")).knows(host, is_open)
+        assert HostNames(read_names("other, LEDGER.example")).accepts(host, is_open)
 
 
 def test_a_list_of_names() -> None:
