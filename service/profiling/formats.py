@@ -23,7 +23,7 @@ PANELS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ProfileContent:
     """The body of an answer, its type, and the name that a browser keeps it under, if any."""
 
     body: bytes
@@ -54,17 +54,17 @@ def choose_format(
     return wanted
 
 
-def write_profile(profile: Profile, wanted: str) -> Written:
+def write_profile(profile: Profile, wanted: str) -> ProfileContent:
     """Return a profile in a format other than text. Blocks, for a large one."""
     return _WRITERS[wanted](profile)
 
 
-def _write_pprof(profile: Profile) -> Written:
+def _write_pprof(profile: Profile) -> ProfileContent:
     name = profile.title.lower().replace(" ", "-")
-    return Written(encode_profile(profile, time.time_ns()), CONTENT_TYPE, f"{name}.pb.gz")
+    return ProfileContent(encode_profile(profile, time.time_ns()), CONTENT_TYPE, f"{name}.pb.gz")
 
 
-def _write_svg(profile: Profile) -> Written:
+def _write_svg(profile: Profile) -> ProfileContent:
     stacks = merge_lines(profile.stacks)
     unit = profile.measures[profile.shown]
     word = unit.unit if unit.unit != "count" else unit.name
@@ -85,15 +85,15 @@ def _write_svg(profile: Profile) -> Written:
     ]
     if not panels:
         panels = [Panel("nothing was seen: no thread had anything to do", Counter())]
-    return Written(draw_flame(profile.title, notes, panels, word).encode(), "image/svg+xml")
+    return ProfileContent(draw_flame(profile.title, notes, panels, word).encode(), "image/svg+xml")
 
 
-def _write_collapsed(profile: Profile) -> Written:
+def _write_collapsed(profile: Profile) -> ProfileContent:
     lines = fold(merge_lines(profile.stacks))
-    return Written("".join(f"{line}\n" for line in lines).encode(), PLAIN)
+    return ProfileContent("".join(f"{line}\n" for line in lines).encode(), PLAIN)
 
 
-_WRITERS: dict[str, Callable[[Profile], Written]] = {
+_WRITERS: dict[str, Callable[[Profile], ProfileContent]] = {
     PPROF: _write_pprof,
     SVG: _write_svg,
     COLLAPSED: _write_collapsed,

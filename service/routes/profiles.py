@@ -25,7 +25,7 @@ from ..profiling.formats import (
     PPROF,
     SVG,
     TEXT,
-    Written,
+    ProfileContent,
     choose_format,
     write_profile,
 )
@@ -63,14 +63,14 @@ _get = partial(readable, profile_routes)
 _match_number = re.compile(r"[1-9][0-9]{0,3}").fullmatch
 
 
-class _Turn:
-    """Whose turn it is: a process has one tracer and one memray, however many apps it serves."""
+class _ProfileLock:
+    """Lets one profile be taken at a time: a process has one tracer and one memray."""
 
     def __init__(self) -> None:
         self._is_taken = False
 
     @contextmanager
-    def take(self) -> Iterator[Path]:
+    def hold(self) -> Iterator[Path]:
         """Yield a directory for what a profile leaves; refuse it while another is being taken."""
         if self._is_taken:
             detail = "One profile is taken at a time; try again when the other one has ended."
@@ -83,7 +83,7 @@ class _Turn:
             self._is_taken = False
 
 
-_turn = _Turn()
+_profile_lock = _ProfileLock()
 
 
 def _read_count(parameters: dict[str, str], name: str, default: int, highest: int) -> int:
@@ -96,15 +96,15 @@ def _read_count(parameters: dict[str, str], name: str, default: int, highest: in
     return int(text)
 
 
-def _answer(written: Written, profiler: str = "") -> HTTPResponse:
+def _answer(content: ProfileContent, profiler: str = "") -> HTTPResponse:
     headers = dict(_HEADERS)
     if profiler:
         headers["x-profiler"] = profiler
-    if written.file_name:
-        headers["content-disposition"] = f'attachment; filename="{written.file_name}"'
-    if written.content_type.startswith("image/svg"):
+    if content.file_name:
+        headers["content-disposition"] = f'attachment; filename="{content.file_name}"'
+    if content.content_type.startswith("image/svg"):
         headers["content-security-policy"] = PAGE_POLICY
-    return HTTPResponse(written.body, 200, headers, written.content_type)
+    return HTTPResponse(content.body, 200, headers, content.content_type)
 
 
 async def _answer_head(request: AnyRequest) -> None:
@@ -115,7 +115,7 @@ async def _answer_head(request: AnyRequest) -> None:
 
 
 def _answer_text(text: str | bytes) -> HTTPResponse:
-    return _answer(Written(text.encode() if isinstance(text, str) else text, PLAIN))
+    return _answer(ProfileContent(text.encode() if isinstance(text, str) else text, PLAIN))
 
 
 # -- what is there ---------------------------------------------------------------------------
@@ -164,7 +164,7 @@ async def get_profile(request: AnyRequest) -> HTTPResponse | None:
         await _answer_head(request)
         return None
     lifecycle = lifecycle_of(request)
-    with _turn.take() as scratch:
+    with _profile_lock.hold() as scratch:
         try:
             profile = await _sample(request, scratch, seconds, rate_hz or py_spy.RATE_HZ)
         except py_spy.SamplingRefused as refusal:
@@ -207,7 +207,7 @@ async def get_heap(request: AnyRequest) -> HTTPResponse | None:
     if request.method == "HEAD":
         await _answer_head(request)
         return None
-    with _turn.take() as scratch:
+    with _profile_lock.hold() as scratch:
         path = scratch / "heap.bin"
         await heap.watch_heap(path, seconds)
         profile = await lifecycle.call(heap.read_heap, path, seconds)

@@ -70,8 +70,8 @@ STACKS: Stacks = {
 
 def test_stacks_are_collapsed_to_functions() -> None:
     written = write_profile(make_cpu_profile(STACKS, "n", 1, 100), COLLAPSED)
-    assert written.content_type == PLAIN
-    assert written.body.decode().splitlines() == [
+    assert content.content_type == PLAIN
+    assert content.body.decode().splitlines() == [
         "MainThread;f (service/x.py) 7",
         *(f"worker-0-{n};g (service/x.py) {n}" for n in (1, 2, 3)),
     ]
@@ -79,16 +79,16 @@ def test_stacks_are_collapsed_to_functions() -> None:
 
 def test_pprof_keeps_lines_and_every_thread() -> None:
     written = write_profile(make_cpu_profile(STACKS, "n", 1, 100), PPROF)
-    assert written.file_name == "cpu-time.pb.gz"
-    read = PprofFile(written.body)
+    assert content.file_name == "cpu-time.pb.gz"
+    read = PprofFile(content.body)
     assert read.threads == {name: seen.total() for name, seen in STACKS.items()}
     assert ("f", "service/x.py", 2) in read.samples[1].stack
 
 
 def test_a_picture_has_the_busiest_threads() -> None:
     written = write_profile(make_cpu_profile(STACKS, "who <looked>", 2, 100), SVG)
-    assert written.content_type == "image/svg+xml"
-    root = ElementTree.fromstring(written.body)
+    assert content.content_type == "image/svg+xml"
+    root = ElementTree.fromstring(content.body)
     texts = [node.text or "" for node in root.findall(".//{*}text")]
     captions = [text for text in texts if text.startswith("thread ")]
     assert captions == [
@@ -112,8 +112,8 @@ def test_a_picture_of_memory_is_in_bytes() -> None:
 def test_nothing_seen_is_told_in_every_format(wanted: str) -> None:
     written = write_profile(make_cpu_profile({}, "n", 1, 50), wanted)
     if wanted == SVG:
-        assert b"nothing was seen" in written.body
+        assert b"nothing was seen" in content.body
     elif wanted == COLLAPSED:
-        assert written.body == b""
+        assert content.body == b""
     else:
-        assert PprofFile(written.body).samples == []
+        assert PprofFile(content.body).samples == []
