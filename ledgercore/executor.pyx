@@ -260,7 +260,7 @@ cdef class Executor(Pipeline):
         """Let the workers of a segment take nothing, or go on. Closing ends a stall."""
         lc_queue_stall(&self.queues[segment], stalled)
 
-    def disturb_sync(self, uint32_t delay_ms, int error):
+    def inject_sync_fault(self, uint32_t delay_ms, int error):
         """Let the next sync of the journal take so much longer, and fail with this errno (0: none).
 
         It replaces what was asked for before and has not happened yet.

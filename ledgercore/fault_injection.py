@@ -21,7 +21,7 @@ class FaultInjection:
         self._workers = workers
         self._inline_max = executor.inline_max
 
-    def disturb_sync(self, *, delay_ms: int = 0, error: int = 0) -> None:
+    def inject_sync_fault(self, *, delay_ms: int = 0, error: int = 0) -> None:
         """Let the journal's next sync begin so much later, and fail with this errno.
 
         It replaces what was asked for before and has not happened: without arguments, the next
@@ -29,7 +29,7 @@ class FaultInjection:
         synced, and nothing happens. Raises InvalidArgument.
         """
         delay_ms = check_range("delay_ms", delay_ms, 0, DELAY_MAX_MS)
-        self._executor.disturb_sync(delay_ms, check_range("error", error, 0, ERRNO_MAX))
+        self._executor.inject_sync_fault(delay_ms, check_range("error", error, 0, ERRNO_MAX))
 
     def leave_to_workers(self, is_left: bool = True) -> None:
         """Let all submissions go through the workers, or small ones past them as usual."""

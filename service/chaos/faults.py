@@ -1,4 +1,4 @@
-"""The hand between the dice of chaos and what they are thrown for: connections and the engine.
+"""The hand between the draws of chaos and what they are drawn for: connections and the engine.
 
 This module owns what a fault does once it strikes, and that all of it is undone when chaos ends. It
 never says when a fault strikes, and breaks no promise: whatever it does, a client that asks again
@@ -18,7 +18,7 @@ from sanic.response import HTTPResponse
 from ..engine_port import EnginePort
 from ..wire.problems import ClientGone
 from ..wire.sanic_types import AnyRequest
-from .plan import Dice, Plan
+from .plan import FaultDraws, Plan
 
 """The status of an answer that is sent to nobody."""
 
@@ -37,13 +37,13 @@ class Connection(Protocol):
         """Abort the connection."""
 
 
-class Disturber:
+class FaultInjector:
     """Does the faults of one plan to one engine and its requests. Used in the event loop only."""
 
     def __init__(self, engine: EnginePort, loop: asyncio.AbstractEventLoop, plan: Plan) -> None:
         self._engine = engine
         self._loop = loop
-        self._dice = Dice(plan)
+        self._draws = FaultDraws(plan)
         self._stalls: dict[int, asyncio.TimerHandle] = {}
         self._late: dict[Connection, tuple[asyncio.TimerHandle, bytes]] = {}
         self._is_over: asyncio.Future[None] = loop.create_future()
@@ -54,14 +54,14 @@ class Disturber:
     @property
     def struck(self) -> Counter[str]:
         """How often each fault has struck."""
-        return self._dice.struck
+        return self._draws.struck
 
     def end(self) -> None:
         """Undo what can be undone, and strike no more, whoever still asks."""
-        self._dice = Dice(Plan())
+        self._draws = FaultDraws(Plan())
         for segment in tuple(self._stalls):
             self._end_stall(segment)
-        self._engine.fault_injection.disturb_sync()
+        self._engine.fault_injection.inject_sync_fault()
         self._engine.fault_injection.leave_to_workers(False)
         for connection in tuple(self._late):
             self._finish_late(connection)
@@ -71,14 +71,14 @@ class Disturber:
 
     def drops_before(self) -> bool:
         """Whether the connection of a transfer is to be aborted before it is submitted."""
-        return self._dice.throw("drop_before")
+        return self._draws.draw("drop_before")
 
     def takes(self, connection: Connection, reply: bytes) -> bool:
         """Drop or hold back an answer of the native way; False where it is to be written now."""
-        if self._dice.throw("drop_after"):
+        if self._draws.draw("drop_after"):
             connection.cut()
             return True
-        delay_ms = self._dice.throw_ms("latency")
+        delay_ms = self._draws.draw_ms("latency")
         if delay_ms is None:
             return False
         # There is no other: what a connection sends meanwhile waits until this is written.
@@ -96,9 +96,9 @@ class Disturber:
         if self.drops_before():
             return _cut(request)
         response = await handler(request)
-        if self._dice.throw("drop_after"):
+        if self._draws.draw("drop_after"):
             return _cut(request)
-        if (delay_ms := self._dice.throw_ms("latency")) is not None:
+        if (delay_ms := self._draws.draw_ms("latency")) is not None:
             await asyncio.wait([self._is_over], timeout=delay_ms / 1000)
         return response
 
@@ -106,13 +106,13 @@ class Disturber:
 
     def strike(self, segment: int) -> None:
         """Do to the engine what strikes with a batch that is handed to this segment next."""
-        dice, plan = self._dice, self._dice.plan
-        delay_ms, is_failing = dice.throw_ms("slow_sync"), dice.throw("fail_sync")
+        draws, plan = self._draws, self._draws.plan
+        delay_ms, is_failing = draws.draw_ms("slow_sync"), draws.draw("fail_sync")
         if is_failing or delay_ms is not None:
-            self._engine.fault_injection.disturb_sync(
+            self._engine.fault_injection.inject_sync_fault(
                 delay_ms=delay_ms or 0, error=errno.EIO if is_failing else 0
             )
-        if dice.throw("kill_worker"):
+        if draws.draw("kill_worker"):
             self._kill_worker(segment)
         if plan.stall_segment is not None and plan.stall_segment.segment in (None, segment):
             self._stall(segment)
@@ -126,7 +126,7 @@ class Disturber:
 
     def _stall(self, segment: int) -> None:
         """Stall a segment, if that strikes; one that is stalled already stays so no longer."""
-        delay_ms = self._dice.throw_ms("stall_segment")
+        delay_ms = self._draws.draw_ms("stall_segment")
         if delay_ms is None or segment in self._stalls:
             return
         self._engine.stall(segment)
@@ -149,9 +149,9 @@ def exposed(handler: Handler) -> Handler:
 
     @wraps(handler)
     async def run(request: AnyRequest) -> HTTPResponse:
-        disturber: Disturber | None = request.app.ctx.lifecycle.batcher.disturber
-        if disturber is None:
+        fault_injector: FaultInjector | None = request.app.ctx.lifecycle.batcher.fault_injector
+        if fault_injector is None:
             return await handler(request)
-        return await disturber.surround(handler, request)
+        return await fault_injector.surround(handler, request)
 
     return run

@@ -1,4 +1,4 @@
-"""The plan of what is to go wrong, and the dice that say when.
+"""The plan of what is to go wrong, and the draws that say when.
 
 This module owns the form of a plan, which comes from a file or over HTTP, and the chance of each
 fault. It never does anything to a request or an engine, and reads no clock: whoever asks with the
@@ -127,10 +127,10 @@ def _describe_fault(fault: Fault) -> str:
     return text
 
 
-class Dice:
-    """The dice of one plan. Each fault has its own, so that none depends on how often others ask.
+class FaultDraws:
+    """The draws of one plan. Each fault has its own, so that none depends on how often others ask.
 
-    `make_random` makes what they are thrown with, of a text that is another for each seed and
+    `make_random` makes what they are drawn with, of a text that is another for each seed and
     fault. `struck` counts how often each fault was to happen.
     """
 
@@ -140,7 +140,7 @@ class Dice:
         self._faults = plan.faults
         self._randoms = {name: make_random(f"{plan.seed} {name}") for name in self._faults}
 
-    def throw(self, name: str) -> bool:
+    def draw(self, name: str) -> bool:
         """Return whether a fault happens now."""
         fault = self._faults.get(name)
         if fault is None or self._randoms[name].random() >= fault.probability:
@@ -148,9 +148,9 @@ class Dice:
         self.struck[name] += 1
         return True
 
-    def throw_ms(self, name: str) -> int | None:
+    def draw_ms(self, name: str) -> int | None:
         """Return for how many milliseconds a fault happens now; None where it does not."""
-        if not self.throw(name):
+        if not self.draw(name):
             return None
         fault = self._faults[name]
         assert isinstance(fault, Delay)

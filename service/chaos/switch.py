@@ -12,16 +12,16 @@ import msgspec
 
 from ..engine_port import EnginePort
 from ..wire.problems import CHAOS_NOT_ALLOWED, Problem
-from .faults import Disturber
+from .faults import FaultInjector
 from .plan import FAULTS, Plan, check_segments, describe_plan
 
 logger = logging.getLogger("ledgercore")
 
 
-class Disturbed(Protocol):
+class FaultTarget(Protocol):
     """What faults happen to: whoever hands requests to the engine."""
 
-    disturber: Disturber | None
+    fault_injector: FaultInjector | None
 
 
 class ChaosSwitch:
@@ -30,7 +30,7 @@ class ChaosSwitch:
     def __init__(
         self,
         engine: EnginePort,
-        batcher: Disturbed,
+        batcher: FaultTarget,
         loop: asyncio.AbstractEventLoop,
         *,
         is_allowed: bool,
@@ -50,7 +50,7 @@ class ChaosSwitch:
             )
 
     def change(self, plan: Plan) -> None:
-        """End what was, and begin what is planned, with dice that were not thrown yet.
+        """End what was, and begin what is planned, with draws that were not drawn yet.
 
         Raises InvalidPlan, and the problem `chaos-not-allowed`; then nothing has changed.
         """
@@ -59,21 +59,21 @@ class ChaosSwitch:
         self.end()
         self._plan = plan
         if plan.faults:
-            self._batcher.disturber = Disturber(self._engine, self._loop, plan)
+            self._batcher.fault_injector = FaultInjector(self._engine, self._loop, plan)
         fields = {"event": "chaos-changed", "seed": plan.seed, "faults": sorted(plan.faults)}
         logger.warning("chaos is %s", describe_plan(plan), extra=fields)
 
     def end(self) -> None:
         """End all chaos, without a word: for when the server stops."""
-        disturber, self._batcher.disturber = self._batcher.disturber, None
-        if disturber is not None:
-            disturber.end()
+        fault_injector, self._batcher.fault_injector = self._batcher.fault_injector, None
+        if fault_injector is not None:
+            fault_injector.end()
         self._plan = Plan()
 
     def describe(self) -> dict[str, Any]:
         """Return the plan, and how often each of its faults has struck since it began."""
-        disturber = self._batcher.disturber
-        struck = {} if disturber is None else disturber.struck
+        fault_injector = self._batcher.fault_injector
+        struck = {} if fault_injector is None else fault_injector.struck
         return {
             "plan": msgspec.to_builtins(self._plan),
             "struck": {name: struck[name] for name in FAULTS if name in self._plan.faults},

@@ -87,7 +87,7 @@ cdef class Connection(Waiter):
             self.forms = self.lifecycle.forms
         self.now_ns = lc_monotonic_ns()
         self.admission.look(self.now_ns)
-        self.disturber = self.batcher.disturber
+        self.fault_injector = self.batcher.fault_injector
         while at < end:
             length = lc_read_request(at, end, &request)
             if length <= 0 or self.admit(&request) != TAKEN:
@@ -124,7 +124,7 @@ cdef class Connection(Waiter):
         if self.flight is not None:
             if self.flight is not batch.submission or self.due >= DUE_MAX:
                 return WAITS
-        if self.disturber is not None and self.disturber.drops_before():
+        if self.fault_injector is not None and self.fault_injector.drops_before():
             self.cut()
             return WAITS
         verdict = self.admission.judge(self.client, self.now_ns, 1, request.transfer.amount)
@@ -326,13 +326,13 @@ cdef class Connection(Waiter):
                 return 0
             reply = b"".join(self.answers)
             self.answers = None
-        if self.disturber is not None and self.disturber.takes(self, reply):
+        if self.fault_injector is not None and self.fault_injector.takes(self, reply):
             self.due = 1  # Until it calls `finish`, so that nothing overtakes it.
             return 0
         return self.finish(reply)
 
     def cut(self):
-        """End the connection here and now, for the disturber: no answer is written any more."""
+        """End the connection here and now, for the fault_injector: no answer is written any more."""
         self.is_lost = True
         self.transport.abort()
 

@@ -13,7 +13,7 @@ from copy import copy
 from ledgercore import EngineFailed, LedgerError, QueueFull, Submission, TransferRequest
 
 from ..admission.admission import Admission, Charge, Client
-from ..chaos.faults import Disturber
+from ..chaos.faults import FaultInjector
 from ..engine_port import EnginePort
 from ..process.callbacks import ignore
 from ..scaling.inflight import Regulator
@@ -52,7 +52,7 @@ class Batcher:
         """Called when a submission has to wait for a worker."""
         self.on_work: Callable[[], None] = ignore
         """Called before work is handed to the engine."""
-        self.disturber: Disturber | None = None
+        self.fault_injector: FaultInjector | None = None
         """What lets things go wrong on purpose, while somebody wants that."""
         self._in_flight = admission.in_flight
         self.regulator = Regulator(self._in_flight)
@@ -232,8 +232,8 @@ class Batcher:
         """Let the engine have a submission; who waits for it is told where it takes nothing."""
         self.on_work()
         try:
-            if self.disturber is not None:
-                self.disturber.strike(segment)
+            if self.fault_injector is not None:
+                self.fault_injector.strike(segment)
             is_queued = self._engine.submit(submission, segment)
         except LedgerError as error:
             refund(submission, self._waiters[submission])

@@ -108,7 +108,7 @@ def test_a_late_try_of_a_refusal_is_told_the_refusal(ledger: ledgercore.Engine) 
 def test_a_late_try_is_not_told_before_its_first_is_durable(tmp_path: Path) -> None:
     with open_small(tmp_path / "ledger") as ledger:
         open_funded(ledger, ["a", "b"], 1000)
-        ledger.fault_injection.disturb_sync(delay_ms=200)
+        ledger.fault_injection.inject_sync_fault(delay_ms=200)
         first, late = fill(ledger, [NONE]), fill(ledger, [LATE])
         ledger.submit(first)
         ledger.submit(late)

@@ -32,14 +32,14 @@ def time_transfer_ms(ledger: Engine, key: str) -> float:
 
 
 def test_one_sync_is_late(ledger: Engine) -> None:
-    ledger.fault_injection.disturb_sync(delay_ms=DELAY_MS)
+    ledger.fault_injection.inject_sync_fault(delay_ms=DELAY_MS)
     assert time_transfer_ms(ledger, "late") >= DELAY_MS
     assert time_transfer_ms(ledger, "next") < DELAY_MS
 
 
 def test_what_has_not_happened_can_be_taken_back(ledger: Engine) -> None:
-    ledger.fault_injection.disturb_sync(delay_ms=DELAY_MS, error=errno.EIO)
-    ledger.fault_injection.disturb_sync()
+    ledger.fault_injection.inject_sync_fault(delay_ms=DELAY_MS, error=errno.EIO)
+    ledger.fault_injection.inject_sync_fault()
     assert time_transfer_ms(ledger, "next") < DELAY_MS
     assert ledger.failure is None
 
@@ -48,7 +48,7 @@ def test_a_sync_that_fails_stops_the_engine_for_good(directory: Path) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice", "bob"], 1000)
         time_transfer_ms(ledger, "told")
-        ledger.fault_injection.disturb_sync(error=errno.EIO)
+        ledger.fault_injection.inject_sync_fault(error=errno.EIO)
         with pytest.raises(OutcomeUnknown):
             ledger.transfer("alice", "bob", 1, key="open")
         assert ledger.failure is not None and os.strerror(errno.EIO) in ledger.failure
@@ -64,14 +64,14 @@ def test_a_sync_that_fails_stops_the_engine_for_good(directory: Path) -> None:
 @pytest.mark.parametrize("options", [{"delay_ms": -1}, {"delay_ms": 60_001}, {"error": -1}])
 def test_what_is_out_of_range_is_named(ledger: Engine, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        ledger.fault_injection.disturb_sync(**options)
+        ledger.fault_injection.inject_sync_fault(**options)
     assert caught.value.field in options
 
 
 def test_in_memory_no_sync_can_be_disturbed() -> None:
     with open_small(None, durability="memory") as ledger:
         open_funded(ledger, ["alice", "bob"], 1000)
-        ledger.fault_injection.disturb_sync(delay_ms=60_000, error=errno.EIO)
+        ledger.fault_injection.inject_sync_fault(delay_ms=60_000, error=errno.EIO)
         time_transfer_ms(ledger, "quick")
         assert ledger.failure is None
 

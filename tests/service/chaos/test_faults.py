@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from ledgercore.service.chaos.faults import Disturber
+from ledgercore.service.chaos.faults import FaultInjector
 from ledgercore.service.chaos.plan import Plan
 from tests.support.local import PROTOCOLS, LocalServer, RawConnection, local_serving
 from tests.support.waiting import wait_until
@@ -71,7 +71,7 @@ class ScriptedEngine:
     def stall(self, segment: int, stalled: bool = True) -> None:
         self.calls.append(("stall" if stalled else "go on", segment))
 
-    def disturb_sync(self, *, delay_ms: int = 0, error: int = 0) -> None:
+    def inject_sync_fault(self, *, delay_ms: int = 0, error: int = 0) -> None:
         self.calls.append(("sync", delay_ms, error))
 
     def leave_to_workers(self, is_left: bool = True) -> None:
@@ -97,23 +97,23 @@ class ScriptedConnection:
 
 
 class Stage:
-    """A disturber of a scripted engine."""
+    """A fault_injector of a scripted engine."""
 
     def __init__(self, **faults: dict[str, Any]) -> None:
         engine, loop = cast("tuple[Any, Any]", (ScriptedEngine(), ScriptedLoop()))
         self.engine, self.loop = engine, loop
-        self.disturber = Disturber(engine, loop, make_plan(**faults))
+        self.fault_injector = FaultInjector(engine, loop, make_plan(**faults))
 
     def strike(self, *segments: int) -> list[tuple[Any, ...]]:
         """Let batches for these segments pass, and return what was done to the engine."""
         self.engine.calls.clear()
         for segment in segments:
-            self.disturber.strike(segment)
+            self.fault_injector.strike(segment)
         return list(self.engine.calls)
 
     def end(self) -> list[tuple[Any, ...]]:
         self.engine.calls.clear()
-        self.disturber.end()
+        self.fault_injector.end()
         return list(self.engine.calls)
 
 
@@ -156,7 +156,7 @@ def test_a_stall_ends_after_its_time() -> None:
 
 def test_only_the_segment_that_is_named_is_stalled() -> None:
     stage = Stage(stall_segment={"probability": 1, "ms": NEVER_MS, "segment": 1})
-    assert stage.strike(0, 2) == [] and stage.disturber.struck == {}
+    assert stage.strike(0, 2) == [] and stage.fault_injector.struck == {}
     assert stage.strike(1) == [("stall", 1)]
 
 
@@ -168,13 +168,15 @@ def test_the_end_undoes_all_and_strikes_no_more() -> None:
         drop_before=ALWAYS,
     )
     connection: Any = ScriptedConnection()
-    assert stage.disturber.takes(connection, b"answer") and connection.written == []
+    assert stage.fault_injector.takes(connection, b"answer") and connection.written == []
     stage.strike(0)
     assert stage.end() == [("go on", 0), *QUIET]
     assert connection.written == [b"answer"]
     assert stage.loop.run() == []
     assert stage.strike(0, 1) == []
-    assert not stage.disturber.drops_before() and not stage.disturber.takes(connection, b"next")
+    assert not stage.fault_injector.drops_before() and not stage.fault_injector.takes(
+        connection, b"next"
+    )
 
 
 # -- the native way, scripted -------------------------------------------------------------------
@@ -182,17 +184,17 @@ def test_the_end_undoes_all_and_strikes_no_more() -> None:
 
 def test_an_answer_is_held_back() -> None:
     stage, connection = Stage(latency={"probability": 1, "ms": [5, 5]}), ScriptedConnection()
-    assert stage.disturber.takes(connection, b"answer") and connection.written == []
+    assert stage.fault_injector.takes(connection, b"answer") and connection.written == []
     assert stage.loop.run() == [0.005]
-    assert connection.written == [b"answer"] and stage.disturber.struck == {"latency": 1}
+    assert connection.written == [b"answer"] and stage.fault_injector.struck == {"latency": 1}
 
 
 def test_a_connection_is_cut_instead_of_an_answer() -> None:
     stage = Stage(latency={"probability": 1, "ms": [5, 5]}, drop_after=ALWAYS)
     connection = ScriptedConnection()
-    assert stage.disturber.takes(connection, b"answer")
+    assert stage.fault_injector.takes(connection, b"answer")
     assert connection.is_cut and stage.loop.timers == []
-    assert stage.disturber.struck == {"drop_after": 1}
+    assert stage.fault_injector.struck == {"drop_after": 1}
 
 
 # -- both ways, over sockets --------------------------------------------------------------------
@@ -303,6 +305,6 @@ def test_without_a_plan_there_is_no_disturber(
     server: LocalServer, connection: RawConnection
 ) -> None:
     change(server, drop_before={"probability": 0})
-    assert server.lifecycle.batcher.disturber is None
+    assert server.lifecycle.batcher.fault_injector is None
     connection.send(write_transfer(f"quiet-{id(server)}"))
     assert connection.read_answers(1)[0].status == 201

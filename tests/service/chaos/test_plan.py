@@ -1,4 +1,4 @@
-"""Chaos: its plans and dice, and the proof that no fault breaks a promise, alone or with others."""
+"""Chaos: its plans and draws, and the proof that no fault breaks a promise, alone or with others."""
 
 import json
 import re
@@ -15,7 +15,7 @@ import pytest
 
 from ledgercore.service.chaos.plan import (
     FAULTS,
-    Dice,
+    FaultDraws,
     InvalidPlan,
     Plan,
     check_segments,
@@ -119,23 +119,23 @@ def test_a_plan_is_told_in_one_line() -> None:
     assert describe_plan(Plan(seed=7)) == "off"
 
 
-# -- dice ---------------------------------------------------------------------------------------
+# -- draws ---------------------------------------------------------------------------------------
 
 
 def throws(plan: Plan, name: str, count: int = 200) -> list[bool]:
-    dice = Dice(plan)
-    return [dice.throw(name) for _ in range(count)]
+    draws = FaultDraws(plan)
+    return [draws.draw(name) for _ in range(count)]
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("probability", [0.001, 0.05, 0.5, 0.99])
 def test_faults_strike_as_often_as_planned(seed: int, probability: float) -> None:
     count = 20_000
-    dice = Dice(make_plan(seed, drop_after={"probability": probability}))
-    struck = sum(dice.throw("drop_after") for _ in range(count))
+    draws = FaultDraws(make_plan(seed, drop_after={"probability": probability}))
+    struck = sum(draws.draw("drop_after") for _ in range(count))
     deviation = (count * probability * (1 - probability)) ** 0.5
     assert abs(struck - count * probability) <= 4 * deviation
-    assert dice.struck == {"drop_after": struck}
+    assert draws.struck == {"drop_after": struck}
 
 
 def test_certain_and_impossible() -> None:
@@ -146,7 +146,9 @@ def test_certain_and_impossible() -> None:
 
 def test_the_same_seed_throws_the_same() -> None:
     plans = [make_plan(seed, latency=make_fault("latency")) for seed in (7, 7, 8)]
-    one, same, other = ([dice.throw_ms("latency") for _ in range(100)] for dice in map(Dice, plans))
+    one, same, other = (
+        [draws.draw_ms("latency") for _ in range(100)] for draws in map(FaultDraws, plans)
+    )
     assert one == same != other
     assert {ms for ms in one if ms is not None} <= set(range(5, 51)) and None in one
 
@@ -154,12 +156,12 @@ def test_the_same_seed_throws_the_same() -> None:
 def test_a_fault_does_not_depend_on_the_others() -> None:
     alone = make_plan(7, drop_after={"probability": 0.5})
     plan = make_plan(7, **{name: make_fault(name) for name in FAULTS})
-    dice = Dice(plan)
+    draws = FaultDraws(plan)
     mixed = []
     for _ in range(200):
-        dice.throw_ms("latency")
-        mixed.append(dice.throw("drop_after"))
-        dice.throw("drop_before")
+        draws.draw_ms("latency")
+        mixed.append(draws.draw("drop_after"))
+        draws.draw("drop_before")
     assert mixed == throws(alone, "drop_after") != throws(plan, "drop_before")
 
 
@@ -168,9 +170,9 @@ def test_dice_can_be_loaded() -> None:
         def random(self) -> float:
             return 0.49
 
-    dice = Dice(make_plan(0, drop_after={"probability": 0.5}), Low)
-    assert all(dice.throw("drop_after") for _ in range(10))
-    assert not Dice(make_plan(0, drop_after={"probability": 0.49}), Low).throw("drop_after")
+    draws = FaultDraws(make_plan(0, drop_after={"probability": 0.5}), Low)
+    assert all(draws.draw("drop_after") for _ in range(10))
+    assert not FaultDraws(make_plan(0, drop_after={"probability": 0.49}), Low).draw("drop_after")
 
 
 # -- the proof ----------------------------------------------------------------------------------

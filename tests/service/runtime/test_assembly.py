@@ -22,7 +22,7 @@ from tests.support.histories import open_small
 class Target:
     """What faults happen to."""
 
-    disturber: Any = None
+    fault_injector: Any = None
 
 
 @pytest.mark.parametrize("durability", ["sync", "memory"])
@@ -55,12 +55,12 @@ async def test_chaos_is_as_the_settings_have_it(tmp_path: Path) -> None:
     with open_small(None, durability="memory") as engine:
         target = Target()
         none = make_chaos(Settings(), engine, cast(Any, target), loop)
-        assert target.disturber is None and none.describe()["struck"] == {}
+        assert target.fault_injector is None and none.describe()["struck"] == {}
         planned = Settings(allow_chaos=1, chaos=str(plan))
         switch = make_chaos(planned, engine, cast(Any, target), loop)
-        assert target.disturber is not None and switch.describe()["plan"]["seed"] == 7
+        assert target.fault_injector is not None and switch.describe()["plan"]["seed"] == 7
         switch.end()
-        assert target.disturber is None
+        assert target.fault_injector is None
         plan.write_text("nonsense")
         with pytest.raises((InvalidPlan, Problem)):
             make_chaos(planned, engine, cast(Any, target), loop)
