@@ -1,7 +1,7 @@
 """What the command prints once a server is ready: where it serves, and what to do next.
 
 This module owns these lines, which are for people and for programs that wait for them. What the log
-tells of the same moment is in milestones.py, and is left out where both would be on one screen.
+tells of the same moment is in lifecycle_log.py, and is left out where both would be on one screen.
 """
 
 import json
@@ -13,7 +13,7 @@ from ..engine_port import EnginePort
 from ..http.listeners import spell_place
 from ..runtime.lifecycle import Lifecycle
 from ..settings import Settings
-from ..telemetry.milestones import tell_started
+from ..telemetry.lifecycle_log import tell_started
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 DEMO = ("acct-0", "acct-1")

@@ -36,7 +36,7 @@ from ..settings import (
     is_of_cluster,
 )
 from ..telemetry.collector import UnusableCollector, parse_address, read_headers
-from ..telemetry.milestones import tell_ignored
+from ..telemetry.lifecycle_log import tell_ignored
 from ..telemetry.span_encoding import MissingPackage, SpanEncoder
 from .offline import admin
 from .ready_lines import announce

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..scaling.workers_rule import find_utilisation
-from ..telemetry.milestones import tell_clock
+from ..telemetry.lifecycle_log import tell_clock
 from ..telemetry.observer import is_inspection
 from ..telemetry.span_encoding import RequestSpans
 from ..units import NS_PER_MS, NS_PER_S

@@ -27,8 +27,8 @@ from prometheus_client.samples import Exemplar
 from ledgercore import Histogram, ScrubState, Statistics
 from ledgercore.client.breaker import State
 
+from ..telemetry.lifecycle_log import VERSION
 from ..telemetry.meters import TRANSFER
-from ..telemetry.milestones import VERSION
 from ..units import NS_PER_S
 from ..wire.answers import REASONS
 from .totals import Totals

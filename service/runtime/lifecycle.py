@@ -32,8 +32,8 @@ from ..process.descriptors import TooFewDescriptors
 from ..scaling.workers import Scaler
 from ..settings import Settings
 from ..telemetry.collector import UnusableCollector
+from ..telemetry.lifecycle_log import tell_draining, tell_recovered, tell_stopped, tell_stopping
 from ..telemetry.meters import Meters
-from ..telemetry.milestones import tell_draining, tell_recovered, tell_stopped, tell_stopping
 from ..telemetry.observer import Observer
 from ..telemetry.span_encoding import MissingPackage
 from ..telemetry.span_exporter import SpanExporter

@@ -1,4 +1,4 @@
-"""What the log tells of the life of a server: that it has recovered, serves, stops, has stopped.
+"""The log lines of the life of a server: it has recovered, serves, drains, stops, has stopped.
 
 This module owns these lines, and the one about its clock. It never causes what it tells.
 """

@@ -10,8 +10,8 @@ import pytest
 
 import ledgercore
 from ledgercore.service.settings import Settings
+from ledgercore.service.telemetry.lifecycle_log import tell_clock, tell_recovered, tell_started
 from ledgercore.service.telemetry.logs import JsonLines
-from ledgercore.service.telemetry.milestones import tell_clock, tell_recovered, tell_started
 from tests.support.servers import Server, post_transfer
 
 
