@@ -26,7 +26,7 @@ from ..wire.problems import (
     Kind,
     Problem,
 )
-from .key_lookups import Lookups
+from .key_lookups import KeyLookups
 from .open_batch import FutureWaiter, OpenBatch, OpenBatches, Waiter, deliver, refund
 
 
@@ -59,7 +59,7 @@ class Batcher:
         self._placed_ns: dict[Submission, int] = {}
         self.batches = OpenBatches(engine)
         self._waiters: dict[Submission, list[Waiter]] = {}
-        self.lookups = Lookups(engine, self._waiters, self._miss)
+        self.lookups = KeyLookups(engine, self._waiters, self._miss)
         admission.is_look_up_full = lambda: self.lookups.is_full
         self._barrier_waiters: list[Waiter] = []
         self._is_flush_due = False

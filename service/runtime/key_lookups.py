@@ -26,7 +26,7 @@ ROWS_MAX = 65_536
 """How many single requests may wait for a look; what goes beyond is refused as overload is."""
 
 
-class Lookups:
+class KeyLookups:
     """The looks of one batcher, whose submissions under way, each with who waits, it is shown.
 
     `on_failure` is called with what could not be looked up, and why. Used in the event loop only.
