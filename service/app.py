@@ -19,7 +19,7 @@ from .admission.guard import check_direct, is_guarded
 from .http.error_handlers import install_handlers
 from .http.protocol import LedgerProtocol
 from .http.strict_framing import StrictRequest, check_encoding
-from .monitoring.watch import install_watch
+from .monitoring.monitor import install_monitor
 from .routes.admin_chaos import admin_routes
 from .routes.admin_limits import limit_routes
 from .routes.docs import docs_routes
@@ -123,7 +123,7 @@ def create_app(settings: Settings | None = None) -> LedgerApp:
     app.blueprint(profile_routes)
     install_handlers(app)
     lifecycle = Lifecycle(settings)
-    install_watch(app)
+    install_monitor(app)
     _install_lifecycle(app, lifecycle)
     install_base_path(app, settings.base_path)
     app.register_middleware(lifecycle.observer.finish, "response")

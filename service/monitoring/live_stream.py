@@ -17,8 +17,8 @@ from ledgercore import Audit
 from ..wire.answers import describe_audit
 from ..wire.problems import VIEWERS_FULL, Problem
 from ..wire.sanic_types import AnyRequest
-from .pulse import SAMPLES_MAX, Pulse
 from .sample import Sample
+from .sampler import SAMPLES_MAX, Sampler
 from .totals import Totals
 
 VIEWERS_MAX = 32
@@ -40,7 +40,7 @@ class Viewer:
         self.drop = drop
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue(EVENTS_MAX)
 
-    def tell(self, event: bytes | None) -> None:
+    def send(self, event: bytes | None) -> None:
         """Let an event be sent; None ends the stream. Drops who is too far behind."""
         try:
             self._events.put_nowait(event)
@@ -67,15 +67,15 @@ class Viewers:
     raise Problem where there is nothing to tell.
     """
 
-    def __init__(self, pulse: Pulse, describe: Callable[[], dict[str, Any]]) -> None:
-        self._pulse = pulse
+    def __init__(self, sampler: Sampler, describe: Callable[[], dict[str, Any]]) -> None:
+        self._sampler = sampler
         self._describe = describe
         self._viewers: set[Viewer] = set()
         self._settings: dict[str, Any] = {}
         self._audit: dict[str, Any] | None = None
         self._is_closed = False
         self._is_empty = asyncio.Event()
-        pulse.listeners.append(self._note)
+        sampler.listeners.append(self._note)
 
     @contextmanager
     def watching(self, drop: Callable[[], None]) -> Iterator[Viewer]:
@@ -83,14 +83,14 @@ class Viewers:
         if len(self._viewers) >= VIEWERS_MAX:
             raise Problem(VIEWERS_FULL, f"{VIEWERS_MAX} others are watching. Try again later.")
         viewer = Viewer(drop)
-        self._pulse.begin_watching()
+        self._sampler.begin_watching()
         self._viewers.add(viewer)
         try:
             self._greet(viewer)
             yield viewer
         finally:
             self._viewers.discard(viewer)
-            self._pulse.end_watching()
+            self._sampler.end_watching()
             if not self._viewers:
                 self._is_empty.set()
 
@@ -108,7 +108,7 @@ class Viewers:
         """End all streams, those that are about to begin too; drop who does not read the end."""
         self._is_closed = True
         for viewer in tuple(self._viewers):
-            viewer.tell(None)
+            viewer.send(None)
         if self._viewers:
             self._is_empty.clear()
             with suppress(TimeoutError):
@@ -118,13 +118,13 @@ class Viewers:
             viewer.drop()
 
     def _greet(self, viewer: Viewer) -> None:
-        viewer.tell(encode_event("settings", self._describe()))
-        samples = list(self._pulse.samples)
-        viewer.tell(encode_event("history", {"samples": samples, "samples_max": SAMPLES_MAX}))
+        viewer.send(encode_event("settings", self._describe()))
+        samples = list(self._sampler.samples)
+        viewer.send(encode_event("history", {"samples": samples, "samples_max": SAMPLES_MAX}))
         if self._audit is not None:
-            viewer.tell(encode_event("audit", self._audit))
+            viewer.send(encode_event("audit", self._audit))
         if self._is_closed:
-            viewer.tell(None)
+            viewer.send(None)
 
     def _note(self, sample: Sample, before: Totals, after: Totals) -> None:
         if not self._viewers:
@@ -138,12 +138,12 @@ class Viewers:
     def _tell(self, name: str, value: dict[str, Any]) -> None:
         event = encode_event(name, value)
         for viewer in tuple(self._viewers):
-            viewer.tell(event)
+            viewer.send(event)
 
 
 def viewers_of(request: AnyRequest) -> Viewers:
     """Return the viewers of the app that serves this request."""
-    viewers: Viewers = request.app.ctx.watch.viewers
+    viewers: Viewers = request.app.ctx.monitor.viewers
     return viewers
 
 

@@ -11,7 +11,7 @@ import pytest
 from ledgercore import Audit
 from ledgercore.service.access.key_file import create_key
 from ledgercore.service.access.key_ring import Scope
-from ledgercore.service.monitoring.pulse import SAMPLES_MAX
+from ledgercore.service.monitoring.sampler import SAMPLES_MAX
 from ledgercore.service.runtime.lifecycle import State
 from tests.support.canvases import RECORDER, lines_of
 from tests.support.chromium import Browser, Page, needs_chromium
@@ -202,7 +202,7 @@ def test_sums_beyond_what_numbers_hold_are_exact(browser: Browser, tmp_path: Pat
 
 
 async def _tell(server: LocalServer, audit: Audit) -> None:
-    server.app.ctx.watch.viewers.note_audit(audit)
+    server.app.ctx.monitor.viewers.note_audit(audit)
 
 
 def test_a_hidden_page_asks_for_nothing(browser: Browser, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_hidden_page_asks_for_nothing(browser: Browser, tmp_path: Path) -> Non
         page.wait(IS_LIVE)
         page.evaluate(HIDE.format("true"))
         assert page.text("#state").strip() == "paused"
-        wait_until(lambda: not server.app.ctx.watch.pulse.is_awake, "the server to rest")
+        wait_until(lambda: not server.app.ctx.monitor.sampler.is_awake, "the server to rest")
         page.evaluate(HIDE.format("false"))
         page.wait(IS_LIVE)
         assert page.faults == []
@@ -222,7 +222,7 @@ def test_the_window_slides_and_nothing_grows(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hundreds of seconds in a few: the server's clock of samples runs fast."""
-    monkeypatch.setattr("ledgercore.service.monitoring.pulse.INTERVAL_S", 0.01)
+    monkeypatch.setattr("ledgercore.service.monitoring.sampler.INTERVAL_S", 0.01)
     seconds = [1_800_000_000.0]
 
     def tell_time() -> float:
@@ -230,7 +230,7 @@ def test_the_window_slides_and_nothing_grows(
         return seconds[0]
 
     with local_serving(), LocalServer(tmp_path / "ledger", PROTOCOLS["native"]) as server:
-        server.app.ctx.watch.pulse._clock = tell_time
+        server.app.ctx.monitor.sampler._clock = tell_time
         page = open_page(browser)
         page.open("http://{}:{}".format(*server.address))
         page.wait(f"{POINTS} >= {SAMPLES_MAX}")
@@ -259,7 +259,7 @@ def past(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 
 
 async def _remember(server: LocalServer, rates: list[int]) -> None:
-    kept = server.app.ctx.watch.pulse.samples
+    kept = server.app.ctx.monitor.sampler.samples
     newest = kept[-1]
     kept.clear()
     for rate in rates:

@@ -17,7 +17,7 @@ from ledgercore.service.monitoring.live_stream import (
     Viewers,
     encode_event,
 )
-from ledgercore.service.monitoring.pulse import Pulse
+from ledgercore.service.monitoring.sampler import Sampler
 from ledgercore.service.wire.problems import VIEWERS_FULL, Problem
 from tests.support.scripted_loop import ScriptedLoop
 from tests.support.scripted_totals import make_totals
@@ -28,9 +28,9 @@ class Scene:
 
     def __init__(self) -> None:
         self.loop = ScriptedLoop()
-        self.pulse = Pulse(lambda: make_totals(self.loop.now_s), self.loop)
+        self.sampler = Sampler(lambda: make_totals(self.loop.now_s), self.loop)
         self.settings = {"durability": "sync"}
-        self.viewers = Viewers(self.pulse, lambda: dict(self.settings))
+        self.viewers = Viewers(self.sampler, lambda: dict(self.settings))
         self.dropped: list[str] = []
 
     def dropper(self, name: str) -> Callable[[], None]:
@@ -55,15 +55,15 @@ async def take(viewer: Viewer, count: int) -> list[tuple[str, Any]]:
 
 
 async def test_viewer_is_told_the_past_and_then_each_second(scene: Scene) -> None:
-    scene.pulse.wake()
+    scene.sampler.wake()
     scene.loop.step()
     with scene.viewers.watching(scene.dropper("a")) as viewer:
         assert await take(viewer, 2) == [
             ("settings", scene.settings),
-            ("history", {"samples": list(scene.pulse.samples), "samples_max": 300}),
+            ("history", {"samples": list(scene.sampler.samples), "samples_max": 300}),
         ]
         scene.loop.step()
-        assert (await take(viewer, 2))[1] == ("sample", scene.pulse.samples[-1])
+        assert (await take(viewer, 2))[1] == ("sample", scene.sampler.samples[-1])
 
 
 async def test_settings_are_told_when_they_change_and_only_then(scene: Scene) -> None:
@@ -76,7 +76,7 @@ async def test_settings_are_told_when_they_change_and_only_then(scene: Scene) ->
         scene.loop.step()
         assert await take(viewer, 2) == [
             ("settings", {"durability": "memory"}),
-            ("sample", scene.pulse.samples[-1]),
+            ("sample", scene.sampler.samples[-1]),
         ]
 
 
@@ -100,11 +100,11 @@ async def test_viewers_are_bounded_and_a_place_comes_back(scene: Scene) -> None:
     assert caught.value.kind is VIEWERS_FULL
     places.pop().__exit__(None, None, None)
     with scene.viewers.watching(scene.dropper("b")):
-        assert scene.pulse.is_awake
+        assert scene.sampler.is_awake
     for place in places:
         place.__exit__(None, None, None)
     scene.loop.step()
-    assert not scene.pulse.is_awake  # Nobody watches any more, and nothing happens.
+    assert not scene.sampler.is_awake  # Nobody watches any more, and nothing happens.
 
 
 async def test_slow_viewer_is_dropped_and_holds_up_nobody(scene: Scene) -> None:
@@ -152,13 +152,13 @@ async def test_who_cannot_be_greeted_takes_no_place() -> None:
         raise Problem(VIEWERS_FULL, "no")
 
     loop = ScriptedLoop()
-    pulse = Pulse(lambda: make_totals(loop.now_s), loop)
-    viewers = Viewers(pulse, refuse)
+    sampler = Sampler(lambda: make_totals(loop.now_s), loop)
+    viewers = Viewers(sampler, refuse)
     for _ in range(VIEWERS_MAX + 1):
         with pytest.raises(Problem, match="no"), viewers.watching(lambda: None):
             pass
     loop.step()
-    assert not pulse.is_awake
+    assert not sampler.is_awake
 
 
 def test_an_event_is_one_line_of_data() -> None:

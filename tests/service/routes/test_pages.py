@@ -178,12 +178,12 @@ def test_server_with_a_viewer_that_does_not_read_stops_too(
     local: LocalServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("ledgercore.service.monitoring.live_stream.EVENTS_MAX", 1_000_000)
-    monkeypatch.setattr("ledgercore.service.monitoring.pulse.INTERVAL_S", 0.0001)
+    monkeypatch.setattr("ledgercore.service.monitoring.sampler.INTERVAL_S", 0.0001)
     with local.connect(receive_bytes=1024) as viewer:
         viewer.send(f"GET {STREAM} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         wait_until(lambda: is_stuck(local), "the viewer to be stuck")
         began_s = time.monotonic()
-        local.run(local.app.ctx.watch.end())
+        local.run(local.app.ctx.monitor.end())
         wait_until(lambda: not is_stuck(local), "the viewer to be let go")
         assert time.monotonic() - began_s < STOP_S
     assert local.get("/healthz") == {"status": "ok"}
@@ -229,9 +229,9 @@ def test_a_silent_stream_says_that_it_lives(
 def test_viewer_that_does_not_read_is_dropped(
     local: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ledgercore.service.monitoring.pulse.INTERVAL_S", 0.001)
+    monkeypatch.setattr("ledgercore.service.monitoring.sampler.INTERVAL_S", 0.001)
     with local.connect(receive_bytes=1024) as viewer:
         viewer.send(f"GET {STREAM} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        wait_until(lambda: local.app.ctx.watch.pulse.is_awake, "the viewer")
-        wait_until(lambda: not local.app.ctx.watch.pulse.is_awake, "the viewer to be dropped")
+        wait_until(lambda: local.app.ctx.monitor.sampler.is_awake, "the viewer")
+        wait_until(lambda: not local.app.ctx.monitor.sampler.is_awake, "the viewer to be dropped")
     assert local.get("/healthz") == {"status": "ok"}

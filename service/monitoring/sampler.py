@@ -1,4 +1,4 @@
-"""The pulse of a server: one sample a second, while there is something to see, for five minutes.
+"""The sampler of a server: one sample a second, while there is something to see, for five minutes.
 
 This module owns when the totals are read, and the samples that are kept. It looks only while there
 is work or somebody watches. Work and viewers wake it, and it stops by itself after a second in
@@ -23,7 +23,7 @@ Listener = Callable[[Sample, Totals, Totals], None]
 """Who is told of each sample, and of the totals before and after it."""
 
 
-class Pulse:
+class Sampler:
     """The samples of one server. Belongs to one loop, used only in it.
 
     `read` returns the totals of now, and raises Problem while there is no ledger. `clock` tells the

@@ -1,6 +1,6 @@
-"""What watches a server from its start to its stop: the pulse, and who listens to it.
+"""What watches a server from its start to its stop: the sampler, and who listens to it.
 
-This module joins them: work wakes the pulse, the pulse feeds the reporter of the log and the
+This module joins them: work wakes the sampler, the sampler feeds the reporter of the log and the
 viewers of the live page, and slow requests go to the reporter. It never reads a count.
 """
 
@@ -13,31 +13,31 @@ from ..runtime.limits import describe_limits
 from ..wire.sanic_types import App
 from .live_stream import Viewers
 from .log_reporter import Reporter
-from .pulse import Pulse
+from .sampler import Sampler
 from .totals import read_totals
 
 
-class Watch:
+class Monitor:
     """The watch over the server of one app."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         settings = lifecycle.settings
-        self.pulse = Pulse(partial(read_totals, lifecycle), asyncio.get_running_loop())
-        self.viewers = Viewers(self.pulse, partial(describe_settings, lifecycle))
+        self.sampler = Sampler(partial(read_totals, lifecycle), asyncio.get_running_loop())
+        self.viewers = Viewers(self.sampler, partial(describe_settings, lifecycle))
         self._reporter = Reporter(settings.log_interval_s)
-        self.pulse.listeners.append(self._reporter.note)
+        self.sampler.listeners.append(self._reporter.note)
         lifecycle.observer.on_slow = self._reporter.note_request
         if settings.instruments:
-            lifecycle.on_work = lifecycle.observer.on_work = self.pulse.wake
+            lifecycle.on_work = lifecycle.observer.on_work = self.sampler.wake
 
     async def end(self) -> None:
         """End all streams, which would go on for ever, and tell what was not told yet."""
-        self.pulse.close()
+        self.sampler.close()
         self._reporter.flush()
         await self.viewers.close()
 
 
-def install_watch(app: App) -> None:
+def install_monitor(app: App) -> None:
     """Let an app be watched while it serves. To be installed before its lifecycle, which uses it.
 
     It costs nothing until there is work, or somebody looks.
@@ -47,11 +47,11 @@ def install_watch(app: App) -> None:
 
 
 async def _begin(app: App) -> None:
-    app.ctx.watch = Watch(app.ctx.lifecycle)
+    app.ctx.monitor = Monitor(app.ctx.lifecycle)
 
 
 async def _end(app: App) -> None:
-    await app.ctx.watch.end()
+    await app.ctx.monitor.end()
 
 
 def describe_settings(lifecycle: Lifecycle) -> dict[str, Any]:

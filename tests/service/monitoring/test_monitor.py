@@ -67,16 +67,16 @@ def test_server_without_instruments_is_not_watched(tmp_path: Path) -> None:
     assert {line["event"] for line in server.log} == {"started", "stopping", "stopped"}
 
 
-def test_what_wakes_the_pulse_is_in_its_sample(tmp_path: Path) -> None:
+def test_what_wakes_the_sampler_is_in_its_sample(tmp_path: Path) -> None:
     with (
         local_serving(),
         LocalServer(tmp_path / "l", PROTOCOLS["native"], demo_accounts=2) as server,
     ):
-        pulse = server.app.ctx.watch.pulse
-        wait_until(lambda: not pulse.is_awake, "the server to rest")
-        pulse.samples.clear()
+        sampler = server.app.ctx.monitor.sampler
+        wait_until(lambda: not sampler.is_awake, "the server to rest")
+        sampler.samples.clear()
         url = "http://{}:{}".format(*server.address)
         with httpx.Client(base_url=url) as client:
             assert post_transfer(client, "k-1", "acct-0", "acct-1", 1).status_code == 201
-        wait_until(lambda: pulse.samples and not pulse.is_awake, "the server to rest again")
-        assert sum(sample["transfers_ps"] for sample in pulse.samples) == 1
+        wait_until(lambda: sampler.samples and not sampler.is_awake, "the server to rest again")
+        assert sum(sample["transfers_ps"] for sample in sampler.samples) == 1
