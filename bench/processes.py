@@ -267,7 +267,7 @@ def _pick_port() -> int:
 
 
 @contextmanager
-def heed_sigterm() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end the block as an error would, so that what it started is ended too."""
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -24,7 +24,7 @@ from ..options import (
     rounds_option,
     seconds_option,
 )
-from ..processes import ProcessFailed, heed_sigterm
+from ..processes import ProcessFailed, exit_on_sigterm
 from ..report import write_json
 from .bulk import ARROW, list_formats, measure_bulk
 from .latency import measure_latency, pick_rival
@@ -122,7 +122,7 @@ def measure_and_report(
     core, load_core = pick_cores()
     try:
         name = pick_generator(generator)
-        with heed_sigterm(), make_scratch() as scratch:
+        with exit_on_sigterm(), make_scratch() as scratch:
             setting = Setting(
                 core=core,
                 load_core=load_core,

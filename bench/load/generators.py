@@ -121,7 +121,7 @@ class Errors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: int
 
 
-class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WrkSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The line of transfers.lua. `cpu_s` is without what it took to make the requests."""
 
     requests: int
@@ -168,7 +168,7 @@ def read_output(text: str, count: int) -> Load:
     if len(lines) != 1:
         raise LoadFailed(f"wrk wrote {len(lines)} lines of JSON, and not one: {text!r}")
     try:
-        told = msgspec.json.decode(lines[0], type=Told)
+        told = msgspec.json.decode(lines[0], type=WrkSummary)
     except msgspec.MsgspecError as error:
         raise LoadFailed(f"wrk wrote {lines[0]!r}: {error}") from None
     bad = {name: number for name, number in msgspec.structs.asdict(told.errors).items() if number}

@@ -48,7 +48,7 @@ class AnswerReader:
     def __init__(self) -> None:
         self._held = bytearray()
 
-    def take(self, data: bytes) -> bytes | None:
+    def feed(self, data: bytes) -> bytes | None:
         """Take a part; return the whole answer, or None while more of it is to come.
 
         Raises ValueError for an answer whose end cannot be known, that is too long, or that has

@@ -22,21 +22,21 @@ Address = tuple[int, Any]
 """A family of sockets, and an address as it takes one."""
 
 
-class Taker(Protocol):
+class Receiver(Protocol):
     """Who has sent a request: is told once what came of it, by one of these."""
 
-    def take_answer(self, status: int, answer: bytes) -> None:
+    def receive_answer(self, status: int, answer: bytes) -> None:
         """Take a whole answer, with its head."""
 
-    def take_failure(self, failure: str, reason: str) -> None:
+    def receive_failure(self, failure: str, reason: str) -> None:
         """Take the name of what happened in the place of an answer, and why in words."""
 
 
 class Connection(asyncio.Protocol):
     """An open connection, with at most one request on its way."""
 
-    def __init__(self, taker: Taker) -> None:
-        self._taker: Taker | None = taker
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver: Receiver | None = receiver
         self._transport: asyncio.Transport | None = None
         self._reader = AnswerReader()
         self._is_waiting = False
@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self.is_open = True
 
     def send(self, request: bytes) -> None:
-        """Send a request, whose answer or failure the taker is told."""
+        """Send a request, whose answer or failure the receiver is told."""
         assert self._transport is not None
         self._is_waiting = True
         if self.is_open:
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take a part of an answer; once it is whole, hand it on."""
         try:
-            answer = self._reader.take(data)
+            answer = self._reader.feed(data)
             if answer is None:
                 return
             status = read_status(answer)
@@ -73,11 +73,11 @@ class Connection(asyncio.Protocol):
         self._is_waiting = False
         if status >= 400 and CLOSING in answer.lower():
             self.close()
-        if self._taker is not None:
-            self._taker.take_answer(status, answer)
+        if self._receiver is not None:
+            self._receiver.receive_answer(status, answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the taker, if it still waits."""
+        """Tell the receiver, if it still waits."""
         if self.is_open:
             self._fail(LOST, str(exc or "the server hung up"))
 
@@ -88,25 +88,25 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def abandon(self) -> None:
-        """Hang up and forget the taker, who has no interest in what still comes."""
-        self._taker = None
+        """Hang up and forget the receiver, who has no interest in what still comes."""
+        self._receiver = None
         self.close()
 
     def _fail(self, failure: str, reason: str) -> None:
-        taker, is_waiting = self._taker, self._is_waiting
+        receiver, is_waiting = self._receiver, self._is_waiting
         self._end = failure, reason
         self._is_waiting = False
         self.close()
-        if taker is not None and is_waiting:
-            taker.take_failure(failure, reason)
+        if receiver is not None and is_waiting:
+            receiver.receive_failure(failure, reason)
 
 
 class Link:
     """A client's way to the server: its connection, opened again whenever it is gone."""
 
-    def __init__(self, address: Address, taker: Taker, connect_timeout_s: float) -> None:
+    def __init__(self, address: Address, receiver: Receiver, connect_timeout_s: float) -> None:
         self._address = address
-        self._taker = taker
+        self._receiver = receiver
         self._connect_timeout_s = connect_timeout_s
         self._connection: Connection | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -121,7 +121,7 @@ class Link:
     async def open(self) -> None:
         """Open the connection before it is needed. Raises OSError if that cannot be done."""
         self._connection = await open_connection(
-            self._address, self._taker, self._connect_timeout_s
+            self._address, self._receiver, self._connect_timeout_s
         )
 
     def hang_up(self) -> None:
@@ -138,19 +138,19 @@ class Link:
             await self.open()
         except OSError as error:
             self._opening = None
-            self._taker.take_failure(NO_CONNECTION, str(error))
+            self._receiver.receive_failure(NO_CONNECTION, str(error))
             return
         self._opening = None
         assert self._connection is not None
         self._connection.send(request)
 
 
-async def open_connection(address: Address, taker: Taker, timeout_s: float) -> Connection:
+async def open_connection(address: Address, receiver: Receiver, timeout_s: float) -> Connection:
     """Return a connection that is open. Raises OSError."""
     sock = await connect(address, timeout_s)
     try:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: Connection(taker), sock=sock)
+        _, connection = await loop.create_connection(lambda: Connection(receiver), sock=sock)
     except BaseException:
         sock.close()
         raise

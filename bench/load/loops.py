@@ -135,7 +135,7 @@ class Client:
         self._since_s, self._number = since_s, number
         self.connection.send(request)
 
-    def take_answer(self, status: int, answer: bytes) -> None:
+    def receive_answer(self, status: int, answer: bytes) -> None:
         """Count an answer, and be free for the next request."""
         course = self._loop.course
         course.latencies_s.append(CLOCK() - self._since_s)
@@ -144,7 +144,7 @@ class Client:
             course.answers[self._number] = answer
         self._loop.take_free(self)
 
-    def take_failure(self, failure: str, reason: str) -> None:
+    def receive_failure(self, failure: str, reason: str) -> None:
         """Count a request that is lost; one whose answer cannot be read ends the run."""
         self._loop.course.lost += 1
         if failure == UNREADABLE:

@@ -24,7 +24,7 @@ from ..options import (
     seconds_option,
     seed_option,
 )
-from ..processes import ProcessFailed, heed_sigterm
+from ..processes import ProcessFailed, exit_on_sigterm
 from ..report import Columns, format_markdown, format_ms, make_cells, write_json
 from .comparison import Plan, Row, compare_peers
 from .peer import PEERS, PeerFailed, Settings, open_peers
@@ -96,7 +96,7 @@ def main(
         raise click.UsageError(f"{in_all:,} transfers in all rounds, of at most {TRANSFERS_MAX:,}")
     machine = describe_machine()
     core, load_core = pick_cores()
-    with heed_sigterm(), make_scratch() as scratch, ExitStack() as stack:
+    with exit_on_sigterm(), make_scratch() as scratch, ExitStack() as stack:
         settings = Settings(plan.accounts, clients, in_all, core, load_core, scratch, go_binary)
         try:
             wanted = [name for name in PEERS if name in names or not names]

@@ -46,7 +46,7 @@ def open_engine(settings: Settings) -> Iterator[Peer]:
 
         def ask(call: Call) -> bool:
             source, target, amount, key = call
-            return tell(engine.transfer(source, target, amount, key=key).status)
+            return is_applied(engine.transfer(source, target, amount, key=key).status)
 
         yield Peer(
             "ledgercore, transfer()",
@@ -68,7 +68,7 @@ def open_batches(settings: Settings) -> Iterator[Peer]:
 
         def ask(call: Call) -> bool:
             outcomes = engine.transfer_batch(make_rows(engine, [call]))
-            return tell(Status(int(outcomes["status"][0])))
+            return is_applied(Status(int(outcomes["status"][0])))
 
         yield Peer(
             f"ledgercore, transfer_batch() of {BATCH_ROWS:,}",
@@ -105,8 +105,8 @@ def read_balances(engine: Engine) -> dict[str, int]:
     return {account.id: account.balance for account in accounts if account.id != WORLD}
 
 
-def tell(status: Status) -> bool:
-    """Tell whether a transfer was applied. Raises PeerFailed if it is neither that nor refused."""
+def is_applied(status: Status) -> bool:
+    """Return whether a transfer was applied. Raises PeerFailed if it is neither that nor refused."""
     if status not in (Status.APPLIED, Status.INSUFFICIENT_FUNDS):
         raise PeerFailed(f"answered {status.name}")
     return status is Status.APPLIED

@@ -142,7 +142,7 @@ class Client:
         """Send a try."""
         self._link.send(request)
 
-    def take_answer(self, status: int, answer: bytes) -> None:
+    def receive_answer(self, status: int, answer: bytes) -> None:
         """Be done with an answer that is final; try again after any other."""
         now_s = CLOCK()
         head, body = split_answer(answer)
@@ -164,7 +164,7 @@ class Client:
             self._flags |= STORED
         self.finish(ANSWERED, now_s, digest_body(body))
 
-    def take_failure(self, failure: str, reason: str = "") -> None:
+    def receive_failure(self, failure: str, reason: str = "") -> None:
         """Try again where there was no answer."""
         self._status, self._problem = 0, ""
         self._crew.progress.failures[failure] += 1
@@ -178,7 +178,7 @@ class Client:
     def give_up_try(self) -> None:
         """Give up the try that has taken too long."""
         self.hang_up()
-        self.take_failure(TIMEOUT)
+        self.receive_failure(TIMEOUT)
 
     def abandon(self) -> None:
         """Give up everything: the run is over."""
@@ -310,7 +310,7 @@ class DisconnectingClient(Client):
         try:
             sock = await connect(crew.address, crew.plan.try_timeout_s)
         except OSError:
-            self.take_failure(NO_CONNECTION)
+            self.receive_failure(NO_CONNECTION)
             return
         with closing(sock), suppress(OSError):
             await asyncio.get_running_loop().sock_sendall(sock, request)

@@ -60,13 +60,13 @@ class Coordinator:
         self._processes: list[LoadProcess] = []
         self._task: asyncio.Task[Run] | None = None
         self._is_interrupted = False
-        self._heed: Callable[[], object] = self._give_up
+        self._on_interrupt: Callable[[], object] = self._give_up
         """What the next interrupt does."""
 
     async def run(self) -> Run:
         """Make the run. Raises SimulationFailed when that cannot be done."""
         facts = FactFinder(await self._find_server(), self._plan)
-        with tempfile.TemporaryDirectory(prefix="simulate-") as folder, self._heed_interrupts():
+        with tempfile.TemporaryDirectory(prefix="simulate-") as folder, self._handle_interrupts():
             try:
                 await facts.check_ready(READY_S)
                 async with show(self._plan, self._board, self._console):
@@ -122,7 +122,7 @@ class Coordinator:
         started_s = time.perf_counter() + START_DELAY_S
         for process in self._processes:
             process.order(GO, started_s)
-        self._heed = self._stop
+        self._on_interrupt = self._stop
         try:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(facts, started_s))
@@ -135,13 +135,13 @@ class Coordinator:
             # One is told. The others end with it.
             raise failures.exceptions[0] from None
         finally:
-            self._heed = self._give_up
+            self._on_interrupt = self._give_up
         return [task.result() for task in following]
 
     async def _follow(self, process: LoadProcess) -> Loaded:
         while not isinstance(message := await process.receive(), Loaded):
             assert isinstance(message, Progress)
-            self._board.take(process.index, message)
+            self._board.update(process.index, message)
         return message
 
     async def _watch(self, facts: FactFinder, started_s: float) -> None:
@@ -160,11 +160,11 @@ class Coordinator:
     async def _check_if_let(self, facts: FactFinder, before: Balances | None) -> Checks | None:
         """Check, and return None if that is interrupted."""
         checking = asyncio.create_task(self._check(facts, before))
-        self._heed = checking.cancel
+        self._on_interrupt = checking.cancel
         try:
             await asyncio.wait([checking])
         finally:
-            self._heed = self._give_up
+            self._on_interrupt = self._give_up
         return None if checking.cancelled() else checking.result()
 
     async def _check(self, facts: FactFinder, before: Balances | None) -> Checks:
@@ -188,7 +188,7 @@ class Coordinator:
     # -- interrupts ---------------------------------------------------------------------------
 
     @contextmanager
-    def _heed_interrupts(self) -> Iterator[None]:
+    def _handle_interrupts(self) -> Iterator[None]:
         """Let the first interrupt end the load or the checks; any other ends everything."""
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
@@ -201,9 +201,9 @@ class Coordinator:
                 loop.remove_signal_handler(number)
 
     def _interrupt(self) -> None:
-        heed, self._heed = self._heed, self._give_up
+        on_interrupt, self._on_interrupt = self._on_interrupt, self._give_up
         self._is_interrupted = True
-        heed()
+        on_interrupt()
 
     def _stop(self) -> None:
         self._board.phase = "stopping"

@@ -52,7 +52,7 @@ class Board:
         self.phase = "starting"
         self.at_s = 0.0
 
-    def take(self, index: int, told: Progress) -> None:
+    def update(self, index: int, told: Progress) -> None:
         """Take what a process tells."""
         self._last[index] = told
         self._times[index].append((told.at_s, told.cpu_s, told.waited_s))

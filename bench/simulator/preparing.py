@@ -13,7 +13,7 @@ BANK = "world"
 FUNDS = 100_000_000
 
 Maker = Callable[[str], bytes]
-Taker = Callable[[str, Answer], None]
+Receiver = Callable[[str, Answer], None]
 
 
 async def prepare_accounts(facts: FactFinder, accounts: int) -> None:
@@ -45,7 +45,7 @@ async def prepare_accounts(facts: FactFinder, accounts: int) -> None:
         if answer.status != 201:
             faults.append(f"{BANK} cannot fund {name}: {answer.status}")
 
-    async def ask(names: list[str], make: Maker, take: Taker) -> None:
+    async def ask(names: list[str], make: Maker, take: Receiver) -> None:
         if unanswered := await facts.ask_all(names, make, take):
             faults.append(f"{unanswered} requests had no answer")
         if faults:

@@ -101,12 +101,12 @@ class Asker:
             if answer.cancelled():
                 self._link.hang_up()
 
-    def take_answer(self, status: int, answer: bytes) -> None:
+    def receive_answer(self, status: int, answer: bytes) -> None:
         """Hand an answer to who waits for it."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(Answer(status, *split_answer(answer)))
 
-    def take_failure(self, failure: str, reason: str) -> None:
+    def receive_failure(self, failure: str, reason: str) -> None:
         """Tell who waits that there is no answer."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(NoAnswer(failure))

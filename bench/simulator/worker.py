@@ -49,7 +49,7 @@ class Worker:
         for start in range(0, len(clients), CONNECTING_MAX):
             few = clients[start : start + CONNECTING_MAX]
             await asyncio.gather(*(client.open() for client in few))
-        tell(Ready())
+        write_message(Ready())
         order = await self._next_order()
         if order.what != GO:
             return
@@ -67,7 +67,7 @@ class Worker:
             checker = Checker(
                 crew.address, self._plan, crew.recorder.samples(), crew.recorder.names
             )
-            tell(await checker.check(self._name_file("moves")))
+            write_message(await checker.check(self._name_file("moves")))
 
     def _make_loop(self, crew: Crew, clients: list[Client], started_s: float) -> Loop:
         if self._plan.rate is not None:
@@ -113,7 +113,7 @@ class Worker:
         np.save(samples, crew.recorder.samples())
         offered = crew.progress.counts.offered
         wanted = offered if self._plan.seconds is not None else self._share.transfers()
-        tell(Loaded(samples, crew.recorder.names, is_complete=offered >= wanted))
+        write_message(Loaded(samples, crew.recorder.names, is_complete=offered >= wanted))
 
     def _name_file(self, what: str) -> str:
         return str(self._folder / f"{what}-{self._share.index}.npy")
@@ -123,7 +123,7 @@ class Worker:
         return decode_order(line) if line else Order(LEAVE)
 
 
-def tell(message: Message) -> None:
+def write_message(message: Message) -> None:
     """Write a message."""
     sys.stdout.buffer.write(encode(message) + b"\n")
     sys.stdout.buffer.flush()
@@ -135,7 +135,7 @@ def tell_progress(crew: Crew, started_s: float) -> None:
     progress.at_s = CLOCK() - started_s
     progress.cpu_s = time.process_time()
     progress.waited_s = read_waited_s()
-    tell(progress)
+    write_message(progress)
     progress.latencies_us.clear()
 
 

@@ -38,29 +38,29 @@ class ArrayLedger(DictLedger):
         self._floors[slot] = INT64_MIN if floor is None else floor
 
     def _post(self, source: str, target: str, amount: int) -> Status:
-        giver, taker = self.slots.get(source), self.slots.get(target)
+        giver, receiver = self.slots.get(source), self.slots.get(target)
         if giver is None:
             return Status.SOURCE_NOT_FOUND
-        if taker is None:
+        if receiver is None:
             return Status.TARGET_NOT_FOUND
-        if giver == taker:
+        if giver == receiver:
             return Status.SAME_ACCOUNT
-        if self._assets[giver] != self._assets[taker]:
+        if self._assets[giver] != self._assets[receiver]:
             return Status.ASSET_MISMATCH
         if self._frozen[giver]:
             return Status.SOURCE_FROZEN
-        if self._frozen[taker]:
+        if self._frozen[receiver]:
             return Status.TARGET_FROZEN
         # Integers of Python, since those of numpy would wrap around.
-        less, more = int(self.balances[giver]) - amount, int(self.balances[taker]) + amount
-        floor, ceiling = self._floors[giver], self._ceilings[taker]
+        less, more = int(self.balances[giver]) - amount, int(self.balances[receiver]) + amount
+        floor, ceiling = self._floors[giver], self._ceilings[receiver]
         if floor != INT64_MIN and less < floor:
             return Status.INSUFFICIENT_FUNDS
         if ceiling != INT64_MAX and more > ceiling:
             return Status.CEILING_EXCEEDED
         if less < INT64_MIN or more > INT64_MAX:
             return Status.BALANCE_OVERFLOW
-        self.balances[giver], self.balances[taker] = less, more
+        self.balances[giver], self.balances[receiver] = less, more
         return Status.APPLIED
 
 

@@ -56,27 +56,27 @@ class DictLedger:
 
     def _post(self, source: str, target: str, amount: int) -> Status:
         """Judge a transfer by the rules, in order of precedence, and move the money."""
-        giver, taker = self.accounts.get(source), self.accounts.get(target)
+        giver, receiver = self.accounts.get(source), self.accounts.get(target)
         if giver is None:
             return Status.SOURCE_NOT_FOUND
-        if taker is None:
+        if receiver is None:
             return Status.TARGET_NOT_FOUND
-        if giver is taker:
+        if giver is receiver:
             return Status.SAME_ACCOUNT
-        if giver.asset != taker.asset:
+        if giver.asset != receiver.asset:
             return Status.ASSET_MISMATCH
         if giver.frozen:
             return Status.SOURCE_FROZEN
-        if taker.frozen:
+        if receiver.frozen:
             return Status.TARGET_FROZEN
-        less, more = giver.balance - amount, taker.balance + amount
+        less, more = giver.balance - amount, receiver.balance + amount
         if giver.floor is not None and less < giver.floor:
             return Status.INSUFFICIENT_FUNDS
-        if taker.ceiling is not None and more > taker.ceiling:
+        if receiver.ceiling is not None and more > receiver.ceiling:
             return Status.CEILING_EXCEEDED
         if less < INT64_MIN or more > INT64_MAX:
             return Status.BALANCE_OVERFLOW
-        giver.balance, taker.balance = less, more
+        giver.balance, receiver.balance = less, more
         return Status.APPLIED
 
 

@@ -43,16 +43,16 @@ async def serve(respond: Respond) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-class Taker:
+class Receiver:
     """Keeps what it is told, and lets it be awaited."""
 
     def __init__(self) -> None:
         self.told: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
 
-    def take_answer(self, status: int, answer: bytes) -> None:
+    def receive_answer(self, status: int, answer: bytes) -> None:
         self.told.put_nowait((status, split_answer(answer)[1]))
 
-    def take_failure(self, failure: str, reason: str) -> None:
+    def receive_failure(self, failure: str, reason: str) -> None:
         self.told.put_nowait((failure, reason))
 
 
@@ -79,7 +79,7 @@ def test_an_answer_is_whole_whatever_its_parts(size: int) -> None:
     reader = AnswerReader()
     for _ in range(2):
         parts = [ANSWER[at : at + size] for at in range(0, len(ANSWER), size)]
-        *early, last = [reader.take(part) for part in parts]
+        *early, last = [reader.feed(part) for part in parts]
         assert last == ANSWER and set(early) <= {None}
     assert read_status(ANSWER) == 201
 
@@ -95,7 +95,7 @@ def test_an_answer_is_whole_whatever_its_parts(size: int) -> None:
 )
 def test_an_answer_that_cannot_be_trusted_is_none(answer: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        AnswerReader().take(answer)
+        AnswerReader().feed(answer)
 
 
 # -- links ----------------------------------------------------------------------------------------
@@ -106,14 +106,14 @@ async def test_a_link_opens_its_connection_again() -> None:
         writer.write(b"HTTP/1.1 400 Bad\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
 
     async with serve(refuse) as url:
-        taker = Taker()
-        link = Link(await find_address(url), taker, DEADLINE_S)
+        receiver = Receiver()
+        link = Link(await find_address(url), receiver, DEADLINE_S)
         for _ in range(2):
             link.send(make_transfer("host", CALL))
             async with asyncio.timeout(DEADLINE_S):
-                assert await taker.told.get() == (400, b"no")
+                assert await receiver.told.get() == (400, b"no")
         link.hang_up()
-        assert taker.told.empty()
+        assert receiver.told.empty()
 
 
 @pytest.mark.parametrize(
@@ -131,22 +131,22 @@ async def test_a_failure_is_told_once(answer: bytes, failure: str, said: str) ->
         writer.close()
 
     async with serve(fail) as url:
-        taker = Taker()
-        link = Link(await find_address(url), taker, DEADLINE_S)
+        receiver = Receiver()
+        link = Link(await find_address(url), receiver, DEADLINE_S)
         link.send(make_transfer("host", CALL))
         async with asyncio.timeout(DEADLINE_S):
-            name, reason = await taker.told.get()
+            name, reason = await receiver.told.get()
         assert name == failure and said in str(reason)
         link.hang_up()
-        assert taker.told.empty()
+        assert receiver.told.empty()
 
 
 async def test_nobody_to_connect_to_is_told(unused_tcp_port: int) -> None:
-    taker = Taker()
+    receiver = Receiver()
     address = await find_address(f"http://127.0.0.1:{unused_tcp_port}")
-    Link(address, taker, DEADLINE_S).send(b"")
+    Link(address, receiver, DEADLINE_S).send(b"")
     async with asyncio.timeout(DEADLINE_S):
-        assert (await taker.told.get())[0] == NO_CONNECTION
+        assert (await receiver.told.get())[0] == NO_CONNECTION
 
 
 # -- loops ----------------------------------------------------------------------------------------

@@ -283,7 +283,9 @@ def make_board() -> Board:
         for index in range(2):
             counts = Counts(offered=step * 10, sent=step * 12, retries=step * 2, answered=step * 10)
             latencies_us, at_s, cpu_s = [step * 1000], step * 0.25, step * 0.2
-            board.take(index, Progress(counts, {"queue-full": step}, {}, latencies_us, at_s, cpu_s))
+            board.update(
+                index, Progress(counts, {"queue-full": step}, {}, latencies_us, at_s, cpu_s)
+            )
     return board
 
 
@@ -332,8 +334,8 @@ def make_run(dropped: int = 0, cpu: float = 0.5, wanted: float = 0.5, late_s: fl
     board = Board(2)
     for index, (used_s, wanted_s) in enumerate([(0.1, 0.2), (cpu, wanted)]):
         counts = Counts(dropped=dropped * index)
-        board.take(index, Progress())
-        board.take(index, Progress(counts, at_s=1.0, cpu_s=used_s, waited_s=wanted_s - used_s))
+        board.update(index, Progress())
+        board.update(index, Progress(counts, at_s=1.0, cpu_s=used_s, waited_s=wanted_s - used_s))
     samples = np.zeros(100, SAMPLE)
     samples["flags"], samples["sent_s"] = PROMPT, late_s
     return Run(
