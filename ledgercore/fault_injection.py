@@ -1,6 +1,6 @@
-"""Faults that an engine is asked for, so that tests can see what it makes of them.
+"""Faults injected into an engine on request, to test how it handles them.
 
-This module owns what can be made to go wrong from outside. It never breaks a promise: a sync that
+This module owns which faults there are. It never breaks a promise: a sync that
 is told to fail stops the engine as a disk that fails does, and no transfer goes with a worker that
 ends. What stalls a segment is `Engine.stall`.
 """
@@ -14,7 +14,7 @@ ERRNO_MAX = 4095
 
 
 class FaultInjection:
-    """The faults of one engine; its `disturbance`. Any thread may call anything."""
+    """The faults of one engine, at its `fault_injection`. Safe in all threads."""
 
     def __init__(self, executor: Executor, workers: Workers) -> None:
         self._executor = executor

@@ -326,7 +326,7 @@ cdef class Pipeline:
         return error
 
     cdef int sync_group(self) noexcept nogil:
-        """Sync what was appended; late, or not at all, where `inject_sync_fault` has asked for that."""
+        """Sync what was appended, with the delay and the error of `inject_sync_fault`, if any."""
         cdef timespec delay
         pthread_mutex_lock(&self.wake)
         cdef uint32_t delay_ms = self.sync_delay_ms

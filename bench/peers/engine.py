@@ -106,7 +106,7 @@ def read_balances(engine: Engine) -> dict[str, int]:
 
 
 def is_applied(status: Status) -> bool:
-    """Return whether a transfer was applied. Raises PeerFailed if it is neither that nor refused."""
+    """Return whether a transfer was applied. Raises PeerFailed if it was not refused either."""
     if status not in (Status.APPLIED, Status.INSUFFICIENT_FUNDS):
         raise PeerFailed(f"answered {status.name}")
     return status is Status.APPLIED

@@ -64,8 +64,8 @@ cdef class Client:
 cdef class Charge:
     """What a client was charged for a request that was admitted, of its money, and when.
 
-    What has not moved by that request is given back, exactly once: by `refund_unmoved` when it is known,
-    or by `refund` where the engine has taken nothing.
+    What has not moved by that request is given back, exactly once: by `refund_unmoved` when it is
+    known, or by `refund` where the engine has taken nothing.
     """
 
     def __init__(self, Limiter limiter, Client client, int64_t amount, int64_t charged_ns):

@@ -1,4 +1,4 @@
-"""The hand between the draws of chaos and what they are drawn for: connections and the engine.
+"""The faults of chaos, injected into connections and the engine as the plan's draws decide.
 
 This module owns what a fault does once it strikes, and that all of it is undone when chaos ends. It
 never says when a fault strikes, and breaks no promise: whatever it does, a client that asks again
@@ -28,17 +28,17 @@ logger = logging.getLogger("ledgercore")
 
 
 class Connection(Protocol):
-    """What is needed of the native half of a connection, while an answer is held back."""
+    """The calls of a native connection whose answer is delayed."""
 
     def finish(self, reply: bytes) -> int:
-        """Write an answer that was held back."""
+        """Write an answer that was delayed."""
 
     def cut(self) -> None:
         """Abort the connection."""
 
 
 class FaultInjector:
-    """Does the faults of one plan to one engine and its requests. Used in the event loop only."""
+    """Injects the faults of one plan into one engine and its requests. For the event loop only."""
 
     def __init__(self, engine: EnginePort, loop: asyncio.AbstractEventLoop, plan: Plan) -> None:
         self._engine = engine
@@ -57,7 +57,7 @@ class FaultInjector:
         return self._draws.struck
 
     def end(self) -> None:
-        """Undo what can be undone, and strike no more, whoever still asks."""
+        """Undo what can be undone, and inject nothing more."""
         self._draws = FaultDraws(Plan())
         for segment in tuple(self._stalls):
             self._end_stall(segment)
@@ -74,7 +74,7 @@ class FaultInjector:
         return self._draws.draw("drop_before")
 
     def takes(self, connection: Connection, reply: bytes) -> bool:
-        """Drop or hold back an answer of the native way; False where it is to be written now."""
+        """Drop or delay an answer of the native way; False where it is to be written now."""
         if self._draws.draw("drop_after"):
             connection.cut()
             return True
@@ -92,7 +92,7 @@ class FaultInjector:
         connection.finish(reply)
 
     async def surround(self, handler: Handler, request: AnyRequest) -> HTTPResponse:
-        """Run a handler of the ordinary way, and drop or hold back what it answers."""
+        """Run a handler that Sanic calls, and drop or delay its answer."""
         if self.drops_before():
             return _cut(request)
         response = await handler(request)
@@ -105,7 +105,7 @@ class FaultInjector:
     # -- the engine ---------------------------------------------------------------------------
 
     def strike(self, segment: int) -> None:
-        """Do to the engine what strikes with a batch that is handed to this segment next."""
+        """Inject the engine's faults that are drawn for the next batch of this segment."""
         draws, plan = self._draws, self._draws.plan
         delay_ms, is_failing = draws.draw_ms("slow_sync"), draws.draw("fail_sync")
         if is_failing or delay_ms is not None:
@@ -125,7 +125,7 @@ class FaultInjector:
             logger.warning("segment %d: its worker goes on: %s", segment, error, extra=fields)
 
     def _stall(self, segment: int) -> None:
-        """Stall a segment, if that strikes; one that is stalled already stays so no longer."""
+        """Stall a segment if that is drawn, unless it is stalled already."""
         delay_ms = self._draws.draw_ms("stall_segment")
         if delay_ms is None or segment in self._stalls:
             return
@@ -145,7 +145,7 @@ def _cut(request: AnyRequest) -> HTTPResponse:
 
 
 def exposed(handler: Handler) -> Handler:
-    """Expose a handler of transfers to chaos, while there is any."""
+    """Wrap a handler of transfers, so that planned faults are injected into it."""
 
     @wraps(handler)
     async def run(request: AnyRequest) -> HTTPResponse:

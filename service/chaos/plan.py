@@ -1,4 +1,4 @@
-"""The plan of what is to go wrong, and the draws that say when.
+"""The plan of the faults to inject, and the random draws that say when.
 
 This module owns the form of a plan, which comes from a file or over HTTP, and the chance of each
 fault. It never does anything to a request or an engine, and reads no clock: whoever asks with the
@@ -21,13 +21,13 @@ SEED_MAX = 2**53 - 1
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that goes wrong with this probability, each time that it could."""
+    """A fault that happens with this probability, each time that it could."""
 
     probability: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
 class Delay(Fault, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Something that then takes from `ms[0]` to `ms[1]` milliseconds."""
+    """A delay that then takes from `ms[0]` to `ms[1]` milliseconds."""
 
     ms: tuple[int, int]
 
@@ -46,7 +46,7 @@ class SegmentStall(
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is to go wrong. A fault that is absent never happens.
+    """The faults to inject. One that is absent never happens.
 
     Requests for transfers: `latency` holds an answer back, `drop_before` aborts the connection when
     nothing was submitted, and `drop_after` when all was done but the answer. The engine, with each
@@ -128,7 +128,7 @@ def _describe_fault(fault: Fault) -> str:
 
 
 class FaultDraws:
-    """The draws of one plan. Each fault has its own, so that none depends on how often others ask.
+    """The random draws of one plan: a generator for each fault, so that none depends on others.
 
     `make_random` makes what they are drawn with, of a text that is another for each seed and
     fault. `struck` counts how often each fault was to happen.

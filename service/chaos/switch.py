@@ -1,7 +1,7 @@
-"""The switch of chaos: whether there may be any, and which.
+"""The switch of chaos: whether faults may be injected, and by which plan.
 
 This module owns that chaos is refused where it was not allowed at the start, that one plan ends
-before another begins, and that each change is logged. It never does a fault itself.
+before another begins, and that each change is logged. It never injects a fault itself.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ logger = logging.getLogger("ledgercore")
 
 
 class FaultTarget(Protocol):
-    """What faults happen to: whoever hands requests to the engine."""
+    """What hands requests to the engine, and has a fault injector while there is a plan."""
 
     fault_injector: FaultInjector | None
 
@@ -50,7 +50,7 @@ class ChaosSwitch:
             )
 
     def change(self, plan: Plan) -> None:
-        """End what was, and begin what is planned, with draws that were not drawn yet.
+        """End what was, and begin what is planned, with its random draws from the start.
 
         Raises InvalidPlan, and the problem `chaos-not-allowed`; then nothing has changed.
         """
@@ -64,7 +64,7 @@ class ChaosSwitch:
         logger.warning("chaos is %s", describe_plan(plan), extra=fields)
 
     def end(self) -> None:
-        """End all chaos, without a word: for when the server stops."""
+        """End all faults without logging it: for when the server stops."""
         fault_injector, self._batcher.fault_injector = self._batcher.fault_injector, None
         if fault_injector is not None:
             fault_injector.end()

@@ -1,8 +1,9 @@
-"""Where the command begins, before anything that takes time to import.
+"""The entry point of the command, before anything that takes time to import.
 
 This module owns what has to stand from the first line on: the standard descriptors, the least of
-address space, and for `serve` the handlers of signals and queued writers in the place of `sys.stdout`
-and `sys.stderr`; and how the process ends. It never reads an argument but the name of the command.
+address space, and for `serve` the handlers of signals and queued writers in the place of
+`sys.stdout` and `sys.stderr`; and how the process ends. It never reads an argument but the name of
+the command.
 """
 
 import os

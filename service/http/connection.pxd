@@ -31,7 +31,8 @@ cdef class Connection(Waiter):
         int64_t charged_ns  # when the first of the rows was admitted
         list answers
         dict traces  # the traceparent of each row that told one, by its place in the flight
-        object timeouts, unread, fault_injector  # clocks of its own, and chaos where somebody wants it
+        object timeouts, unread  # clocks of its own
+        object fault_injector  # None where no faults are planned
         bytes held
         str base_path  # what a proxy has taken off, and answers are to have
         bint is_lost, is_paused, is_closing, is_ended, was_active, is_write_paused

@@ -332,7 +332,7 @@ cdef class Connection(Waiter):
         return self.finish(reply)
 
     def cut(self):
-        """End the connection here and now, for the fault_injector: no answer is written any more."""
+        """Abort the connection, as an injected fault: no answer is written any more."""
         self.is_lost = True
         self.transport.abort()
 

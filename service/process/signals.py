@@ -15,7 +15,7 @@ from .callbacks import ignore
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Orders:
+class ProcessSignals:
     """The signals of one process so far. A listener is called in the main thread, at any moment."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Orders:
         self.unblock()
 
     def unblock(self) -> None:
-        """Unblock the signals, which ledgercore/__main__.py has blocked until there is a handler."""
+        """Unblock the signals, which ledgercore/__main__.py has blocked until now."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOPS, signal.SIGHUP))
 
     def ignore_all(self) -> None:

@@ -173,8 +173,8 @@ async def get_profile(request: AnyRequest) -> HTTPResponse | None:
             rate_hz = rate_hz or thread_sampler.RATE_HZ
             stacks = await thread_sampler.sample_threads(seconds, rate_hz)
             profile = make_cpu_profile(stacks, note, seconds, rate_hz)
-        written = await lifecycle.call(write_profile, profile, wanted)
-    return _answer(written, profile.note)
+        content = await lifecycle.call(write_profile, profile, wanted)
+    return _answer(content, profile.note)
 
 
 async def _sample(request: AnyRequest, scratch: Path, seconds: int, rate_hz: int) -> Profile:
@@ -211,8 +211,8 @@ async def get_heap(request: AnyRequest) -> HTTPResponse | None:
         path = scratch / "heap.bin"
         await heap.watch_heap(path, seconds)
         profile = await lifecycle.call(heap.read_heap, path, seconds)
-        written = await lifecycle.call(write_profile, profile, wanted)
-    return _answer(written, profile.note)
+        content = await lifecycle.call(write_profile, profile, wanted)
+    return _answer(content, profile.note)
 
 
 # -- threads ---------------------------------------------------------------------------------

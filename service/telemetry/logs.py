@@ -1,10 +1,10 @@
-"""How a line of the log is written: as JSON, or as a sentence where a person looks at a terminal.
+"""The format of log lines: JSON, or a sentence where the log is a terminal.
 
 This module owns the form of a line, and that nothing gets into one which a client has sent: of an
 exception it tells the type and the places, never the text, since that may quote a body; of what
 Sanic and asyncio say it tells the sentence, never the values in it. It never decides what is
-logged, and never writes it: standard_streams.py does. What the service itself says of failures of the system
-is in its sentences.
+logged, and never writes it: standard_streams.py does. What the service itself says of failures of
+the system is in its sentences.
 """
 
 import logging

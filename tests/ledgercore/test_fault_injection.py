@@ -68,7 +68,7 @@ def test_what_is_out_of_range_is_named(ledger: Engine, options: dict[str, Any]) 
     assert caught.value.field in options
 
 
-def test_in_memory_no_sync_can_be_disturbed() -> None:
+def test_in_memory_no_sync_can_be_made_to_fail() -> None:
     with open_small(None, durability="memory") as ledger:
         open_funded(ledger, ["alice", "bob"], 1000)
         ledger.fault_injection.inject_sync_fault(delay_ms=60_000, error=errno.EIO)

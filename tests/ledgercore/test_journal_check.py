@@ -38,7 +38,7 @@ def test_every_balance_and_limit_counts_in_the_digest() -> None:
     assert digest_state(balances[::-1].copy(), rows[::-1].copy()) in digests
 
 
-def test_the_replay_agrees_with_photographs_while_the_engine_writes(directory: Path) -> None:
+def test_the_replay_agrees_with_copies_while_the_engine_writes(directory: Path) -> None:
     with open_small(directory) as ledger:
         open_funded(ledger, ["alice", "bob"], 100)
         copies: list[tuple[int, Any, Any]] = []

@@ -61,7 +61,7 @@ class ScriptedLoop:
 
 
 class ScriptedEngine:
-    """Notes what is done to it; it is its own `disturbance`."""
+    """Notes what is done to it; it is its own `fault_injection`."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -124,7 +124,7 @@ QUIET = [("sync", 0, 0), ("workers", False)]
 # -- the engine ---------------------------------------------------------------------------------
 
 
-def test_syncs_are_disturbed_by_one_call() -> None:
+def test_faults_of_a_sync_are_injected_by_one_call() -> None:
     slow = {"probability": 1, "ms": [20, 20]}
     assert Stage(slow_sync=slow).strike(0) == [("sync", 20, 0)]
     assert Stage(fail_sync=ALWAYS).strike(0) == [("sync", 0, errno.EIO)]
@@ -202,7 +202,7 @@ def test_a_connection_is_cut_instead_of_an_answer() -> None:
 
 @pytest.fixture(scope="module", params=["native", "ordinary"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[LocalServer]:
-    data: Path = tmp_path_factory.mktemp("disturbed") / "ledger"
+    data: Path = tmp_path_factory.mktemp("faults") / "ledger"
     with (
         local_serving(),
         LocalServer(data, PROTOCOLS[request.param], demo_accounts=2, allow_chaos=1) as server,
@@ -301,7 +301,7 @@ def test_nothing_but_transfers_is_dropped(server: LocalServer, connection: RawCo
     assert server.get("/audit")["ok"]
 
 
-def test_without_a_plan_there_is_no_disturber(
+def test_without_a_plan_there_is_no_fault_injector(
     server: LocalServer, connection: RawConnection
 ) -> None:
     change(server, drop_before={"probability": 0})

@@ -1,4 +1,4 @@
-"""Chaos: its plans and draws, and the proof that no fault breaks a promise, alone or with others."""
+"""Plans of faults, their random draws, and the proof that no fault breaks a promise."""
 
 import json
 import re

@@ -69,7 +69,7 @@ STACKS: Stacks = {
 
 
 def test_stacks_are_collapsed_to_functions() -> None:
-    written = write_profile(make_cpu_profile(STACKS, "n", 1, 100), COLLAPSED)
+    content = write_profile(make_cpu_profile(STACKS, "n", 1, 100), COLLAPSED)
     assert content.content_type == PLAIN
     assert content.body.decode().splitlines() == [
         "MainThread;f (service/x.py) 7",
@@ -78,7 +78,7 @@ def test_stacks_are_collapsed_to_functions() -> None:
 
 
 def test_pprof_keeps_lines_and_every_thread() -> None:
-    written = write_profile(make_cpu_profile(STACKS, "n", 1, 100), PPROF)
+    content = write_profile(make_cpu_profile(STACKS, "n", 1, 100), PPROF)
     assert content.file_name == "cpu-time.pb.gz"
     read = PprofFile(content.body)
     assert read.threads == {name: seen.total() for name, seen in STACKS.items()}
@@ -86,7 +86,7 @@ def test_pprof_keeps_lines_and_every_thread() -> None:
 
 
 def test_a_picture_has_the_busiest_threads() -> None:
-    written = write_profile(make_cpu_profile(STACKS, "who <looked>", 2, 100), SVG)
+    content = write_profile(make_cpu_profile(STACKS, "who <looked>", 2, 100), SVG)
     assert content.content_type == "image/svg+xml"
     root = ElementTree.fromstring(content.body)
     texts = [node.text or "" for node in root.findall(".//{*}text")]
@@ -110,7 +110,7 @@ def test_a_picture_of_memory_is_in_bytes() -> None:
 
 @pytest.mark.parametrize("wanted", PICTURES)
 def test_nothing_seen_is_told_in_every_format(wanted: str) -> None:
-    written = write_profile(make_cpu_profile({}, "n", 1, 50), wanted)
+    content = write_profile(make_cpu_profile({}, "n", 1, 50), wanted)
     if wanted == SVG:
         assert b"nothing was seen" in content.body
     elif wanted == COLLAPSED:

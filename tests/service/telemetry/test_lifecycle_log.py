@@ -1,4 +1,4 @@
-"""Milestones: what the log tells of a server's life, and that a real one tells it."""
+"""The lifecycle log: what it tells of a server's life, and that a real one tells it."""
 
 import json
 import logging
