@@ -1,4 +1,4 @@
-"""The machine that is measured on: its cores, its disk, and the time that a process had on it.
+"""The machine of a measurement: its cores, its disk, and the processor time of a process.
 
 This module owns where things run and where their files lie. It never measures.
 """

@@ -1,4 +1,4 @@
-"""The yardstick for the service: a plain Sanic handler that parses the same JSON and answers.
+"""The baseline for the service: a plain Sanic handler that parses the same JSON and answers.
 
 It runs as the service does: one process, uvloop, no access log, the same limits. It checks nothing
 and keeps nothing, and its answer is as long as the service's. `python -m bench.plain` serves it.
@@ -49,7 +49,7 @@ def serve(app: App, port: int) -> None:
 @click.command()
 @port_option
 def main(port: int) -> None:
-    """Serve the yardstick until SIGTERM; one line says where."""
+    """Serve the baseline until SIGTERM; one line says where."""
     app = make_app("plain")
     app.add_route(post_transfer, "/transfer", methods=["POST"])
     serve(app, port)

@@ -268,7 +268,7 @@ def _pick_port() -> int:
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as an error would, so that what it started is ended too."""
+    """Exit on SIGTERM through an exception, so that what the block started is ended too."""
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)

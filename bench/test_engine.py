@@ -97,7 +97,7 @@ def apply_in_calls(engine: Engine, rows: Rows) -> None:
 
 
 def check_sound(engine: Engine) -> None:
-    """See to it that what was measured was a ledger."""
+    """Check that the ledger that was measured is sound."""
     assert engine.audit().ok
 
 

@@ -26,7 +26,7 @@ RATIO_GOAL = 4.0
 
 @pytest.fixture(scope="module")
 def servers(scratch: Path) -> Iterator[dict[str, Server]]:
-    """Start the yardstick and the service, with a journal and without, all on one core."""
+    """Start the baseline and the service, with a journal and without, all on one core."""
     core, _ = pick_cores()
     demo = f"--demo-accounts={ACCOUNTS}"
     with ExitStack() as stack:

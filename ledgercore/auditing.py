@@ -21,7 +21,7 @@ CONTRADICTION = "its replay leads to other balances than memory holds"
 def sum_by_asset(
     ledger: Ledger, balances: npt.NDArray[np.int64], rows: npt.NDArray[np.void]
 ) -> dict[str, int]:
-    """Exact sums: halves are added apart, for a sum of int64 may need more than 64 bits."""
+    """Return the exact sum of the balances per asset, which may need more than 64 bits."""
     names = asset_names(ledger)
     high = np.zeros(len(names), np.int64)
     low = np.zeros(len(names), np.int64)
@@ -33,7 +33,7 @@ def sum_by_asset(
 def find_violations(
     ledger: Ledger, balances: npt.NDArray[np.int64], rows: npt.NDArray[np.void]
 ) -> list[str]:
-    """Name assets that do not sum to zero, and accounts outside of their limits, at most 100."""
+    """Return what is violated: sums that are not zero and limits that are not kept, at most 100."""
     sums = sum_by_asset(ledger, balances, rows)
     found = [f"{asset}: the balances sum to {total}" for asset, total in sums.items() if total]
     broken = np.flatnonzero((balances < rows["floor"]) | (balances > rows["ceiling"]))
@@ -96,5 +96,5 @@ class Auditor:
 
 
 def limit_text(limit: np.int64) -> str:
-    """A floor or ceiling in words: the ends of the range stand for none."""
+    """Return a floor or ceiling as text; the ends of the range stand for none."""
     return str(limit) if BALANCE_MIN <= limit < AMOUNT_MAX else "no limit"

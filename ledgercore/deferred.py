@@ -1,4 +1,4 @@
-"""What a package offers, loaded when it is first asked for (PEP 562).
+"""Names of a package that are imported at their first use (PEP 562).
 
 This module owns how names are found in the modules that define them. It imports nothing of ours,
 so that whoever needs one module of a package pays for no other: the client never loads the engine.

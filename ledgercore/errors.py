@@ -1,4 +1,4 @@
-"""What goes wrong beside the rules of the ledger: misuse, damage, and a world that does not hold.
+"""The errors of the engine: wrong arguments, damaged files, and failures of the system.
 
 A declined transfer is not here: it is a `Status`, and becomes an error only where a caller asks for
 one. Each class stands for one way to act on it.
@@ -20,7 +20,7 @@ class InvalidArgument(LedgerError, ValueError):
         self.message = message
 
     def __reduce__(self) -> tuple[type["InvalidArgument"], tuple[str, str]]:
-        """Let it travel between processes: `args` alone would not make it again."""
+        """Support pickle: `args` alone would not make the error again."""
         return type(self), (self.field, self.message)
 
 
@@ -88,7 +88,7 @@ class TransferRefused(LedgerError):
         self.outcome = outcome
 
     def __reduce__(self) -> tuple[type["TransferRefused"], tuple[Any]]:
-        """Let it travel between processes: `args` alone would not make it again."""
+        """Support pickle: `args` alone would not make the error again."""
         return type(self), (self.outcome,)
 
 

@@ -197,7 +197,7 @@ cdef class Executor(Pipeline):
         return 0
 
     cdef int log_done(self, uint64_t lsn, bint wait) except -1:
-        """The credit was used for `lsn` (0: not used); wait until it is durable if asked to."""
+        """End a reserved credit, used for `lsn` (0: unused); `wait` until it is durable."""
         cdef int error = 0
         if self.journal is not None:
             if lsn == 0:

@@ -32,7 +32,7 @@ class FaultInjection:
         self._executor.inject_sync_fault(delay_ms, check_range("error", error, 0, ERRNO_MAX))
 
     def leave_to_workers(self, is_left: bool = True) -> None:
-        """Let all submissions go through the workers, or small ones past them as usual."""
+        """Send all submissions through the workers, or apply small ones inline as usual."""
         self._executor.inline_max = 0 if is_left else self._inline_max
 
     def replace_worker(self, segment: int) -> None:

@@ -1,4 +1,4 @@
-"""Whole files put in place: after a power cut there is the old one or the new one, and no half.
+"""Atomic replacement of whole files: after a power cut the old one or the new one is there.
 
 This module owns the order of that: written beside, synced, renamed, the folder synced. It knows
 nothing of what is in a file, and turns no error of the OS into another.

@@ -1,4 +1,4 @@
-"""Which texts and numbers the ledger takes, told once for Python.
+"""The grammar of ids, keys, assets and memos, and the range of amounts, once for Python.
 
 This module owns the grammar of account ids, assets and idempotency keys, and the largest and
 smallest values. C has them too (src/base.h, src/text.h, src/record.h);

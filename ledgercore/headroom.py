@@ -1,4 +1,4 @@
-"""The memory that is left for a process which replays the journal beside this one.
+"""How much memory is left for a helper process that replays the journal.
 
 Such a process has the same tables as the engine. Where it is started without that memory being
 left, the kernel ends some process for it, and maybe the one that has the ledger open; so it is

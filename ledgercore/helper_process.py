@@ -1,4 +1,4 @@
-"""The processes that an engine starts beside itself: how they start, and what they find.
+"""Helper processes of an engine: how they are started, and with which packages.
 
 A helper uses exactly the packages that this process uses, each loaded from its own folder. So
 neither the working directory nor a PYTHONPATH says what it imports, and of the environment it gets
@@ -109,7 +109,7 @@ def load_package(name: str, folder: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Load the packages, and be the helper that is asked for."""
+    """Load the packages, and run the helper that the arguments name."""
     parent, numpy, ledgercore, name, *rest = arguments
     end_with_parent(int(parent))
     load_package("numpy", numpy)

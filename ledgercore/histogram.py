@@ -1,4 +1,4 @@
-"""A histogram as it was read: how often each size was seen, in the buckets of src/histogram.h.
+"""A histogram as a value: how often each size was counted, in the buckets of src/histogram.h.
 
 This module owns what is made of the counts: percentiles, differences, counts below a bound. It
 records nothing; the native threads do.

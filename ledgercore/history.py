@@ -1,4 +1,4 @@
-"""The past, read from the journal: one transfer by its id, or everything in order.
+"""Reading the journal: one record by its LSN, or all of them in order.
 
 Reads files only, beside a running engine or without one; the caller sees to it that what it asks
 for is durable.

@@ -1,4 +1,4 @@
-"""The journal against memory: another process replays the journal and tells what it comes to.
+"""The check of the journal against memory, by a replay in a helper process.
 
 The engine copies its balances at an LSN, and the replay says what they have to be.
 """

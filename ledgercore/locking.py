@@ -91,7 +91,7 @@ class DirectoryLock:
         return None
 
     def _read_holder(self) -> str:
-        """The process that holds it: by the file, or, where that was removed, by the kernel."""
+        """Return the process that holds the lock, from the file, or else from the kernel."""
         with suppress(OSError):
             holder = self.file.read_bytes()[:PID_BYTES_MAX].decode(errors="replace").strip()
             if holder:

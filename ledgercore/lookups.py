@@ -1,4 +1,4 @@
-"""Questions about what has happened: a transfer by its id, the state of a key."""
+"""Lookups of a transfer by its id, and of the state of a key."""
 
 from . import accounts as rows
 from .executor import Executor

@@ -1,4 +1,4 @@
-"""Big tables: reserved as address space, committed page by page by the kernel of the OS.
+"""Memory for big tables: reserved as address space, committed by the OS page by page.
 
 Nothing moves when a table fills, and what is not used costs nothing. Where address space is
 limited, that a table does not fit is one sentence, which names the limit and what to lower.

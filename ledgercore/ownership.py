@@ -1,4 +1,4 @@
-"""An engine belongs to the process that opened it: it ends with that, and no child has it.
+"""The ownership of an engine by the process that opened it: closed at its exit, unusable in a fork.
 
 This module owns which engines this process has opened, and never keeps one alive. At the very end
 of a process it is too late to close them: an engine waits for its threads to end, and from Python
@@ -36,7 +36,7 @@ class ForkedEngine(Engine):
         raise EngineForked(_REASON)
 
     def __exit__(self, *_: object) -> None:
-        """Leave the block in peace: the child may end in it, by an error of its own."""
+        """Do nothing: a forked child may leave the `with` block."""
 
     def __del__(self) -> None:
         """Close nothing."""
@@ -60,7 +60,7 @@ def _close_all() -> None:
 
 
 def _disown_all() -> None:
-    """Make of each engine, in a forked child, one that is another's."""
+    """Turn each engine, in a forked child, into a ForkedEngine."""
     for engine in list(_engines):
         engine._opened.release()
         engine.__class__ = ForkedEngine

@@ -1,4 +1,4 @@
-"""Who may read a ledger's files: their owner, and nobody else, whatever the umask is.
+"""The permissions of a ledger's files: for their owner alone, whatever the umask is.
 
 Files are made 0600 and folders 0700. What lies there with more is tightened, never loosened, and
 nothing is tightened that is not the ledger's own.

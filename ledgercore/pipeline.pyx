@@ -34,7 +34,7 @@ cdef inline bint is_late(
 
 
 cdef class Pipeline:
-    """The threads' meeting place. `journal` None means that nothing is written: memory only."""
+    """The state that the engine's threads share. `journal` is None in memory."""
 
     def __cinit__(
         self, Ledger ledger, Journal journal, int segments, uint64_t queue_size,
@@ -342,12 +342,12 @@ cdef class Pipeline:
         return error if error != 0 else self.journal.sync()
 
     cdef void assert_nothing_held(self) noexcept nogil:
-        """In a debug build: the journal may take its time, so nobody may have to wait for it."""
+        """In a debug build: check that no lock is held while the journal writes."""
         lc_mutex_assert_not_held(&self.wake)
         lc_mutex_assert_not_held(&self.state)
 
     cdef char* text_buffer(self) noexcept nogil:
-        """Text is gathered behind room for all records, and moved up once their number is known."""
+        """Return where text is gathered: behind the room for all records of a frame."""
         return <char*> (lc_frame_records(self.frame) + LC_FRAME_RECORDS_MAX)
 
     cdef bint wait_published(self, uint64_t lsn, int* error) noexcept nogil:
@@ -385,7 +385,7 @@ cdef class Pipeline:
             self.signal_completion()
 
     cdef void fail(self, int error) noexcept nogil:
-        """Acknowledge nothing any more, for good. The eventfd tells, even where nobody waits."""
+        """Fail for good: acknowledge nothing any more, and signal the eventfd."""
         pthread_mutex_lock(&self.state)
         self.error = error
         self.finish_awaiting()

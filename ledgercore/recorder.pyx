@@ -31,5 +31,5 @@ cdef class Recorder:
         return Histogram(array, lc_histogram_read(&self.histogram, &counts[0]))
 
     def clear(self):
-        """Begin anew. Nobody records meanwhile."""
+        """Set all counts to zero. No other thread may record meanwhile."""
         memset(&self.histogram, 0, sizeof(self.histogram))

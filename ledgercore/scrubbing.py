@@ -1,4 +1,4 @@
-"""The scrub: what is sealed read again in the background, so that rot is found before it is needed.
+"""The scrub: sealed files are read again in the background, so that damage is found early.
 
 A start reads the journal only from the newest snapshot on; what lies below it may rot unseen until
 somebody asks for it. So one thread reads every sealed segment and every snapshot once after the
@@ -46,7 +46,7 @@ logger = logging.getLogger("ledgercore")
 
 
 class Stopped(Exception):
-    """The scrub is to end."""
+    """Raised in the scrub's thread when it is to end."""
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ SHOWN_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What names the frame at an LSN by its checksum, and so all that came before it.
+    """The checksum of the frame at an LSN, which depends on all frames before it.
 
     `place` is where that stands, in the words of messages. LSN 0 names nothing.
     """
@@ -187,7 +187,7 @@ class Claim:
 
 
 class House(Protocol):
-    """What keeps a store in order while its journal is written, in threads of its own."""
+    """The background work of a store while its journal is written, in threads of its own."""
 
     @property
     def scrub_state(self) -> ScrubState | None:

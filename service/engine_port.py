@@ -1,4 +1,4 @@
-"""The port: all that the service asks of an engine, whoever answers.
+"""The engine port: the interface through which the service uses an engine.
 
 This module owns that list. A server names a port, and not `ledgercore.Engine`, which is one: only
 what opens an engine does (tests/style/imports.py). So what is asked here is what an engine in
@@ -24,7 +24,7 @@ class PortOptions(Protocol):
 
 
 class PortFaults(Protocol):
-    """What can be made to go wrong in an engine, on purpose."""
+    """The fault injection of an engine."""
 
     def inject_sync_fault(self, *, delay_ms: int = 0, error: int = 0) -> None: ...
     def leave_to_workers(self, is_left: bool = True) -> None: ...

@@ -122,7 +122,7 @@ class Server:
     # -- signals ----------------------------------------------------------------------------------
 
     def _handle_signals(self) -> None:
-        """Do what was asked since the last look."""
+        """Act on the signals that have come since the last call."""
         if self._signals.stops > 0:
             self._is_stopped.set()
         if self._signals.stops > 1:
@@ -132,12 +132,12 @@ class Server:
             self._reload()
 
     def _hurry(self) -> None:
-        """Stop without letting anybody know before: the ledger has failed."""
+        """Stop without draining: the ledger has failed."""
         self._is_stopped.set()
         self._is_hurried.set()
 
     async def _wait(self) -> None:
-        """Return once it is time to stop, after the balancers had theirs to see it coming."""
+        """Return once it is time to stop, after the time that load balancers need to notice."""
         await self._is_stopped.wait()
         drain_s = self._lifecycle.settings.drain_s
         if drain_s > 0 and self._lifecycle.begin_draining(drain_s):
@@ -160,7 +160,7 @@ class Server:
     # -- the end ----------------------------------------------------------------------------------
 
     async def _end_connections(self, server: AsyncioServer) -> None:
-        """Close who waits for nothing, and give the others their time."""
+        """Close idle connections, and give the others time to finish."""
         for connection in tuple(server.connections):
             connection.close_if_idle()
         with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""What a server is told when it starts: one frozen value, checked in one place.
+"""The settings of a server: one frozen value, checked in one place.
 
 This module owns the names, defaults, ranges and meanings of all settings, and how they are read
 from the environment. Those of the ledger are the engine's own options. It never opens, creates or
@@ -37,7 +37,7 @@ class InvalidSetting(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings(Options):
-    """All that a server needs to know. Making one checks it, so that a bad one does not exist."""
+    """The settings of one server. They are checked when made, raising InvalidSetting."""
 
     host: str = option("127.0.0.1", "Address to listen on.")
     port: int = option(8000, "Port to listen on; 0 takes a free one.", 0, 65_535)

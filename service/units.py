@@ -1,4 +1,4 @@
-"""How many of one unit are in another, once for the whole service."""
+"""Conversion factors between units, once for the whole service."""
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000

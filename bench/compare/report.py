@@ -1,4 +1,4 @@
-"""How the comparison is told: as a table, as Markdown, and as data.
+"""The report of the comparison: a table, Markdown, and data.
 
 This module owns the words and the files but for the chart's. It never measures.
 """

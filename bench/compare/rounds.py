@@ -61,7 +61,7 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def check_sound(runner: Runner, workload: Workload) -> None:
-    """See to it that what was measured was a ledger. Raises RuntimeError."""
+    """Check the ledger that was measured: its sums and its answers. Raises RuntimeError."""
     if any(status is not Status.APPLIED for status in runner.statuses):
         raise RuntimeError(f"{type(runner).__name__} has refused a transfer")
     balances = runner.balances()
@@ -109,7 +109,7 @@ def run_rounds(
 # -- the lines of the comparison ------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What several rounds told: the value in the middle, the lowest and the highest."""
+    """The spread over several rounds: the median, the lowest and the highest value."""
 
     median: float
     low: float

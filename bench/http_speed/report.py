@@ -1,4 +1,4 @@
-"""What came of a run, and how it is told: as tables in Markdown, and as data.
+"""The results of a run, and their report: tables in Markdown, and data.
 
 This module owns the words. It never measures, and holds no figure of its own.
 """

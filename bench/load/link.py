@@ -23,7 +23,7 @@ Address = tuple[int, Any]
 
 
 class Receiver(Protocol):
-    """Who has sent a request: is told once what came of it, by one of these."""
+    """The receiver of the answer to a request: one of these is called, once."""
 
     def receive_answer(self, status: int, answer: bytes) -> None:
         """Take a whole answer, with its head."""

@@ -127,7 +127,7 @@ def run_simulator(core: int, url: str, key: dict[str, str], *flags: str) -> dict
 
 @contextmanager
 def watching(url: str, key: Mapping[str, str], core: int) -> Iterator[list[float]]:
-    """Look at a server from another thread, on a core, for as long as the block lasts.
+    """Read the p99 of a server from another thread, on a core, while the block lasts.
 
     Yield what becomes a list of what the looks have seen.
     """

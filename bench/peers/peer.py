@@ -42,7 +42,7 @@ class PeerMissing(Exception):
 
 
 class PeerFailed(Exception):
-    """A peer gave an answer that is neither yes nor no, or a wrong one."""
+    """A peer gave an answer that is neither applied nor refused, or a wrong one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Peer:
 def run_clients(
     asks: Sequence[Ask], core: int, calls: Sequence[Call], seconds: float, *, is_embedded: bool
 ) -> Round:
-    """Deal out calls to clients as one deals cards, and time them until they or the time end.
+    """Deal out calls to clients in turn, and time them until the calls or the time end.
 
     `asks` has one function for each client, all of which are kept on a core. Raises PeerFailed if a
     call is refused, and what an `ask` raises.

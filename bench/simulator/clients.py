@@ -259,7 +259,7 @@ class HammeringClient(Client):
 
 
 class ReusingClient(Client):
-    """Takes keys that it has used before, for the same transfer and sometimes for another."""
+    """Reuses keys, for the same transfer and sometimes for another."""
 
     kind = "reuse"
 
@@ -320,7 +320,7 @@ class DisconnectingClient(Client):
 
 
 class NonsenseClient(Client):
-    """Sends what no server should act on, once each, and goes on whatever the answer."""
+    """Sends invalid requests, once each, and goes on whatever the answer."""
 
     kind = "nonsense"
 
@@ -329,11 +329,11 @@ class NonsenseClient(Client):
         self._policy = RetryPolicy(1, crew.plan.deadline_s, crew.plan.try_timeout_s)
 
     def choose(self) -> Sent:
-        """Return nothing that could be applied, under a fresh key."""
+        """Return a fresh key without a transfer."""
         return Sent(next(self._crew.numbers), 0, 0, 0)
 
     def make_request(self) -> bytes:
-        """Return a piece of nonsense."""
+        """Return an invalid request."""
         maker = self._crew.maker
         make = self._crew.random.choice(list(NONSENSE.values()))
         return make(maker.fixed, maker.make_key(self._sent.number))

@@ -1,4 +1,4 @@
-"""When clients ask: the closed loop, where each waits for its answer, and the open loop.
+"""When clients send requests: the closed loop, where each waits for its answer, and the open loop.
 
 This module owns when an intent begins and which client has it. In the open loop it comes when the
 schedule says so, whatever the server does, and its latency counts from then: a server that stands

@@ -1,4 +1,4 @@
-"""What a load process and its coordinator tell each other: one line of JSON a message, by pipes.
+"""The messages between a load process and its coordinator: lines of JSON over pipes.
 
 This module owns the messages, what is counted in them, and how they become lines. Big arrays
 travel as files.

@@ -1,4 +1,4 @@
-"""Load processes as their coordinator has them: started, ordered about, listened to, ended.
+"""Load processes as their coordinator runs them: started, sent orders, read from, ended.
 
 This module owns the pipes and the end of each process. What a message means is not known here.
 """

@@ -1,4 +1,4 @@
-"""The bytes of requests: transfers as they should be, all else that is asked, and nonsense.
+"""The bytes of requests: valid transfers, reads, and invalid requests.
 
 This module owns how a request is written, with its credentials and its signature. What is sent by
 mistake, by fuzzers and by the curious is whole as far as its framing goes, so that a server answers
@@ -29,7 +29,7 @@ class RequestMaker:
         self._host = urlsplit(plan.url).netloc.rpartition("@")[2]
         self._credentials = "" if plan.key is None else f"Authorization: Bearer {plan.key}\r\n"
         self.fixed = f"Host: {self._host}\r\n{self._credentials}"
-        """The lines that every head begins with, also one of nonsense."""
+        """The lines that every head begins with, that of an invalid request too."""
 
     @property
     def is_signing(self) -> bool:

@@ -1,4 +1,4 @@
-"""What is kept of every intent: one packed row, written when the intent has come to its end.
+"""The samples: one packed row for each intent, written when the intent has ended.
 
 This module owns the layout, which is 56 bytes, and the names of the ends that an intent can come
 to. It never judges: what a row means is said in summary.py.

@@ -1,4 +1,4 @@
-"""What is asked of a server beside the load: accounts, balances, audit, metrics, what it has told.
+"""What is read from a server beside the load: accounts, balances, audit, metrics.
 
 This module owns those questions and their patience: where a question is asked until it has its
 answer, what is refused for a while and what is lost is asked again until the deadline. It measures

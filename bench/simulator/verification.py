@@ -1,4 +1,4 @@
-"""Whether the server has kept its promise: answers that hold, an audit, and balances.
+"""The verification after a run: answers that hold, an audit, and balances.
 
 Each load process asks every answered key again: the same status and the same bytes, or the server
 has lied. What they found is judged together, with the audit and the balances. This module judges

@@ -148,7 +148,7 @@ def read_waited_s() -> float:
 
 
 def raise_file_limit() -> None:
-    """Allow as many connections as the system lets us have."""
+    """Raise the limit of open files to its maximum."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -1,4 +1,4 @@
-"""What is asked for and by whom: the accounts and amounts of transfers, and the kinds of clients.
+"""The workload: the accounts and amounts of transfers, and the kinds of clients.
 
 This module owns the distribution of accounts, uniform or by Zipf's law, where few accounts have
 most of the traffic; and how shares of kinds become whole clients. How each kind behaves is told in

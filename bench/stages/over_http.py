@@ -1,4 +1,4 @@
-"""Over HTTP: a server on one core and clients on another, if there is one, and four ways between.
+"""The stages over HTTP: a server on one core, clients on another if there is one.
 
 A plain Sanic handler (naive_service.py) makes one sync a request, and loses all that the engine
 gains by batches. In the service what arrives together shares a sync: as Sanic reads it, as the
@@ -112,7 +112,7 @@ class ServiceRunner(Runner):
 
     @property
     def note(self) -> str:
-        """Whose limit it was, if it may have been that of the clients."""
+        """Return a note where the clients may have been the limit."""
         share = self._course.cpu_share
         limit = ", and may be the limit" if share > CPU_SHARE_MAX else ""
         return f"the clients took {share:.0%} of their core in the last round{limit}"

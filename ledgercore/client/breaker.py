@@ -1,4 +1,4 @@
-"""A circuit breaker: who fails again and again is left alone for a while.
+"""A circuit breaker: after failures in a row, no calls are made for a while.
 
 This module owns the three states and the changes between them. It never calls anything itself and
 never decides what a failure is: whoever calls asks before, and tells afterwards. Source: M. Nygard,
@@ -12,7 +12,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """Where a breaker is: calls go through, none does, or a few do to see whether it works."""
+    """The state of a breaker: closed, open, or half open for a few probes."""
 
     CLOSED = "closed"
     OPEN = "open"

@@ -1,4 +1,4 @@
-"""What both clients know before they send anything: whom they ask, as whom, and how patiently.
+"""What both clients share: address, credentials, retry policy and breaker.
 
 This module owns what can be set of a client, and its defaults. It never sends anything.
 """

@@ -54,7 +54,7 @@ _match_credential = re.compile(r"[\x21-\x7e]+").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who asks, and how that is proved. Its `repr` shows neither."""
+    """The token and the secret of a client. Its `repr` shows neither."""
 
     key: str | None = None
     secret: str | None = None

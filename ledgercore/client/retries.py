@@ -236,7 +236,7 @@ class RetryBudget:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How patient a client is: at most so many tries, and so many seconds over all of them."""
+    """The bounds of a client's tries: how many, and how many seconds over all of them."""
 
     attempts_max: int = 6
     deadline_s: float = 30.0

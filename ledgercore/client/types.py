@@ -179,7 +179,7 @@ class TransferRefused(LedgerClientError):
         self.result = result
 
     def __reduce__(self) -> tuple[type["TransferRefused"], tuple[TransferResult]]:
-        """Let it travel between processes: `args` alone would not make it again."""
+        """Support pickle: `args` alone would not make the error again."""
         return type(self), (self.result,)
 
 

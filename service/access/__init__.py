@@ -1,1 +1,1 @@
-"""Who may use a server: API keys, signatures, nonces, host names and origins."""
+"""Access control: API keys, signatures, nonces, host names and origins."""

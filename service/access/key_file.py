@@ -226,7 +226,7 @@ def add_checksum(path: Path) -> bool:
 
 @contextmanager
 def _hold(path: Path) -> Iterator[None]:
-    """Be the only one who changes the file. The lock ends with the process, however that ends."""
+    """Hold the lock for changes of the file. The lock ends with the process, however that ends."""
     lock = path.with_name(path.name + ".lock")
     with explain_errors(lock):
         descriptor = _open_lock(lock)

@@ -1,4 +1,4 @@
-"""The mark of a ledger that has had API keys: how a directory, and every copy of it, remembers.
+"""The mark in a data directory that it has had API keys; a copy of the directory has it too.
 
 This module owns that file. What is to happen without keys, open_mode.py decides.
 
@@ -35,7 +35,7 @@ def has_mark(directory: Path) -> bool:
 
 
 def leave_mark(directory: Path) -> None:
-    """Let a directory remember that it has keys, durably. Raises KeyFileError.
+    """Put the mark into a directory, durably. Raises KeyFileError.
 
     One that is not there has nothing to remember.
     """

@@ -1,4 +1,4 @@
-"""Who asks: the keys that a running server knows, kept up to date with their file.
+"""The API keys of a running server, kept up to date with their file.
 
 This module owns when the file is read again, and how a token is compared. It changes no file: the
 functions that do are named here for who needs both.
@@ -168,7 +168,7 @@ class KeyRing:
         self._warn(f"{error}; the API keys stay as they were")
 
     def _lose(self) -> None:
-        """Let nobody in: the file is gone, and to let everybody in would be worse."""
+        """Drop all keys: the file is gone, and no request may be accepted without one."""
         # The same file may come back, in the same state, and has to be read then.
         self._state = None
         if self._keys:

@@ -1,4 +1,4 @@
-"""Whose pages may change something, and to which names a server answers: what browsers tell.
+"""The check of `Host` and `Origin`: which names a server accepts, and whose pages may write.
 
 This module owns what `Host`, `Origin` and `Sec-Fetch-Site` have to say. A browser sends requests to
 this machine for any page that wants it to, and without keys this machine may do everything. So

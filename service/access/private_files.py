@@ -62,14 +62,14 @@ def _has_access_list(descriptor: int) -> bool:
 
 
 def give_to_owner(descriptor: int, directory: Path) -> None:
-    """Let root make a file for whose directory it is: the server must be able to read it."""
+    """Give a file that root makes to the owner of its directory, so that the server can read it."""
     if os.geteuid() == 0:
         owner = os.stat(directory)
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def give_access(descriptor: int, path: Path) -> None:
-    """Let who could read the file before read the one that takes its place, and nobody else."""
+    """Give a file the permissions of the one that it replaces."""
     try:
         before = os.stat(path)
     except FileNotFoundError:

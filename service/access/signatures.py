@@ -1,4 +1,4 @@
-"""The check of a signed request: by whom, when, what, and whether it is the first time.
+"""The check of a signed request: the signature, its age, and that it was not used before.
 
 This module owns the order of the checks and what a client is told. It never finds out whose secret
 it is, and the format of a signature is that of signing.py.
@@ -39,7 +39,7 @@ _match_body = re.compile(rb'(?:[\x00-\x20"\[{\x7f-\xff]|\Z)').match
 
 
 class SignatureCheck:
-    """Lets a signed request pass once, while its timestamp is within the window."""
+    """Accepts each signed request once, while its timestamp is within the window."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""Whether a request may come in now: the order of the checks, rates, quotas, deadlines, bounds."""
+"""Admission of requests: the order of the checks, rates, quotas, deadlines, bounds."""

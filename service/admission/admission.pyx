@@ -1,4 +1,4 @@
-"""Who may come in, and how much: the one admission of all requests, whoever read their bytes.
+"""Admission: identity, limits and deadline of every request, on the native and the ordinary way.
 
 This module owns the order of the checks, for every way in:
 
@@ -41,7 +41,7 @@ REALM = 'Bearer realm="ledgercore"'
 
 
 cdef class Client:
-    """Who asks: a name, which is the scope of its idempotency keys, and what it may do."""
+    """A client: its name, which is the scope of its idempotency keys, and what it may do."""
 
     def __init__(self, str name not None, credential, ClientLimit limit not None):
         """Make the client of a credential; of none, where the server asks nobody who they are."""
@@ -110,7 +110,7 @@ cdef class Admission:
         self.load()
 
     def load(self):
-        """Take over what the ring of keys says now."""
+        """Load the present keys of the key ring."""
         limits = dict.fromkeys(self.overridden, (None, None, None))
         self.overridden = set()
         # The oldest key comes first; what a newer one of the same client says counts.
@@ -130,13 +130,13 @@ cdef class Admission:
         self.generation += 1
 
     def reload(self):
-        """Let a change of the keys hold at once, and not at the next look."""
+        """Apply a change of the keys at once, and not at the next check."""
         self.keys.refresh(True)
         self.load()
 
     @property
     def is_open(self):
-        """Whether nobody is asked who they are, since there are no keys."""
+        """Whether there are no keys, so that clients are not identified."""
         self.look(lc_monotonic_ns())
         return self.anybody is not None
 
@@ -260,8 +260,10 @@ cdef class Admission:
         return self.make_charge(client, total, now_ns)
 
     def charge_request(self, Client client not None):
-        """Charge a request that moves no money: a read, a change of settings, nonsense. Raises the
-        problem `quota-exceeded`."""
+        """Charge a request that moves no money: a read, a change of settings, an invalid one.
+
+        Raises the problem `quota-exceeded`.
+        """
         cdef int64_t now_ns = lc_monotonic_ns()
         cdef int verdict = self.limiter.admit(client.limit, now_ns, 1, 0)
         if verdict != ADMITTED:

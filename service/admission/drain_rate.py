@@ -1,4 +1,4 @@
-"""How fast something is done, such as transfers answered, and so when there is room again.
+"""The rate at which work is finished, from which the wait until there is room is estimated.
 
 This module owns the measured rate and what is made of it for `Retry-After`. It has no timer: a
 slice of time begins when somebody tells or asks something in it. It never refuses anything.

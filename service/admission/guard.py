@@ -1,4 +1,4 @@
-"""What the head of an ordinary request says of who sent it, and the guard of each address.
+"""The guard of each address: it identifies the client of an ordinary request, and admits it.
 
 This module owns the headers of credentials and deadlines, and that no handler of the ledger runs
 for somebody who may not. What a token is worth, and what a client may use, is for admission.pyx,

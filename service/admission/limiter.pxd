@@ -7,7 +7,7 @@ from ledgercore.service._c cimport lc_bucket, lc_fair, lc_share
 
 
 cpdef enum Verdict:
-    """What became of a request. All but the first are refusals, and have charged nothing."""
+    """The verdict on a request. All but the first are refusals, and have charged nothing."""
 
     ADMITTED = 0
     CLIENT_LIMITED = 1

@@ -1,4 +1,4 @@
-"""Who may ask how much: the rate and the quota of each client, and the rate of all together.
+"""Rate limits and quotas: those of each client, and the rate of all clients together.
 
 This module owns the limits and what has been used of them. It never refuses a request itself and
 never waits: whoever has a request asks `admit`, and tells what came of it. What a client is told is

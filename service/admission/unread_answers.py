@@ -1,4 +1,4 @@
-"""What was sent to clients and is not read yet, bounded over all connections.
+"""The bound on answers that clients have not read, over all connections.
 
 This module owns that bound. A connection may leave little unread for as long as it likes: what its
 socket and its own buffer hold, 64 KiB. Who leaves more is counted here, with all of it, and has the

@@ -1,4 +1,4 @@
-"""The commands `ledgercore admin chaos ...`: what goes wrong on purpose in a running server.
+"""The commands `ledgercore admin chaos ...`: fault injection in a running server.
 
 This module owns how a plan gets from a file to a server, and what is printed. It does no fault, and
 knows no range of any; chaos.py and the server do.

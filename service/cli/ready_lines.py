@@ -1,4 +1,4 @@
-"""What the command prints once a server is ready: where it serves, and what to do next.
+"""The lines that the command prints once a server is ready: its addresses, and next steps.
 
 This module owns these lines, which are for people and for programs that wait for them. What the log
 tells of the same moment is in lifecycle_log.py, and is left out where both would be on one screen.

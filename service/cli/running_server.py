@@ -66,7 +66,7 @@ def ask_server(
 
 
 def _explain(status: int, told: Any) -> str:
-    """Return in one line why a server says no."""
+    """Return in one line why a server has refused a request."""
     problem = told if isinstance(told, dict) else {}
     detail = problem.get("detail", "the answer is none of a ledgercore server")
     faults = [

@@ -206,7 +206,7 @@ def _read_settings(texts: dict[str, str]) -> Settings:
 
 
 def _check_keys(settings: Settings) -> None:
-    """Let nobody serve others without keys."""
+    """Raise SettingRefused where other machines would be served without keys."""
     try:
         keys = check_access(settings)
     except InvalidSetting as error:
@@ -231,7 +231,7 @@ def _check_chaos(settings: Settings) -> None:
 
 
 def _check_collector(settings: Settings) -> None:
-    """Say at once where traces cannot go, or that what sends them is not installed."""
+    """Raise SettingRefused where traces cannot be exported."""
     try:
         if settings.otlp:
             parse_address(settings.otlp)
@@ -242,7 +242,7 @@ def _check_collector(settings: Settings) -> None:
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
-    """Take the port before anything else, so that a second server touches no ledger."""
+    """Bind the port before anything else, so that a second server touches no ledger."""
     try:
         return listen(settings.host, settings.port)
     except CannotListen as error:

@@ -1,4 +1,4 @@
-"""How connections come in: accepted here, counted at once, and given to their protocol.
+"""The acceptor: connections are accepted, counted at once, and given to their protocol.
 
 This module owns the listeners while they are served, and the time that a TLS handshake may take. A
 connection is counted from the moment it is accepted, so that those which never come to speak are
@@ -28,7 +28,7 @@ logger = logging.getLogger("ledgercore")
 
 
 class Acceptor:
-    """The way in of one server. Used in its event loop only."""
+    """The acceptor of one server. Used in its event loop only."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Acceptor:
         make_protocol: Callable[[], Any],
         on_overfull: Callable[[], None],
     ) -> None:
-        """Begin to accept, with `start`. `on_overfull` is told of who is closed without a word."""
+        """Make an acceptor. `on_overfull` is called for each connection closed unanswered."""
         self.context: ssl.SSLContext | None = None
         """What TLS is served with from the next connection on; None is without."""
         self._loop = asyncio.get_running_loop()

@@ -220,7 +220,7 @@ cdef class Connection(Waiter):
     # -- what the protocol is told ----------------------------------------------------------------
 
     cdef int lose(self) except -1:
-        """End with the connection; what was admitted stands."""
+        """Handle the loss of the connection; what was admitted stands."""
         self.is_lost = True
         self.held = None
         self.timeouts.end()

@@ -24,7 +24,7 @@ _PATHS = frozenset(path.encode() for path in PROBES)
 
 
 class Probe:
-    """The one thing that a connection beyond the limit may be. Used in the event loop only.
+    """A connection beyond the limit, which may send a probe only. Used in the event loop only.
 
     `protocol` is that of the connection.
     """
@@ -64,7 +64,7 @@ class Probe:
         return found is not None and take_off(self._base_path, found[1]) in _PATHS
 
     def turn_away(self) -> None:
-        """Close; with a word, where none was said yet."""
+        """Close; with an answer, where none was sent yet."""
         transport = self._protocol.transport
         if self._is_over or transport is None:
             return
@@ -90,7 +90,7 @@ class Probe:
 
 
 def refuse_connection(transport: asyncio.Transport) -> None:
-    """Tell whoever has connected that there are too many connections, and close."""
+    """Answer that there are too many connections, and close."""
     detail = f"There are too many connections. {NOT_STORED}; try again later."
     transport.write(date_reply(encode_error(Problem(CONNECTIONS_FULL, detail))[0]))
     transport.close()

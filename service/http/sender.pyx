@@ -1,4 +1,4 @@
-"""Who sends the requests of a connection, as its token and the host that it asks for tell.
+"""The sender of the requests of a connection, identified by its token and the host it names.
 
 This module owns when that has to be found out anew: with another token or host, and when the keys
 have changed. It never says what is wrong with a token, which is for the ordinary way.
@@ -12,7 +12,7 @@ from ledgercore.service.admission.admission cimport Admission
 
 
 cdef class Sender:
-    """Who sends on one connection, which is of this machine with itself, or not."""
+    """The sender on one connection, which is local to this machine or not."""
 
     def __init__(self, Admission admission not None, hosts, bint is_local):
         self.admission = admission
@@ -29,7 +29,7 @@ cdef class Sender:
         )
 
     cdef int identify(self, lc_request* request) except -1:
-        """Find out who sends from here on: no client, where the ordinary way has to answer."""
+        """Identify the sender of a request; no client where the ordinary way has to answer."""
         cdef bint is_open = self.admission.is_open
         self.client = self.admission.find(request.token, self.is_local)
         self.token = request.token.start[:request.token.length]

@@ -1,4 +1,4 @@
-"""What the head of a request may look like on the wire.
+"""Strict framing: what the head of a request may look like on the wire.
 
 This module owns the strict grammar of heads (RFC 9112) on the ordinary path. What two readers on
 one connection take for different requests can carry one past the first of them. So whatever is not

@@ -1,1 +1,1 @@
-"""The whole server once a second: totals, samples, live stream, Prometheus, lines of the log."""
+"""Monitoring of the whole server: totals, samples, live stream, Prometheus, log lines."""

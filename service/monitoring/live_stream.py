@@ -1,4 +1,4 @@
-"""Who watches a server live: a bounded number of streams of server-sent events.
+"""The live stream: server-sent events for a bounded number of viewers.
 
 This module owns what is on such a stream, and that nobody who reads slowly holds memory or anybody
 else up. It never touches a socket, and never decides who may watch. Format: WHATWG HTML, 9.2.
@@ -41,7 +41,7 @@ class Viewer:
         self._events: asyncio.Queue[bytes | None] = asyncio.Queue(EVENTS_MAX)
 
     def send(self, event: bytes | None) -> None:
-        """Let an event be sent; None ends the stream. Drops who is too far behind."""
+        """Queue an event; None ends the stream. Drops a viewer that is too far behind."""
         try:
             self._events.put_nowait(event)
         except asyncio.QueueFull:
@@ -61,7 +61,7 @@ class Viewer:
 
 
 class Viewers:
-    """All who watch one server. Belongs to its event loop, used only in it.
+    """The viewers of one server. Belongs to its event loop, used only in it.
 
     `describe` returns what seldom changes, such as the limits; it is told whenever it has. It may
     raise Problem where there is nothing to tell.
@@ -79,7 +79,7 @@ class Viewers:
 
     @contextmanager
     def watching(self, drop: Callable[[], None]) -> Iterator[Viewer]:
-        """Let somebody watch within the block. Raises the problem `viewers-full`."""
+        """Yield a viewer for the block. Raises the problem `viewers-full`."""
         if len(self._viewers) >= VIEWERS_MAX:
             raise Problem(VIEWERS_FULL, f"{VIEWERS_MAX} others are watching. Try again later.")
         viewer = Viewer(drop)
@@ -105,7 +105,7 @@ class Viewers:
         self._tell("audit", self._audit)
 
     async def close(self) -> None:
-        """End all streams, those that are about to begin too; drop who does not read the end."""
+        """End all streams, those about to begin too; drop viewers that do not read the end."""
         self._is_closed = True
         for viewer in tuple(self._viewers):
             viewer.send(None)

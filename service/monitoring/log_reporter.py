@@ -1,4 +1,4 @@
-"""What the log tells at an interval, and of single requests that were slow.
+"""The log lines at an interval: load, refusals, clock; and those of slow requests.
 
 This module owns when such a line is due, and how much is told in it: a server under load writes one
 line an interval of its work and one of what it has refused, and a few a second of slow requests,

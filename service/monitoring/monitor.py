@@ -1,4 +1,4 @@
-"""What watches a server from its start to its stop: the sampler, and who listens to it.
+"""The monitor of a server from start to stop: the sampler and its listeners.
 
 This module joins them: work wakes the sampler, the sampler feeds the reporter of the log and the
 viewers of the live page, and slow requests go to the reporter. It never reads a count.
@@ -18,7 +18,7 @@ from .totals import read_totals
 
 
 class Monitor:
-    """The watch over the server of one app."""
+    """The sampler of one app's server, and its listeners: viewers and log."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         settings = lifecycle.settings
@@ -38,7 +38,7 @@ class Monitor:
 
 
 def install_monitor(app: App) -> None:
-    """Let an app be watched while it serves. To be installed before its lifecycle, which uses it.
+    """Install the monitor of an app. To be installed before its lifecycle, which uses it.
 
     It costs nothing until there is work, or somebody looks.
     """

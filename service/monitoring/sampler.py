@@ -50,7 +50,7 @@ class Sampler:
         return self._timer is not None
 
     def wake(self) -> None:
-        """Look from now on, until there is nothing more to see. Cheap where it looks already."""
+        """Sample from now on, until nothing happens any more. Cheap while it samples already."""
         if self._timer is not None or self._is_closed:
             return
         try:
@@ -61,12 +61,12 @@ class Sampler:
         self._timer = self._loop.call_later(INTERVAL_S, self._look)
 
     def begin_watching(self) -> None:
-        """Look, whether or not there is work, until as many `end_watching` as have begun."""
+        """Sample, whether or not there is work, until as many `end_watching` as have begun."""
         self._watchers += 1
         self.wake()
 
     def end_watching(self) -> None:
-        """Stop looking for the sake of one who has begun to watch."""
+        """End what one `begin_watching` has begun."""
         self._watchers -= 1
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""What the process has from the system: signals, standard streams, descriptors, memory."""
+"""The process: signals, standard streams, descriptors, memory."""

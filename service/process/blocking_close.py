@@ -1,4 +1,4 @@
-"""The last call of what blocks: when a server stops, and nothing may be missing for it.
+"""A blocking close when a server stops: in a thread, or here where there can be none.
 
 This module owns that a stop needs no memory for a thread. It knows nothing of what is closed.
 """

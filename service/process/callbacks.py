@@ -1,4 +1,4 @@
-"""What stands in for a listener that nobody has set."""
+"""The default of a callback that nobody has set."""
 
 
 def ignore(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""How many descriptors the process may have, and how many of them connections may take.
+"""File descriptors: how many the process may have, and how many connections may take.
 
 This module owns the limit: the soft one is raised to the hard one, and what all but the connections
 need is kept back. It never opens anything.

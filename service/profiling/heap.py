@@ -1,4 +1,4 @@
-"""Where memory went: the figures of the moment, and what was allocated within a window of time.
+"""Heap profiles: the figures of the moment, and what is allocated within a window of time.
 
 This module owns both. The window is memray's, in this process: it sees what was allocated meanwhile
 and is still held at its end, of Python and of native code that uses malloc, but small objects of

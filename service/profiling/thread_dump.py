@@ -1,4 +1,4 @@
-"""What every thread does and every task waits for, at one moment: the dump of threads.
+"""The dump of threads: the stack of every thread, and where every task waits, at one moment.
 
 This module owns what is collected, and the dump as text. It has to run in the event loop, whose
 tasks nobody else can list safely; writing the text can be done elsewhere.

@@ -1,4 +1,4 @@
-"""The profiler for where py-spy may not look: a thread of this process that looks at the others.
+"""The fallback profiler where py-spy is not allowed: a thread that samples the other threads.
 
 This module owns that thread. It sees Python frames only, and sees them where the interpreter lets
 go of its lock; so meanwhile it is made to do that more often, or else most of an event loop's time

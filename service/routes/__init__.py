@@ -1,1 +1,1 @@
-"""Which address does what: one short handler each."""
+"""The routes: one short handler for each address."""

@@ -31,14 +31,14 @@ def _chaos_of(request: AnyRequest) -> ChaosSwitch:
 @readable(admin_routes, "/chaos")
 @guard(Scope.ADMIN)
 async def get_chaos(request: AnyRequest) -> HTTPResponse:
-    """Tell what goes wrong on purpose, and how often it has."""
+    """Return the plan of faults, and how often each has struck."""
     return answers.answer_json(_chaos_of(request).describe())
 
 
 @admin_routes.put("/chaos")
 @guard(Scope.ADMIN)
 async def put_chaos(request: AnyRequest) -> HTTPResponse:
-    """Let go wrong what the body plans, and nothing else; an empty object ends all of it."""
+    """Replace the plan of faults with the body; an empty object ends all of them."""
     chaos = _chaos_of(request)
     check_content_type(request.headers.getall("content-type", ()))
     try:

@@ -124,7 +124,7 @@ async def get_workers(request: AnyRequest) -> HTTPResponse:
 @limit_routes.patch("/workers")
 @guard(Scope.ADMIN)
 async def patch_workers(request: AnyRequest) -> HTTPResponse:
-    """Change how many workers a segment may have. Who is too many finishes a batch first."""
+    """Change the bounds of the workers of a segment; who is retired finishes its batch first."""
     check_content_type(request.headers.getall("content-type", ()))
     changes = read_members(request.body)
     if errors := check_members(changes, _WORKER_CHECKS, frozenset()):
@@ -260,7 +260,7 @@ def _revoke_key(lifecycle: Lifecycle, key_id: str) -> None:
 
 
 def _refuse_file(error: KeyFileError) -> NoReturn:
-    """Tell the operator what is wrong with the file: the log, since its path is nobody's else."""
+    """Log what is wrong with the key file, and raise a problem that does not name its path."""
     logger.error("%s", error, extra={"event": "api-keys-unusable"})
     raise Problem(KEYS_UNUSABLE, "The file of the API keys says no; the log says why.") from None
 

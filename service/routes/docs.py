@@ -34,5 +34,5 @@ async def get_page(request: AnyRequest) -> HTTPResponse:
 
 @readable(docs_routes, "/docs/<file:str>")
 async def get_part(request: AnyRequest, file: str) -> HTTPResponse:
-    """Give the page what it is made of."""
+    """Return a script, style or picture of the page."""
     return answer_part(request, PARTS, file)

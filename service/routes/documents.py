@@ -1,4 +1,4 @@
-"""The pages that are files of this package: read once, served with what keeps them safe and fresh.
+"""The static pages of this package, served with their security and cache headers.
 
 This module owns how such a file is sent: its type, its tag and what a browser may do with it. It
 never makes or changes one.

@@ -44,13 +44,13 @@ _STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 @readable(page_routes, "/")
 async def get_page(request: AnyRequest) -> HTTPResponse:
-    """Give the page."""
+    """Return the live page."""
     return answer_document(request, _PAGE)
 
 
 @readable(page_routes, "/live/<file:str>")
 async def get_part(request: AnyRequest, file: str) -> HTTPResponse:
-    """Give the page what it is made of."""
+    """Return a script, style or picture of the page."""
     return answer_part(request, _PARTS, file)
 
 

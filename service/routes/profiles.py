@@ -108,7 +108,7 @@ def _answer(content: ProfileContent, profiler: str = "") -> HTTPResponse:
 
 
 async def _answer_head(request: AnyRequest) -> None:
-    """Say that a profile would be taken. It is not, so that its length is not known either."""
+    """Answer HEAD without taking a profile, so without its length."""
     response: HTTPResponse = await request.respond(headers=_HEADERS, content_type=PPROF_TYPE)
     await response.send(b"", end_stream=False)
     await response.eof()  # type: ignore[no-untyped-call]
@@ -131,7 +131,7 @@ async def get_index(request: AnyRequest) -> HTTPResponse:
 @_get("")
 @guard(Scope.ADMIN)
 async def get_index_by_hand(request: AnyRequest) -> HTTPResponse:
-    """Show the same to who leaves the last slash out, as people do."""
+    """Return the same index for the address without its last slash."""
     return _answer_index(request)
 
 

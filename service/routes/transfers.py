@@ -1,4 +1,4 @@
-"""The addresses of the service, one short handler each.
+"""The routes of transfers, accounts, audit and probes, one short handler each.
 
 This module owns which address does what. It never parses, never encodes and never waits for a disk
 itself: it joins the modules that do.

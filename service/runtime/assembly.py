@@ -40,9 +40,9 @@ class Parts:
     forms: IntegerForms
     """How whole numbers are written in answers."""
     admission: Admission
-    """Who may come in."""
+    """The admission of requests."""
     batcher: Batcher
-    """The way into the engine."""
+    """The batcher, which submits requests to the engine."""
     scaler: Scaler
     """What gives the segments their workers."""
     chaos: ChaosSwitch

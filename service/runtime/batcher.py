@@ -1,4 +1,4 @@
-"""From single requests to micro-batches and back, in one turn of the event loop.
+"""The batcher: single requests to micro-batches and back, in one turn of the event loop.
 
 This module owns what is under way between the loop and the engine: which request waits for which
 row of which submission, and how much that is. A batch is what has arrived in one turn, and leaves
@@ -31,7 +31,7 @@ from .open_batch import FutureWaiter, OpenBatch, OpenBatches, Waiter, deliver, r
 
 
 class Batcher:
-    """The way of requests into an engine. Belongs to one event loop and is used only in it.
+    """Submits requests to an engine in batches. Belongs to one event loop, used only in it.
 
     What waits here is bounded by the engine's queue, since a request waits only while its
     submission is open for the rest of a turn, or taken by the engine.
@@ -53,7 +53,7 @@ class Batcher:
         self.on_work: Callable[[], None] = ignore
         """Called before work is handed to the engine."""
         self.fault_injector: FaultInjector | None = None
-        """What lets things go wrong on purpose, while somebody wants that."""
+        """What injects faults, while a plan asks for some."""
         self._in_flight = admission.in_flight
         self.regulator = Regulator(self._in_flight)
         self._placed_ns: dict[Submission, int] = {}
@@ -223,13 +223,13 @@ class Batcher:
         self.lookups.move_on()
 
     def submit(self, batch: OpenBatch) -> None:
-        """Hand over what is open on a batch."""
+        """Submit the open submission of a batch."""
         submission, batch.submission = batch.submission, None
         assert submission is not None
         self._hand_over(submission, batch.segment)
 
     def _hand_over(self, submission: Submission, segment: int) -> None:
-        """Let the engine have a submission; who waits for it is told where it takes nothing."""
+        """Submit to the engine; the waiters get an error where it takes nothing."""
         self.on_work()
         try:
             if self.fault_injector is not None:

@@ -38,7 +38,7 @@ class BlockingCalls:
         *arguments: Arguments.args,
         **options: Arguments.kwargs,
     ) -> Result:
-        """Call what blocks. Raises Busy where too many calls are under way."""
+        """Run a blocking call in a thread. Raises Busy where too many are under way."""
         if len(self._under_way) >= CALLS_MAX:
             wait_s = self._drain_rate.find_wait_s(len(self._under_way), RETRY_AFTER_S)
             raise Busy(f"{CALLS_MAX} blocking calls are under way", wait_s)

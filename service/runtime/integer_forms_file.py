@@ -1,4 +1,4 @@
-"""From which transfer on the answers have which form of whole numbers: what a restart must know.
+"""The file of the integer forms: from which transfer on answers write numbers or strings.
 
 This module owns the file DIR/integers.json. It lists the LSNs at which `--integers` has changed, so
 that who repeats a transfer of before gets the bytes of the first answer. It is there only once

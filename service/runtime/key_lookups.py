@@ -1,4 +1,4 @@
-"""What is only looked up: requests whose keys are asked before a limit may refuse them.
+"""Key lookups: before a limit refuses a request, its keys are looked up.
 
 This module owns when that happens. A limit refuses only what is new, and what is new can be told
 only once it is known what became of all that came before. So the invariant is:
@@ -27,7 +27,7 @@ ROWS_MAX = 65_536
 
 
 class KeyLookups:
-    """The looks of one batcher, whose submissions under way, each with who waits, it is shown.
+    """The key lookups of one batcher, given the waiters of its submissions under way.
 
     `on_failure` is called with what could not be looked up, and why. Used in the event loop only.
     """

@@ -123,12 +123,12 @@ class Lifecycle:
 
     @property
     def batcher(self) -> Batcher:
-        """The way into the engine."""
+        """The batcher, which submits requests to the engine."""
         return self._require_parts().batcher
 
     @property
     def admission(self) -> Admission:
-        """Who may come in."""
+        """The admission of requests."""
         return self._require_parts().admission
 
     @property
@@ -138,7 +138,7 @@ class Lifecycle:
 
     @property
     def chaos(self) -> ChaosSwitch:
-        """What may go wrong on purpose."""
+        """The switch of chaos."""
         return self._require_parts().chaos
 
     def _require_parts(self) -> Parts:
@@ -187,14 +187,14 @@ class Lifecycle:
             app.stop()
 
     def begin_draining(self, drain_s: int) -> bool:
-        """Say that nothing more should be sent; whether anything is."""
+        """Begin to drain, so that readiness fails; whether the server was ready until now."""
         self.is_draining = self.is_ready
         if self.is_draining:
             tell_draining(drain_s)
         return self.is_draining
 
     def reload_keys(self) -> None:
-        """Let the file of the keys hold as it is now, where it is in use."""
+        """Read the file of the keys again, where it is in use."""
         if self.is_ready:
             self.admission.reload()
 

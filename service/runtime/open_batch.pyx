@@ -1,4 +1,4 @@
-"""The batch that is open for a segment, who waits for its rows, and how they are told.
+"""The open batch of a segment, the waiters for its rows, and the delivery to them.
 
 This module owns that everybody is told, and that money which has not moved is given back before.
 It never asks what a waiter is, and never looks at what an outcome means.
@@ -10,7 +10,7 @@ from ledgercore._c cimport lc_text
 
 
 cdef class OpenBatch:
-    """What is open for one segment in this turn of the loop: a submission, and who waits for each
+    """The open batch of one segment in this turn of the loop: a submission, and the waiter for each
     of its rows. Both ways put their rows in here; the Batcher opens and submits it."""
 
     def __init__(self, int segment):
@@ -19,7 +19,7 @@ cdef class OpenBatch:
 
 
 cdef class OpenBatches:
-    """What is open for all segments of an engine, which knows where a transfer belongs."""
+    """The open batches of all segments, found by the account that a transfer is from."""
 
     def __init__(self, engine):
         self.engine = engine
@@ -34,7 +34,7 @@ cdef class OpenBatches:
 
 
 cdef class Waiter:
-    """Who waits for a row of a submission, or for all of it.
+    """A waiter for a row of a submission, or for all of it.
 
     Exactly one of `complete` and `fail` is called, once.
     """
@@ -53,7 +53,7 @@ cdef class Waiter:
 
 
 cdef class FutureWaiter(Waiter):
-    """Who waits by a future, whose result is the submission: for the row that was charged, or where
+    """A waiter with a future, whose result is the submission: for the row charged, or where
     that `is_of_all`, for all rows, which then are one request."""
 
     def __init__(self, future, charge=None, bint is_of_all=False):

@@ -1,4 +1,4 @@
-"""Whether a server may let everybody in: the keys that it starts with, or why it may have none.
+"""Open mode: whether a server may run without API keys, and the keys that it starts with.
 
 This module owns that an open server is open on purpose: nobody has named a file of keys, nobody has
 asked for keys, and the ledger has never had any, or it was said aloud that this is over. It reads

@@ -1,1 +1,1 @@
-"""How many transfers may be in flight, and how many workers there are."""
+"""Adaptive limits: how many transfers may be in flight, and how many workers there are."""

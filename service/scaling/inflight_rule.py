@@ -1,4 +1,4 @@
-"""How many transfers may be in flight, so that nearly all of them are answered in time.
+"""The rule for the limit in flight: nearly all transfers are to be answered in time.
 
 This module owns the rule by which the limit moves, and nothing else: no clock, no counting, no log.
 It is told what a window of time was like, and says what holds from then on.

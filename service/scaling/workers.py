@@ -72,7 +72,7 @@ class Scaler:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """How many workers a segment has at least and at most, as it is configured."""
+        """The least and the most workers of a segment, as configured."""
         return self._policies[0].workers_min, self._policies[0].workers_max
 
     def set_bounds(self, workers_min: int, workers_max: int) -> None:

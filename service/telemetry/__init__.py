@@ -1,1 +1,1 @@
-"""What is told of single requests: counts, traces and lines of the log."""
+"""Telemetry of single requests: counts, traces and log lines."""

@@ -1,4 +1,4 @@
-"""The HTTP side of an OpenTelemetry collector: where it is, what opens it, and one post at a time.
+"""The HTTP client of an OpenTelemetry collector: its address, headers, and one post at a time.
 
 This module owns the address as it was given, the headers that the environment adds, and the bound
 on how long a post may take. It never knows what a span is, never tries anything twice, and never
@@ -51,7 +51,7 @@ class PostFailed(Exception):
 
 
 class PostCut(PostFailed):
-    """We gave the post up ourselves, for we end; that says nothing about the collector."""
+    """The post was cancelled because the exporter ends; the collector may be well."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Observation of single requests: counts those of the ordinary way, keeps some of all as traces.
+"""The observer of single requests: it counts the ordinary ones, and exports samples as traces.
 
 This module owns what is made of one request once it is answered: its headers of the trace, its
 place in the counts, its spans where it is kept, an example for its bucket in the histogram, and the
@@ -50,7 +50,7 @@ class Example(NamedTuple):
 
 
 class Observer:
-    """Looks at the requests of one server, after their answer. Used in its event loop only.
+    """Observes the requests of one server once they are answered. Used in its event loop only.
 
     `on_slow` is called with each slow request that was looked at, which are not all.
     """

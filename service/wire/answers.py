@@ -1,4 +1,4 @@
-"""The answers that tell what the ledger said, and nothing but what they are made of.
+"""The successful answers, written from the values of the ledger.
 
 This module owns how accounts and audits are written; what is told of a transfer is
 transfer_answer.pyx's.

@@ -1,4 +1,4 @@
-"""The path under which a proxy serves this server: taken off what is asked, put on what is told.
+"""The base path under which a proxy serves this server: removed from requests, added to answers.
 
 This module owns both, and nothing of what lies below that path.
 

@@ -108,7 +108,7 @@ def check_item(item: Any) -> list[ErrorItem]:
 
 
 def check_headers(key_headers: list[str]) -> None:
-    """Refuse a key for the whole request: it would protect nothing."""
+    """Refuse an `Idempotency-Key` header: in a bulk request each transfer has its own."""
     if key_headers:
         detail = f"Each transfer has its own {KEY_FIELD}."
         refuse([make_header_error(KEY_HEADER, "unexpected", detail)])

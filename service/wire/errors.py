@@ -1,4 +1,4 @@
-"""From the errors of the ledger to problems, and a problem as the bytes of a whole answer.
+"""Errors of the ledger as problems, and a problem as the bytes of a whole answer.
 
 This module owns which problem an error of the ledger is. It never tells a client anything of the
 inside of the server, and logs nothing.

@@ -1,4 +1,4 @@
-"""The native verbs of integer_forms.pyx, for those who write answers."""
+"""The native functions of integer_forms.pyx, for writers of answers."""
 
 from libc.stdint cimport uint32_t, uint64_t
 

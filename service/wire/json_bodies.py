@@ -1,4 +1,4 @@
-"""From bytes to checked, frozen values: the one grammar of all that a client may send.
+"""The JSON grammar of requests: from bytes to checked, frozen values.
 
 This module owns which bodies and keys are well formed, and names every fault of a request at once.
 It never knows what a ledger would make of it: whether an account exists or can pay is not its
@@ -68,7 +68,7 @@ class AccountChanges(TypedDict, total=False):
 
 
 class _Inexact(str):
-    """A number that JSON allows and money does not: a fraction, an exponent, NaN, Infinity.
+    """A JSON number that is no whole number: a fraction, an exponent, NaN, Infinity.
 
     It takes the number's place in the parsed body, so that the fault can name its field.
     """

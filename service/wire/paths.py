@@ -1,4 +1,4 @@
-"""What an address says: ids and keys in the path or the query, pages and switches in the query.
+"""Paths and queries: ids and keys in either, pages and switches in the query.
 
 An id or key that a path cannot end in, since libraries resolve it away (`..`, `a//b`), is asked for
 in the query; every other may be. This module owns which addresses are well formed. It never looks
@@ -135,7 +135,7 @@ def takes(*names: str) -> Callable[[Handler], Handler]:
 
 
 def check_parameters(query: str, handler: object = None) -> None:
-    """Refuse a query that an address does not take: it was to mean something, and does not."""
+    """Refuse a query that an address does not take."""
     if query:
         read_parameters(query, getattr(handler, "parameters", ()))
 

@@ -1,4 +1,4 @@
-"""Everything that can be said with `application/problem+json` (RFC 9457), in two tables.
+"""The problems (RFC 9457, `application/problem+json`) of the service, in two tables.
 
 This module owns the stable names, numbers and titles of all problems, and how one is written. It
 never decides that something is a problem: routes, parser and ledger do.
@@ -154,7 +154,7 @@ class Problem(Exception):
 
 
 class Busy(QueueFull):
-    """A queue that is full, and when to come again by what was measured."""
+    """A full queue, and the measured time until there is room."""
 
     def __init__(self, message: str, retry_after_s: int = RETRY_AFTER_S) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Sanic's types, whatever an app and its requests carry: every room calls them by these names."""
+"""Sanic's types of apps and requests, by the names that the whole service uses."""
 
 from typing import Any
 

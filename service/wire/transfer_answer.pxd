@@ -1,4 +1,4 @@
-"""The native verbs of transfer_answer.pyx, for the protocol."""
+"""The native functions of transfer_answer.pyx, for the connection."""
 
 from libc.stdint cimport uint32_t
 

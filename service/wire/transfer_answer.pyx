@@ -1,4 +1,4 @@
-"""What is told of transfers, as bytes: the members of an answer, and their order.
+"""Answers to transfers as bytes: their members, and the order of these.
 
 This module owns these bytes for whoever asked, and by whatever way the request came in: the answer
 to one transfer, the items of the answer to many, and a transfer of the past. An answer is a
