@@ -35,7 +35,7 @@ cdef class Pipeline:
         pthread_mutex_t wake
         pthread_cond_t published
         bint has_news, draining
-        # What is to go wrong with the next sync; all zero but where faults are asked for.
+        # The fault of the next sync; all zero unless one is injected.
         uint32_t sync_delay_ms
         int sync_error
         readonly int event_fd

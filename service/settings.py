@@ -109,8 +109,8 @@ class Settings(Options):
     traces_per_million: int = option(
         1_000, "Requests of a million that are traced by chance.", 0, 1_000_000
     )
-    allow_chaos: int = option(0, "Let things go wrong on purpose, by `chaos` or over HTTP.", 0, 1)
-    chaos: str = option("", "Plan of what is to go wrong, JSON; needs `allow_chaos`.")
+    allow_chaos: int = option(0, "Allow fault injection, by `chaos` or over HTTP.", 0, 1)
+    chaos: str = option("", "Plan of the faults to inject, JSON; needs `allow_chaos`.")
 
     def __post_init__(self) -> None:
         for name, (lowest, highest) in RANGES.items():

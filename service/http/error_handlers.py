@@ -69,7 +69,9 @@ def _answer_ledger_error(request: AnyRequest, error: LedgerError) -> HTTPRespons
         return answer_problem(Problem(problems.MALFORMED, str(error), errors))
     problem = find_problem(error)
     if problem is not None and problem.kind is problems.DATA_DAMAGED:
-        logger.error("a request has met what cannot be read: %s", error, extra={"event": "unread"})
+        logger.error(
+            "a request needs data that cannot be read: %s", error, extra={"event": "unread"}
+        )
     return answer_problem(problem) if problem else _answer_bug(request, error)
 
 

@@ -46,7 +46,7 @@ def choose_format(
         longest = TEXT if TEXT in formats else debug
         return {"0": formats[0], "1": debug, "2": longest}[level]
     if "debug" in parameters:
-        detail = "A format and a level of debugging are two words for one thing."
+        detail = "Give a format or a level of debugging, not both."
         refuse([make_parameter_error("debug", "conflict", detail)])
     if wanted not in formats:
         detail = f"A format is one of {', '.join(formats)}."

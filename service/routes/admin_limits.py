@@ -262,7 +262,7 @@ def _revoke_key(lifecycle: Lifecycle, key_id: str) -> None:
 def _refuse_file(error: KeyFileError) -> NoReturn:
     """Log what is wrong with the key file, and raise a problem that does not name its path."""
     logger.error("%s", error, extra={"event": "api-keys-unusable"})
-    raise Problem(KEYS_UNUSABLE, "The file of the API keys says no; the log says why.") from None
+    raise Problem(KEYS_UNUSABLE, "The API key file cannot be used; the log says why.") from None
 
 
 def _check_name(value: object) -> Fault | None:

@@ -46,7 +46,7 @@ class Parts:
     scaler: Scaler
     """What gives the segments their workers."""
     chaos: ChaosSwitch
-    """What may go wrong on purpose."""
+    """The switch of chaos."""
 
 
 async def open_parts(
