@@ -72,7 +72,7 @@ class Housekeeper:
             if self.snapshot_is_due():
                 self.start_snapshot()
         except Exception as error:
-            tell_failure(getattr(error, "strerror", None) or str(error))
+            log_failure(getattr(error, "strerror", None) or str(error))
 
     def snapshot_is_due(self) -> bool:
         """Whether `snapshot_every` segments were filled since the newest snapshot was made."""
@@ -103,7 +103,7 @@ class Housekeeper:
         if self.snapshotter is not None:
             _, problem = self.snapshotter.communicate()
             if self.snapshotter.returncode != 0 and not self.is_ending:
-                tell_failure(describe_end(self.snapshotter, problem).removeprefix(FAILURE))
+                log_failure(describe_end(self.snapshotter, problem).removeprefix(FAILURE))
             self.snapshotter = None
 
     def stop(self) -> None:
@@ -118,7 +118,7 @@ class Housekeeper:
         self.report_snapshot()
 
 
-def tell_failure(reason: str) -> None:
+def log_failure(reason: str) -> None:
     """Tell in the log why no snapshot was made: the ledger goes on without it.
 
     It waits no longer than a moment for whoever reads the log: a pipe that nobody reads would hold

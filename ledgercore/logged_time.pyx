@@ -95,14 +95,14 @@ def choose_start(known, bytes boot_id, int64_t boot_ns, int64_t wall_ns, int64_t
     start_ns = max(start_ns, newest_ns, 0)
     if start_ns - wall_ns > LEAD_NS_MAX and not accept_clock:
         raise ClockRefused(
-            f"the clock says {tell_time(wall_ns)}, and what was logged last is of"
-            f" {tell_time(start_ns)}: set the clock right, or accept it (--accept-clock), and time"
+            f"the clock says {format_time(wall_ns)}, and what was logged last is of"
+            f" {format_time(start_ns)}: set the clock right, or accept it (--accept-clock), and time"
             " is logged at nine tenths of its speed until the clock has caught up"
         )
     return start_ns
 
 
-def tell_time(int64_t time_ns):
+def format_time(int64_t time_ns):
     """Return a time, ns since 1970, as RFC 3339 in UTC to the second."""
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

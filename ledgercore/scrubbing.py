@@ -208,7 +208,7 @@ class Scrub:
         self._progress = 1.0
         self._last_pass_ns = time.time_ns()
         if total > 0:
-            tell_pass(
+            log_pass(
                 total, len(self._damage), self._reader.bytes - before, time.monotonic() - started
             )
 
@@ -285,7 +285,7 @@ def find_fault(check: Callable[..., None], *arguments: object) -> str | None:
     return None
 
 
-def tell_pass(files: int, damaged: int, size: int, seconds: float) -> None:
+def log_pass(files: int, damaged: int, size: int, seconds: float) -> None:
     """Tell in the log that everything was read once."""
     logger.info(
         "%d sealed files were read again, %d of them are damaged",

@@ -77,7 +77,7 @@ class KeyRing:
         self._generation = 0
         if (file := read_file(path)) is not None:
             self._take(file)
-            self._tell_closed()
+            self._log_closed()
 
     @property
     def is_empty(self) -> bool:
@@ -102,7 +102,7 @@ class KeyRing:
         self._looked_at_s = now_s
         self._read_again()
         try:
-            self._tell_closed()
+            self._log_closed()
         except KeyFileError as error:
             self._warn(str(error))
 
@@ -144,7 +144,7 @@ class KeyRing:
 
     # -- what became of the file ------------------------------------------------------------------
 
-    def _tell_closed(self) -> None:
+    def _log_closed(self) -> None:
         if self._is_closed and self._on_closed is not None:
             self._on_closed()
             self._on_closed = None

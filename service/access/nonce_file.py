@@ -155,7 +155,7 @@ class NonceFile:
             newest_s = max(generation.newest_s for generation in found)
             now_closed_s = int(now_s) + self._window_s
             self.closed_s = max(self.closed_s, self._written_s, newest_s, now_closed_s)
-            self._tell_closed("damaged", "nonces-damaged")
+            self._log_closed("damaged", "nonces-damaged")
             return False
         if any(generation.boot_id != self._boot_id for generation in found) or (
             self._boot_id == NO_BOOT
@@ -167,10 +167,10 @@ class NonceFile:
             sentence, event = "not all of it is there", "nonces-missing"
         self.closed_s = max(self.closed_s, self._written_s)
         if self.closed_s >= now_s:
-            self._tell_closed(sentence, event)
+            self._log_closed(sentence, event)
         return False
 
-    def _tell_closed(self, sentence: str, event: str) -> None:
+    def _log_closed(self, sentence: str, event: str) -> None:
         logger.warning(
             "%s: %s; signatures made up to %d (Unix seconds) are refused",
             self._path,

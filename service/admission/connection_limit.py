@@ -8,7 +8,7 @@ would kill it. Of these the oldest goes when one more comes. It never reads or w
 from typing import Protocol
 
 from ..process.descriptors import find_room, raise_limit
-from ..telemetry.lifecycle_log import tell_few_descriptors
+from ..telemetry.lifecycle_log import log_few_descriptors
 
 PROBES_MAX = 32
 """How many connections may be open beyond the limit, for probes."""
@@ -37,7 +37,7 @@ class ConnectionLimit:
         """Lower the limit to what descriptors there are for. Raises TooFewDescriptors."""
         room = find_room(raise_limit(), PROBES_MAX + LEAVING_MAX)
         if room < self.limit:
-            tell_few_descriptors(room, self.limit)
+            log_few_descriptors(room, self.limit)
             self.limit = room
 
     @property

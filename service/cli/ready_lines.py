@@ -13,7 +13,7 @@ from ..engine_port import EnginePort
 from ..http.listeners import spell_place
 from ..runtime.lifecycle import Lifecycle
 from ..settings import Settings
-from ..telemetry.lifecycle_log import tell_started
+from ..telemetry.lifecycle_log import log_started
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 DEMO = ("acct-0", "acct-1")
@@ -46,7 +46,7 @@ def announce(lifecycle: Lifecycle, engine: EnginePort, listeners: Sequence[socke
     sys.stdout.write("".join(f"ledgercore: {line}\n" for line in lines))
     sys.stdout.flush()
     if not is_one_screen:
-        tell_started(settings, addresses[0])
+        log_started(settings, addresses[0])
 
 
 def is_watched() -> bool:

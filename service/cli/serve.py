@@ -36,7 +36,7 @@ from ..settings import (
     is_of_cluster,
 )
 from ..telemetry.collector import UnusableCollector, parse_address, read_headers
-from ..telemetry.lifecycle_log import tell_ignored
+from ..telemetry.lifecycle_log import log_ignored
 from ..telemetry.span_encoding import MissingPackage, SpanEncoder
 from .offline import admin
 from .ready_lines import announce
@@ -186,7 +186,7 @@ def serve(**texts: str) -> None:
     listeners = _listen(settings)
     app = create_app(settings)
     for variable, text in click.get_current_context().meta.get(IGNORED, {}).items():
-        tell_ignored(variable, text)
+        log_ignored(variable, text)
     lifecycle: Lifecycle = app.ctx.lifecycle
     lifecycle.on_ready = lambda engine: announce(lifecycle, engine, listeners)
     SIGNALS.install()

@@ -102,7 +102,7 @@ class Viewers:
         told["violations"] = audit.violations[:VIOLATIONS_MAX]
         told["violations_total"] = len(audit.violations)
         self._audit = told | {"t": round(time.time(), 3)}
-        self._tell("audit", self._audit)
+        self._send_all("audit", self._audit)
 
     async def close(self) -> None:
         """End all streams, those about to begin too; drop viewers that do not read the end."""
@@ -132,10 +132,10 @@ class Viewers:
         settings = self._describe()
         if settings != self._settings:
             self._settings = settings
-            self._tell("settings", settings)
-        self._tell("sample", sample)
+            self._send_all("settings", settings)
+        self._send_all("sample", sample)
 
-    def _tell(self, name: str, value: dict[str, Any]) -> None:
+    def _send_all(self, name: str, value: dict[str, Any]) -> None:
         event = encode_event(name, value)
         for viewer in tuple(self._viewers):
             viewer.send(event)

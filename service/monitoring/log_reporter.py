@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..scaling.workers_rule import find_utilisation
-from ..telemetry.lifecycle_log import tell_clock
+from ..telemetry.lifecycle_log import log_clock
 from ..telemetry.observer import is_inspection
 from ..telemetry.span_encoding import RequestSpans
 from ..units import NS_PER_MS, NS_PER_S
@@ -70,10 +70,10 @@ class Reporter:
         new = Counter(last.answers)
         new.subtract(first.answers)
         if has_work(new, last):
-            _tell_load(first, last, new)
+            _log_load(first, last, new)
         refusals = count_refusals(new)
         if refusals:
-            _tell_refusals(refusals, (last.at_ns - first.at_ns) / NS_PER_S)
+            _log_refusals(refusals, (last.at_ns - first.at_ns) / NS_PER_S)
 
     def note_clock(self, lead_ns: int) -> None:
         """Tell how far logged time is off the wall clock, where that is news.
@@ -85,7 +85,7 @@ class Reporter:
         changed = (lead_ns == 0) != (self._clock_told_ns == 0)
         if changed or abs(lead_ns - self._clock_told_ns) >= CLOCK_NEWS_NS:
             self._clock_told_ns = lead_ns
-            tell_clock(lead_ns)
+            log_clock(lead_ns)
 
     # -- one by one -------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ def count_refusals(answers: Mapping[tuple[str, int, str], int]) -> dict[str, int
     return dict(refusals.most_common())
 
 
-def _tell_refusals(refusals: dict[str, int], seconds: float) -> None:
+def _log_refusals(refusals: dict[str, int], seconds: float) -> None:
     logger.warning(
         "refused %d requests in %.1f s: %s",
         sum(refusals.values()),
@@ -176,7 +176,7 @@ def _tell_refusals(refusals: dict[str, int], seconds: float) -> None:
     )
 
 
-def _tell_load(first: Totals, last: Totals, answers: Mapping[tuple[str, int, str], int]) -> None:
+def _log_load(first: Totals, last: Totals, answers: Mapping[tuple[str, int, str], int]) -> None:
     seconds = max((last.at_ns - first.at_ns) / NS_PER_S, 1 / NS_PER_MS)
     statistics = last.statistics
     requests_per_s = sum(answers.values()) / seconds

@@ -82,7 +82,7 @@ class _Totals(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield each metric, with all its labels."""
         totals = self._totals
-        yield _tell_build(totals.statistics)
+        yield _make_build(totals.statistics)
         yield GaugeMetricFamily(
             "ledgercore_start_time_seconds",
             "When the server was started, since the Unix epoch.",
@@ -90,13 +90,13 @@ class _Totals(Collector):
         )
         yield _count_requests(totals)
         yield _time_requests(totals, self._exemplars)
-        yield from _tell_transfers(totals)
-        yield from _tell_journal(totals)
-        yield from _tell_segments(totals.statistics)
-        yield from _tell_state(totals)
+        yield from _make_transfers(totals)
+        yield from _make_journal(totals)
+        yield from _make_segments(totals.statistics)
+        yield from _make_state(totals)
 
 
-def _tell_build(statistics: Statistics) -> Metric:
+def _make_build(statistics: Statistics) -> Metric:
     info = InfoMetricFamily("ledgercore_build", "The version that runs, and what an answer means.")
     labels = {"version": VERSION, "durability": statistics.durability}
     info.add_metric([], labels)
@@ -126,7 +126,7 @@ def _time_requests(totals: Totals, exemplars: Exemplars) -> Metric:
     return family
 
 
-def _tell_transfers(totals: Totals) -> Iterator[Metric]:
+def _make_transfers(totals: Totals) -> Iterator[Metric]:
     measures = totals.measures
     transfers = CounterMetricFamily(
         "ledgercore_transfers",
@@ -148,7 +148,7 @@ def _tell_transfers(totals: Totals) -> Iterator[Metric]:
     yield _size("ledgercore_batch_transfers", measures.batches, "Transfers of each batch.")
 
 
-def _tell_journal(totals: Totals) -> Iterator[Metric]:
+def _make_journal(totals: Totals) -> Iterator[Metric]:
     statistics, measures = totals.statistics, totals.measures
     yield _time(
         "ledgercore_journal_sync", measures.sync, "The write and the sync of each group of records."
@@ -179,10 +179,10 @@ def _tell_journal(totals: Totals) -> Iterator[Metric]:
         statistics.recovery_seconds,
     )
     if statistics.scrub is not None:
-        yield from _tell_scrub(statistics.scrub)
+        yield from _make_scrub(statistics.scrub)
 
 
-def _tell_scrub(scrub: ScrubState) -> Iterator[Metric]:
+def _make_scrub(scrub: ScrubState) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "ledgercore_scrub_bytes", "Bytes of sealed files that were read again.", scrub.bytes
     )
@@ -206,7 +206,7 @@ def _tell_scrub(scrub: ScrubState) -> Iterator[Metric]:
     )
 
 
-def _tell_segments(statistics: Statistics) -> Iterator[Metric]:
+def _make_segments(statistics: Statistics) -> Iterator[Metric]:
     labels = ("segment",)
     depth = GaugeMetricFamily(
         "ledgercore_queue_depth", "Transfers that wait or are being applied.", labels=labels
@@ -223,7 +223,7 @@ def _tell_segments(statistics: Statistics) -> Iterator[Metric]:
     yield from (depth, workers, busy)
 
 
-def _tell_state(totals: Totals) -> Iterator[Metric]:
+def _make_state(totals: Totals) -> Iterator[Metric]:
     statistics = totals.statistics
     limit = float("inf") if totals.inflight_limit is None else totals.inflight_limit
     for name, text, value in (
@@ -246,7 +246,7 @@ def _tell_state(totals: Totals) -> Iterator[Metric]:
         "ledgercore_log_lines_dropped", "Lines of the log that nobody took.", totals.log_dropped
     )
     if totals.traces is not None:
-        yield from _tell_traces(totals.traces)
+        yield from _make_traces(totals.traces)
 
 
 # -- histograms -------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def _size(name: str, histogram: Histogram, text: str) -> Metric:
     return HistogramMetricFamily(name, text, buckets, histogram.sum)
 
 
-def _tell_traces(traces: Mapping[str, Any]) -> Iterator[Metric]:
+def _make_traces(traces: Mapping[str, Any]) -> Iterator[Metric]:
     breaker = GaugeMetricFamily(
         "ledgercore_breaker_state",
         "1 for the state of the breaker around the exporter of traces, 0 for the others.",

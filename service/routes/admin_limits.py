@@ -55,7 +55,7 @@ limit_routes = Blueprint("limits", url_prefix="/admin")
 _get = partial(readable, limit_routes)
 
 
-def _tell(request: AnyRequest, event: str, sentence: str, **fields: Any) -> None:
+def _log_change(request: AnyRequest, event: str, sentence: str, **fields: Any) -> None:
     """Log who has changed what; it never holds a token or a secret."""
     client = client_of(request).name or "an open server's client"
     logger.warning(
@@ -70,7 +70,7 @@ def _tell(request: AnyRequest, event: str, sentence: str, **fields: Any) -> None
 @guard(Scope.ADMIN)
 async def get_limits(request: AnyRequest) -> HTTPResponse:
     """Tell the limits in force."""
-    return answer_json(tell_limits(lifecycle_of(request)))
+    return answer_json(describe_all_limits(lifecycle_of(request)))
 
 
 @limit_routes.patch("/limits")
@@ -88,11 +88,11 @@ async def patch_limits(request: AnyRequest) -> HTTPResponse:
     for name in (name for name in LIMITS if after[name] != before[name]):
         values = {"before": before[name], "after": after[name]}
         sentence = f"limit {name}: {before[name]} -> {after[name]}"
-        _tell(request, "limit-changed", sentence, limit=name, **values)
-    return answer_json(tell_limits(lifecycle))
+        _log_change(request, "limit-changed", sentence, limit=name, **values)
+    return answer_json(describe_all_limits(lifecycle))
 
 
-def tell_limits(lifecycle: Lifecycle) -> dict[str, Any]:
+def describe_all_limits(lifecycle: Lifecycle) -> dict[str, Any]:
     """Return the limits in force as they are told: money in the form of the server's answers."""
     limits = describe_limits(lifecycle)
     return limits | {"client_quota": lifecycle.forms.write(int(limits["client_quota"]))}
@@ -139,7 +139,7 @@ async def patch_workers(request: AnyRequest) -> HTTPResponse:
     if scaler.bounds != before:
         sentence = f"workers: {before[0]} to {before[1]} -> {lowest} to {highest} a segment"
         bounds = {"before": before, "after": (lowest, highest)}
-        _tell(request, "workers-bounds-changed", sentence, **bounds)
+        _log_change(request, "workers-bounds-changed", sentence, **bounds)
     return answer_json(describe_workers(lifecycle_of(request)))
 
 
@@ -179,7 +179,7 @@ async def post_key(request: AnyRequest) -> HTTPResponse:
     new = await lifecycle.call(_create_key, lifecycle, read_integers(wanted))
     admission_of(request).reload()
     credential = new.credential
-    _tell(
+    _log_change(
         request,
         "api-key-created",
         f"API key {credential.id} of {credential.client} created, scope {credential.scope.label}",
@@ -203,7 +203,7 @@ async def delete_key(request: AnyRequest, key_id: str) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     await lifecycle.call(_revoke_key, lifecycle, key_id)
     admission_of(request).reload()
-    _tell(request, "api-key-revoked", f"API key {key_id} revoked", key_id=key_id)
+    _log_change(request, "api-key-revoked", f"API key {key_id} revoked", key_id=key_id)
     return HTTPResponse(status=204)
 
 

@@ -23,7 +23,7 @@ from ..units import NS_PER_MS
 from ..wire.answers import REASONS, answer_json, describe_statistics
 from ..wire.sanic_types import AnyRequest
 from ..wire.transfer_answer import JSON_TYPE
-from .admin_limits import tell_limits
+from .admin_limits import describe_all_limits
 
 PERCENTS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 SCRAPED = (OPENMETRICS, "text/plain")
@@ -68,7 +68,7 @@ def _answer_text(request: AnyRequest, accept: str) -> HTTPResponse:
 
 
 def _describe_present(lifecycle: Lifecycle) -> dict[str, Any]:
-    return lifecycle.batcher.regulator.describe() | {"limits": tell_limits(lifecycle)}
+    return lifecycle.batcher.regulator.describe() | {"limits": describe_all_limits(lifecycle)}
 
 
 def describe_totals(totals: Totals) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def describe_totals(totals: Totals) -> dict[str, Any]:
     return {
         "requests_total": requests,
         "success_rate": round(rate, 3),
-        "avg_latency_ms": _tell_ms(latency.mean),
+        "avg_latency_ms": _round_ms(latency.mean),
         **describe_statistics(totals.statistics),
         "latency_ms": describe_times(latency),
         "queue_ms": describe_times(measures.queue),
@@ -104,7 +104,7 @@ def describe_totals(totals: Totals) -> dict[str, Any]:
 def describe_times(histogram: Histogram) -> dict[str, float]:
     """Return the percentiles of times, in milliseconds."""
     found = histogram.percentiles(tuple(PERCENTS.values()))
-    return {name: _tell_ms(value) for name, value in zip(PERCENTS, found, strict=True)}
+    return {name: _round_ms(value) for name, value in zip(PERCENTS, found, strict=True)}
 
 
 def describe_sizes(histogram: Histogram) -> dict[str, float]:
@@ -121,5 +121,5 @@ def _describe_answers(totals: Totals) -> dict[str, dict[str, int]]:
     return {route: dict(counts) for route, counts in answers.items()}
 
 
-def _tell_ms(value_ns: float) -> float:
+def _round_ms(value_ns: float) -> float:
     return round(value_ns / NS_PER_MS, 3)

@@ -132,7 +132,7 @@ async def get_transfer(request: AnyRequest, transfer_id: str) -> HTTPResponse:
 @guard(Scope.READ)
 async def get_key(request: AnyRequest, key: str) -> HTTPResponse:
     """Tell what is known of an idempotency key."""
-    return await _tell_key(request, read_path_key(key))
+    return await _answer_key(request, read_path_key(key))
 
 
 @_get("/idempotency-keys")
@@ -140,10 +140,10 @@ async def get_key(request: AnyRequest, key: str) -> HTTPResponse:
 @takes(KEY_PARAMETER)
 async def find_key(request: AnyRequest) -> HTTPResponse:
     """Tell what is known of an idempotency key that the query names."""
-    return await _tell_key(request, read_query_key(request.query_string))
+    return await _answer_key(request, read_query_key(request.query_string))
 
 
-async def _tell_key(request: AnyRequest, key: str) -> HTTPResponse:
+async def _answer_key(request: AnyRequest, key: str) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     engine, batcher = lifecycle.engine, lifecycle.batcher
     state = await lifecycle.call(engine.find_key, key, client_of(request).name)
@@ -194,10 +194,10 @@ def _has_account(engine: EnginePort, account_id: str) -> bool:
 @guard(Scope.READ)
 async def get_account(request: AnyRequest, account_id: str) -> HTTPResponse:
     """Tell an account and its balance."""
-    return await _tell_account(request, read_path_account(account_id))
+    return await _answer_account(request, read_path_account(account_id))
 
 
-async def _tell_account(request: AnyRequest, account_id: str) -> HTTPResponse:
+async def _answer_account(request: AnyRequest, account_id: str) -> HTTPResponse:
     lifecycle = lifecycle_of(request)
     account = lifecycle.engine.peek_account(account_id)
     await lifecycle.batcher.barrier()
@@ -234,7 +234,7 @@ async def _change_account(request: AnyRequest, read_id: Callable[[], str]) -> HT
 async def get_accounts(request: AnyRequest) -> HTTPResponse:
     """List the accounts in the order in which they were opened, a page at a time; or tell one."""
     if has_parameter(request.query_string, ACCOUNT_PARAMETER):
-        return await _tell_account(request, read_query_account(request.query_string))
+        return await _answer_account(request, read_query_account(request.query_string))
     lifecycle = lifecycle_of(request)
     page = read_page(request.query_string)
     accounts = lifecycle.engine.peek_accounts(page.start, page.limit + 1)

@@ -32,7 +32,7 @@ from ..process.descriptors import TooFewDescriptors
 from ..scaling.workers import Scaler
 from ..settings import Settings
 from ..telemetry.collector import UnusableCollector
-from ..telemetry.lifecycle_log import tell_draining, tell_recovered, tell_stopped, tell_stopping
+from ..telemetry.lifecycle_log import log_draining, log_recovered, log_stopped, log_stopping
 from ..telemetry.meters import Meters
 from ..telemetry.observer import Observer
 from ..telemetry.span_encoding import MissingPackage
@@ -190,7 +190,7 @@ class Lifecycle:
         """Begin to drain, so that readiness fails; whether the server was ready until now."""
         self.is_draining = self.is_ready
         if self.is_draining:
-            tell_draining(drain_s)
+            log_draining(drain_s)
         return self.is_draining
 
     def reload_keys(self) -> None:
@@ -203,7 +203,7 @@ class Lifecycle:
         if self._watching is not None:
             self._watching.cancel()
         self._is_stopping.set()
-        tell_stopping()
+        log_stopping()
         if self._opening is not None:
             # Recovery cannot be interrupted, but it ends, and what it has opened must be closed.
             await self._opening
@@ -221,7 +221,7 @@ class Lifecycle:
         if self.observer.exporter is not None:
             await close_apart(self.observer.exporter.close)
         self.calls.close()
-        tell_stopped()
+        log_stopped()
 
     def fail(self, reason: str, bug: Exception | None = None) -> None:
         """Store and tell why this server cannot go on. Only the first reason counts."""
@@ -255,7 +255,7 @@ class Lifecycle:
                 self.forms = self._parts.forms
                 self._parts.batcher.on_work = self.on_work
                 self._enter(State.READY)
-                tell_recovered(self._parts.engine.statistics())
+                log_recovered(self._parts.engine.statistics())
                 self.on_ready(self._parts.engine)
 
     async def _drain(self) -> None:

@@ -16,7 +16,7 @@ VERSION = __version__
 logger = logging.getLogger("ledgercore")
 
 
-def tell_started(settings: Settings, address: str) -> None:
+def log_started(settings: Settings, address: str) -> None:
     """Tell that a server serves, where, and what. `address` is its URL."""
     logger.info(
         "ledgercore %s serves %s at %s",
@@ -37,7 +37,7 @@ def tell_started(settings: Settings, address: str) -> None:
     )
 
 
-def tell_recovered(statistics: Statistics) -> None:
+def log_recovered(statistics: Statistics) -> None:
     """Tell how much of a journal was read, and how long that took; nothing where it was none."""
     records, seconds = statistics.recovered_records, statistics.recovery_seconds
     if records > 0:
@@ -49,7 +49,7 @@ def tell_recovered(statistics: Statistics) -> None:
         )
 
 
-def tell_clock(lead_ns: int) -> None:
+def log_clock(lead_ns: int) -> None:
     """Tell that time is not logged as the wall clock has it: ahead of it, or behind."""
     seconds = lead_ns / NS_PER_S
     told = {"event": "clock", "lead_seconds": round(seconds, 6)}
@@ -65,7 +65,7 @@ def tell_clock(lead_ns: int) -> None:
     )
 
 
-def tell_few_descriptors(room: int, connections_max: int) -> None:
+def log_few_descriptors(room: int, connections_max: int) -> None:
     """Tell that there may be fewer connections than the settings say."""
     logger.info(
         "the limit of descriptors leaves room for %d connections of %d",
@@ -75,7 +75,7 @@ def tell_few_descriptors(room: int, connections_max: int) -> None:
     )
 
 
-def tell_ignored(variable: str, value: str) -> None:
+def log_ignored(variable: str, value: str) -> None:
     """Tell that a variable of the environment was ignored, which is none of ours."""
     logger.warning(
         "%s=%s is what a cluster tells of a service, and is ignored",
@@ -85,7 +85,7 @@ def tell_ignored(variable: str, value: str) -> None:
     )
 
 
-def tell_draining(drain_s: int) -> None:
+def log_draining(drain_s: int) -> None:
     """Tell that a server is about to stop, and takes requests until then."""
     logger.info(
         "is about to stop, and takes requests for %d s more",
@@ -94,11 +94,11 @@ def tell_draining(drain_s: int) -> None:
     )
 
 
-def tell_stopping() -> None:
+def log_stopping() -> None:
     """Tell that a server takes no more requests."""
     logger.info("takes no more requests, and stops", extra={"event": "stopping"})
 
 
-def tell_stopped() -> None:
+def log_stopped() -> None:
     """Tell that the ledger is closed."""
     logger.info("has stopped", extra={"event": "stopped"})

@@ -79,9 +79,9 @@ class QueuedHandler(logging.Handler):
     def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802  # Of logging.
         """Write lines in a form, that of what was dropped as well."""
         super().setFormatter(fmt)
-        STDERR.make_notice = self._tell_dropped
+        STDERR.make_notice = self._format_dropped
 
-    def _tell_dropped(self, count: int) -> bytes:
+    def _format_dropped(self, count: int) -> bytes:
         logger = logging.getLogger(OWN)
         sentence = "%d lines of the log were dropped here: nobody took them"
         fields = {"event": "log-dropped", "dropped": count}
@@ -94,7 +94,7 @@ class QueuedHandler(logging.Handler):
         STDERR.flush()
 
 
-def tell_message(record: logging.LogRecord) -> str:
+def find_message(record: logging.LogRecord) -> str:
     """Return the sentence of a record; of what is not ours, without what was put into it."""
     if record.name == OWN:
         return record.getMessage()
@@ -105,7 +105,7 @@ def tell_message(record: logging.LogRecord) -> str:
     return _ADDRESS.sub("(address)", sentence)
 
 
-def tell_exception(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Return the types and the places of an exception and of what led to it, without any text."""
     parts = []
     seen: set[int] = set()
@@ -131,7 +131,7 @@ class JsonLines(JsonFormatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # The name is logging's.
         """Return an exception as one string."""
-        return tell_exception(ei[1]) if ei[1] is not None else ""
+        return describe_exception(ei[1]) if ei[1] is not None else ""
 
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
@@ -141,7 +141,7 @@ class JsonLines(JsonFormatter):
         log_data["level"] = record.levelname.lower()
         log_data["logger"] = record.name
         log_data["event"] = getattr(record, "event", record.name.partition(".")[0])
-        log_data["message"] = tell_message(record)
+        log_data["message"] = find_message(record)
         for name, value in vars(record).items():
             if name not in _RESERVED:
                 log_data.setdefault(name, value)
@@ -154,10 +154,10 @@ class Sentences(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and below it where an exception came from."""
-        line = f"ledgercore: {tell_message(record)}"
+        line = f"ledgercore: {find_message(record)}"
         trace_id = getattr(record, "trace_id", None)
         if trace_id is not None:
             line += f" (trace {trace_id})"
         if record.exc_info and record.exc_info[1] is not None:
-            line += "\n" + tell_exception(record.exc_info[1])
+            line += "\n" + describe_exception(record.exc_info[1])
         return line

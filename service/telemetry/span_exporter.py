@@ -146,10 +146,10 @@ class SpanExporter:
             ticket = self._breaker.begin()
         except CircuitOpen:
             return self._count(dropped=len(batch))
-        self._tell_state("a probe is made")
+        self._log_state("a probe is made")
         is_success, reason = self._send(batch)
         self._breaker.end(ticket, is_success)
-        return self._tell_state(reason)
+        return self._log_state(reason)
 
     def _send(self, batch: list[RequestSpans]) -> tuple[bool | None, str]:
         """Send a batch; return what the breaker is told of it, and the words for the log."""
@@ -172,7 +172,7 @@ class SpanExporter:
             self._failed += failed
             self._rejected_spans += rejected
 
-    def _tell_state(self, reason: str) -> None:
+    def _log_state(self, reason: str) -> None:
         """Log the state of the breaker, if it is another than was logged last."""
         state, before = self._breaker.state, self._state_told
         if state is before:

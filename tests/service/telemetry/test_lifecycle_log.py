@@ -10,7 +10,7 @@ import pytest
 
 import ledgercore
 from ledgercore.service.settings import Settings
-from ledgercore.service.telemetry.lifecycle_log import tell_clock, tell_recovered, tell_started
+from ledgercore.service.telemetry.lifecycle_log import log_clock, log_recovered, log_started
 from ledgercore.service.telemetry.logs import JsonLines
 from tests.support.servers import Server, post_transfer
 
@@ -23,7 +23,7 @@ def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_start_says_what_runs_and_where(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "ledgercore"):
-        tell_started(Settings(data="/d", segments=3, workers_max=5), "http://127.0.0.1:8000")
+        log_started(Settings(data="/d", segments=3, workers_max=5), "http://127.0.0.1:8000")
     (record,) = caplog.records
     line = json.loads(JsonLines().format(record))
     assert line["event"] == "started" and line["version"] == ledgercore.__version__
@@ -35,7 +35,7 @@ def test_start_says_what_runs_and_where(caplog: pytest.LogCaptureFixture) -> Non
 def test_empty_journal_is_no_recovery(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "ledgercore"):
         engine = ledgercore.open(durability="memory")
-        tell_recovered(engine.statistics())
+        log_recovered(engine.statistics())
         engine.close()
     assert caplog.records == []
 
@@ -61,7 +61,7 @@ def test_clock_that_is_off_is_told(
     caplog: pytest.LogCaptureFixture, lead_ns: int, text: str
 ) -> None:
     with caplog.at_level(logging.INFO, "ledgercore"):
-        tell_clock(lead_ns)
+        log_clock(lead_ns)
     (record,) = caplog.records
     line = json.loads(JsonLines().format(record))
     assert line["lead_seconds"] == lead_ns / 10**9 and text in line["message"]

@@ -21,8 +21,8 @@ from ledgercore.service.telemetry.logs import (
     PLACES_MAX,
     JsonLines,
     Sentences,
+    describe_exception,
     make_log_config,
-    tell_exception,
 )
 from tests.support import servers
 from tests.support.keyed import bearer, make_key, spell, spell_bulk, spell_transfer
@@ -102,7 +102,7 @@ def test_an_exception_is_one_string_of_types_and_places() -> None:
 def test_exceptions_that_cause_each_other_come_to_an_end() -> None:
     one, two = ValueError("a"), KeyError("b")
     one.__cause__, two.__cause__ = two, one
-    assert tell_exception(one) == "builtins.ValueError\nwhich came of\nbuiltins.KeyError"
+    assert describe_exception(one) == "builtins.ValueError\nwhich came of\nbuiltins.KeyError"
 
 
 def test_a_recursion_is_told_by_its_beginning_and_its_end() -> None:
@@ -117,7 +117,7 @@ def test_a_recursion_is_told_by_its_beginning_and_its_end() -> None:
 
     with pytest.raises(RuntimeError) as caught:
         go(200)
-    told = tell_exception(caught.value)
+    told = describe_exception(caught.value)
     assert len(told.splitlines()) < 4 * PLACES_MAX
     assert "go(200)" in told and "raise RuntimeError" in told and told.count("  ...\n") == 1
 
