@@ -9,7 +9,7 @@ from .grammar import AMOUNT_MAX, BALANCE_MIN
 from .journal_check import digest_state, replay_in_helper
 from .ledger import Ledger
 from .recovery import Capacity
-from .store import House, Store
+from .store import Maintenance, Store
 from .types import Audit
 
 VIOLATIONS_TOLD_MAX = 100
@@ -58,7 +58,7 @@ class Auditor:
         self.executor = executor
         self.store = store
         self.capacity = capacity
-        self.house: House | None = None
+        self.maintenance: Maintenance | None = None
 
     def audit(self, *, journal: bool) -> Audit:
         """Check the sums and limits; with `journal`, ask a process that replays the journal."""
@@ -67,7 +67,7 @@ class Auditor:
         violations = find_violations(self.ledger, balances, rows)
         sums = sum_by_asset(self.ledger, balances, rows)
         # What was found below the snapshot is known already, and no replay from there meets it.
-        scrubbed = None if self.house is None else self.house.scrub_state
+        scrubbed = None if self.maintenance is None else self.maintenance.scrub_state
         if scrubbed is not None:
             violations += [f"journal: {fault}" for fault in scrubbed.damage]
         reason: str | None = NOT_ASKED

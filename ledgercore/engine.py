@@ -28,7 +28,7 @@ from .opening import Opened
 from .options import Options
 from .outcome import Outcome
 from .replay import count_keys, last_lsn
-from .store import House
+from .store import Maintenance
 from .submission import Submission
 from .types import Account, Audit, KeyState, Statistics, Transfer
 from .validation import (
@@ -71,7 +71,7 @@ class Engine:
         self._workers = Workers(self._executor, options.workers_max)
         self.fault_injection = FaultInjection(self._executor, self._workers)
         self._journal_thread: threading.Thread | None = None
-        self._house: House | None = None
+        self._maintenance: Maintenance | None = None
         self._close_lock = threading.Lock()
         self._closed = False
         try:
@@ -88,7 +88,7 @@ class Engine:
             thread = threading.Thread(None, self._executor.run_journal, "journal", daemon=True)
             thread.start()
             self._journal_thread = thread
-            self._house = self._auditor.house = self._opened.store.keep_house()
+            self._maintenance = self._auditor.maintenance = self._opened.store.start_maintenance()
 
     def __enter__(self) -> Self:
         return self
@@ -115,8 +115,8 @@ class Engine:
             self._executor.drain()
             if self._journal_thread is not None:
                 self._journal_thread.join()
-            if self._house is not None:
-                self._house.stop()
+            if self._maintenance is not None:
+                self._maintenance.stop()
             try:
                 if self.failure is None:
                     self._opened.close()
@@ -387,7 +387,7 @@ class Engine:
             recovered_records=0 if self.recovered is None else self.recovered.records,
             recovery_seconds=0.0 if self.recovered is None else self.recovered.seconds,
             segments=loads,
-            scrub=None if self._house is None else self._house.scrub_state,
+            scrub=None if self._maintenance is None else self._maintenance.scrub_state,
         )
 
     def measures(self) -> Measures:

@@ -67,7 +67,7 @@ class FileChapter:
         yield data[SEGMENT_HEADER_BYTES:]
 
 
-class FileShelf:
+class FileSnapshots:
     """The snapshots of a directory."""
 
     def __init__(self, directory: DataDirectory) -> None:
@@ -127,7 +127,7 @@ class FileStore:
         self.address = self.place = str(self.directory.path)
         self._trusted_seal = seal
         self._history = History(self.directory)
-        self._shelf = FileShelf(self.directory)
+        self._snapshots = FileSnapshots(self.directory)
         self._clock = b""
         self._options: StoreOptions | None = None
         self._journal: FileJournal | None = None
@@ -178,7 +178,7 @@ class FileStore:
             )
         return self._journal
 
-    def keep_house(self) -> Housekeeper:
+    def start_maintenance(self) -> Housekeeper:
         """Make segments ahead and snapshots now and then, and read again what is sealed."""
         options = self._require_claim()
         if self._journal is None:
@@ -230,9 +230,9 @@ class FileStore:
             raise JournalDamaged(f"{self.directory.journal}: LSN {lsn} has gone")
         return found
 
-    def snapshots(self) -> FileShelf:
+    def snapshots(self) -> FileSnapshots:
         """The files of the folder of snapshots."""
-        return self._shelf
+        return self._snapshots
 
     def _read_seal(self) -> Seal:
         """The seal that counts. Raises JournalDamaged where there is none, FormatTooNew."""

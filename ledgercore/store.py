@@ -12,7 +12,7 @@ Errors. What cannot be read or written for reasons of the world around is Direct
 MemoryUnavailable. What was read and contradicts itself is JournalDamaged, which names the place
 and, where it has one, the LSN. What a newer program wrote is FormatTooNew: it is never changed.
 
-Threads. `claim`, `writer`, `keep_house` and `release` are called by the thread that opens or closes
+Threads. `claim`, `writer`, `start_maintenance` and `release` are called by the thread that opens or closes
 the ledger, one after the other. What reads (`chapters`, `check_end`, `find`, `snapshots`) may be
 called by any thread, and by a process that has no claim, beside the one that writes: such a process
 sees the journal as it was at some moment of its call, and more where the journal went on meanwhile.
@@ -130,7 +130,7 @@ class Recovered:
     seconds: float = 0.0
 
 
-class SnapshotShelf(Protocol):
+class StoredSnapshots(Protocol):
     """The snapshots of a store, each called by the LSN that it is of."""
 
     def lsns(self) -> list[int]:
@@ -186,7 +186,7 @@ class Claim:
     is_new: bool
 
 
-class House(Protocol):
+class Maintenance(Protocol):
     """The background work of a store while its journal is written, in threads of its own."""
 
     @property
@@ -245,17 +245,17 @@ class Store(Protocol):
         For what is known to be durable: JournalDamaged is raised where it is not there.
         """
 
-    def snapshots(self) -> SnapshotShelf:
+    def snapshots(self) -> StoredSnapshots:
         """Return the snapshots; each is beside the journal, and never in its place."""
 
-    def keep_house(self) -> House:
+    def start_maintenance(self) -> Maintenance:
         """Begin what is to be done beside the writing: room made ahead, snapshots, rereading.
 
         After `writer`. What goes wrong in it is logged, and does not stop the journal.
         """
 
     def release(self) -> None:
-        """Give the right to write back, after the journal was closed and the house was stopped.
+        """Give the right to write back, after the journal was closed and the maintenance was stopped.
 
         In a forked child it closes copies alone, and the parent keeps the right. Can be repeated.
         """

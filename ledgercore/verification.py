@@ -13,7 +13,7 @@ from .accounts import account_count, copy_state
 from .auditing import find_violations, sum_by_asset
 from .directory import DataDirectory, explained, map_file
 from .errors import FormatTooNew, JournalDamaged
-from .file_store import FileShelf, FileStore, make_tail_durable
+from .file_store import FileSnapshots, FileStore, make_tail_durable
 from .frames import SEGMENT_HEADER_BYTES, find_end, scan_frames
 from .journal_check import digest_state
 from .layouts import RECORD_BYTES
@@ -190,7 +190,7 @@ def inspect_snapshot(directory: DataDirectory, path: Path, ledger_id: bytes) -> 
 def check_snapshot(directory: DataDirectory, path: Path, ledger_id: bytes) -> str | None:
     """What is wrong with the frames of a snapshot, without a look at what they mean."""
     lsn = int(path.stem)
-    data = FileShelf(directory).read(lsn)
+    data = FileSnapshots(directory).read(lsn)
     return load_snapshot(str(path), data, lsn, ledger_id, None)
 
 

@@ -116,7 +116,7 @@ def test_who_has_no_claim_gets_no_journal(store: Store, at: Callable[[], Store])
     with pytest.raises(RuntimeError, match="not claimed"):
         reader.writer(recovered)
     with pytest.raises(RuntimeError, match="not claimed"):
-        reader.keep_house()
+        reader.start_maintenance()
     assert recovered.lsn == last
 
 
@@ -282,11 +282,11 @@ def test_a_journal_says_how_large_a_group_may_be(store: Store) -> None:
 def test_the_house_is_kept_until_it_is_stopped(store: Store) -> None:
     store.claim(options())
     journal = store.writer(Recovery(store, CAPACITY).run())
-    house = store.keep_house()
-    scrubbed = house.scrub_state
+    maintenance = store.start_maintenance()
+    scrubbed = maintenance.scrub_state
     assert scrubbed is None or scrubbed.damage == ()
-    house.stop()
-    house.stop()
+    maintenance.stop()
+    maintenance.stop()
     journal.close()
     assert store.check_end(*[(each, walk(each)) for each in store.chapters()][-1]) == 0
 
