@@ -84,7 +84,7 @@ class Options:
     instruments: int = option(1, "1: count and time what is done. 0: do neither.", 0, 1)
     accept_clock: int = option(
         0,
-        "Believe the clock, though it is a day or more behind what was logged, or was set ahead.",
+        "Accept the clock, though it is a day or more behind what was logged, or was set ahead.",
         0,
         1,
     )

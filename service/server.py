@@ -58,7 +58,7 @@ class Server:
         self._reloads_done = 0
         self._acceptor: Acceptor | None = None
         self._is_stopped: asyncio.Event
-        self._is_hurried: asyncio.Event
+        self._skips_drain: asyncio.Event
 
     def run(self) -> None:
         """Serve."""
@@ -73,8 +73,8 @@ class Server:
             loop.close()
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_stopped, self._is_hurried = asyncio.Event(), asyncio.Event()
-        self._app.ctx.on_stop = self._hurry
+        self._is_stopped, self._skips_drain = asyncio.Event(), asyncio.Event()
+        self._app.ctx.on_stop = self._stop_undrained
         self._signals.listener = lambda: ignore(loop.call_soon_threadsafe(self._handle_signals))
         if self._signals.stops > 0:
             return  # Nothing was opened yet.
@@ -126,15 +126,15 @@ class Server:
         if self._signals.stops > 0:
             self._is_stopped.set()
         if self._signals.stops > 1:
-            self._is_hurried.set()
+            self._skips_drain.set()
         if self._signals.reloads > self._reloads_done:
             self._reloads_done = self._signals.reloads
             self._reload()
 
-    def _hurry(self) -> None:
+    def _stop_undrained(self) -> None:
         """Stop without draining: the ledger has failed."""
         self._is_stopped.set()
-        self._is_hurried.set()
+        self._skips_drain.set()
 
     async def _wait(self) -> None:
         """Return once it is time to stop, after the time that load balancers need to notice."""
@@ -143,7 +143,7 @@ class Server:
         if drain_s > 0 and self._lifecycle.begin_draining(drain_s):
             with suppress(TimeoutError):
                 async with asyncio.timeout(drain_s):
-                    await self._is_hurried.wait()
+                    await self._skips_drain.wait()
 
     def _reload(self) -> None:
         """Read the certificate and the keys again; what cannot be used changes nothing."""
