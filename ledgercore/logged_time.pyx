@@ -96,8 +96,8 @@ def choose_start(known, bytes boot_id, int64_t boot_ns, int64_t wall_ns, int64_t
     if start_ns - wall_ns > LEAD_NS_MAX and not accept_clock:
         raise ClockRefused(
             f"the clock says {format_time(wall_ns)}, and what was logged last is of"
-            f" {format_time(start_ns)}: set the clock right, or accept it (--accept-clock), and time"
-            " is logged at nine tenths of its speed until the clock has caught up"
+            f" {format_time(start_ns)}: set the clock right, or accept it (--accept-clock), and"
+            " time is logged at nine tenths of its speed until the clock has caught up"
         )
     return start_ns
 

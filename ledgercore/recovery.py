@@ -204,16 +204,16 @@ class Recovery:
         A bad snapshot is passed over with a note: the journal can make it again. One of another
         history is not bad, and `replay_chapters` refuses it.
         """
-        shelf = self.store.snapshots()
-        lsns = shelf.lsns() if self.snapshots is None else self.snapshots
+        stored = self.store.snapshots()
+        lsns = stored.lsns() if self.snapshots is None else self.snapshots
         # Also of those that are not needed: nothing goes on beside what a newer program wrote.
-        headers = {lsn: shelf.read_header(lsn) for lsn in lsns}
+        headers = {lsn: stored.read_header(lsn) for lsn in lsns}
         for lsn in lsns:
             if self.until_lsn is not None and lsn > self.until_lsn:
                 continue
             replay = self.fresh_replay(first.hash_key, first.key_ttl_ns)
-            place, found = shelf.place(lsn), headers[lsn]
-            problem = load_snapshot(place, shelf.read(lsn), lsn, first.ledger_id, replay)
+            place, found = stored.place(lsn), headers[lsn]
+            problem = load_snapshot(place, stored.read(lsn), lsn, first.ledger_id, replay)
             if problem is None and found is not None:
                 return replay, Named(place, replay.lsn, found.previous_crc)
             if problem is not None and "keys_max" in problem and self.capacity.keys_room == 0:

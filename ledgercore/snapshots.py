@@ -76,11 +76,11 @@ def write_snapshot(store: Store, recovered: Recovered) -> str:
         if problem is not None:
             raise JournalDamaged(f"{place}: {problem}, right after it was written")
 
-    shelf = store.snapshots()
-    shelf.put(recovered.lsn, encode_snapshot(header, recovered), check)
-    for old in shelf.lsns()[SNAPSHOTS_KEPT:]:
-        shelf.drop(old)
-    return shelf.place(recovered.lsn)
+    snapshots = store.snapshots()
+    snapshots.put(recovered.lsn, encode_snapshot(header, recovered), check)
+    for old in snapshots.lsns()[SNAPSHOTS_KEPT:]:
+        snapshots.drop(old)
+    return snapshots.place(recovered.lsn)
 
 
 def make_snapshot(store: Store, capacity: Capacity, *, sealed_only: bool) -> str | None:

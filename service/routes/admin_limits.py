@@ -70,7 +70,7 @@ def _log_change(request: AnyRequest, event: str, sentence: str, **fields: Any) -
 @guard(Scope.ADMIN)
 async def get_limits(request: AnyRequest) -> HTTPResponse:
     """Tell the limits in force."""
-    return answer_json(describe_all_limits(lifecycle_of(request)))
+    return answer_json(format_limits(lifecycle_of(request)))
 
 
 @limit_routes.patch("/limits")
@@ -89,10 +89,10 @@ async def patch_limits(request: AnyRequest) -> HTTPResponse:
         values = {"before": before[name], "after": after[name]}
         sentence = f"limit {name}: {before[name]} -> {after[name]}"
         _log_change(request, "limit-changed", sentence, limit=name, **values)
-    return answer_json(describe_all_limits(lifecycle))
+    return answer_json(format_limits(lifecycle))
 
 
-def describe_all_limits(lifecycle: Lifecycle) -> dict[str, Any]:
+def format_limits(lifecycle: Lifecycle) -> dict[str, Any]:
     """Return the limits in force as they are told: money in the form of the server's answers."""
     limits = describe_limits(lifecycle)
     return limits | {"client_quota": lifecycle.forms.write(int(limits["client_quota"]))}

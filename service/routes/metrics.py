@@ -23,7 +23,7 @@ from ..units import NS_PER_MS
 from ..wire.answers import REASONS, answer_json, describe_statistics
 from ..wire.sanic_types import AnyRequest
 from ..wire.transfer_answer import JSON_TYPE
-from .admin_limits import describe_all_limits
+from .admin_limits import format_limits
 
 PERCENTS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 SCRAPED = (OPENMETRICS, "text/plain")
@@ -68,7 +68,7 @@ def _answer_text(request: AnyRequest, accept: str) -> HTTPResponse:
 
 
 def _describe_present(lifecycle: Lifecycle) -> dict[str, Any]:
-    return lifecycle.batcher.regulator.describe() | {"limits": describe_all_limits(lifecycle)}
+    return lifecycle.batcher.regulator.describe() | {"limits": format_limits(lifecycle)}
 
 
 def describe_totals(totals: Totals) -> dict[str, Any]:
