@@ -8,14 +8,15 @@ A journal is a chain of chapters. A chapter is a header and the frames under it 
 of which names the checksum of the one before; so all stores share the walk over frames, the replay
 and the checks of the chain, and differ only in where the bytes lie.
 
-Errors. What the system does not let be read or written is DirectoryUnusable, or
-MemoryUnavailable. What was read and contradicts itself is JournalDamaged, which names the place
-and, where it has one, the LSN. What a newer program wrote is FormatTooNew: it is never changed.
+Errors. What the system does not let be read or written is DirectoryUnusable, or MemoryUnavailable.
+What was read and contradicts itself is JournalDamaged, which names the place and, where it has one,
+the LSN. What a newer program wrote is FormatTooNew: it is never changed.
 
-Threads. `claim`, `writer`, `start_maintenance` and `release` are called by the thread that opens
-or closes the ledger, one after the other. What reads (`chapters`, `check_end`, `find`, `snapshots`) may be
-called by any thread, and by a process that has no claim, beside the one that writes: such a process
-sees the journal as it was at some moment of its call, and more where the journal went on meanwhile.
+Threads. `claim`, `writer`, `start_maintenance` and `release` are called by the thread that opens or
+closes the ledger, one after the other. What reads (`chapters`, `check_end`, `find`, `snapshots`)
+may be called by any thread, and by a process that has no claim, beside the one that writes: such a
+process sees the journal as it was at some moment of its call, and more where the journal went on
+meanwhile.
 
 Durability. What a journal says is synced (`Journal.sync`, journal.pxd) outlives a power cut, as
 does a snapshot from the return of `put` on. What `chapters` shows after a claim is durable as well,

@@ -27,8 +27,8 @@ def snapshots_of(directory: Path) -> list[Path]:
 
 
 def housekeeper_of(ledger: ledgercore.Engine) -> Housekeeper:
-    assert isinstance(ledger._house, Housekeeper)
-    return ledger._house
+    assert isinstance(ledger._maintenance, Housekeeper)
+    return ledger._maintenance
 
 
 def test_the_next_file_is_made_once_half_of_this_one_is_used(directory: Path) -> None:
