@@ -1,4 +1,4 @@
-"""The engine: a ledger, its journal and the threads between them, opened, used and closed as one.
+"""The engine: a ledger, its journal and its threads, opened, used and closed as one.
 
 It joins what does not know of each other: `ledger` never does I/O, `journal` never knows balances.
 What it returns is durable, save where a docstring says otherwise. Any thread may call anything.

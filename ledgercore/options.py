@@ -1,4 +1,4 @@
-"""How a ledger is to run: every option with its default, its range and what it means.
+"""The options of a ledger: each with its default, its range and its meaning.
 
 This module owns that table. The settings and flags of the server take all of it from here, and tell
 their own in the same way.

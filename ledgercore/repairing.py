@@ -1,4 +1,4 @@
-"""Repair: a damaged directory made into one that opens, and what that costs told before and after.
+"""Repair: a damaged directory is made usable, and what is lost is reported before and after.
 
 It finds what `verify` finds, by the same replay of the whole journal; nothing is removed, what is
 cut off is kept under another name. What a newer program wrote is never touched.

@@ -108,7 +108,7 @@ def damage_at(chapter: Chapter, scan: Scan, rest: memoryview, reason: str) -> Da
 
 @dataclass(slots=True)
 class Recovered:
-    """A ledger as its store tells it, and the end of its journal: where a writer goes on.
+    """A recovered ledger, and the end of its journal, where a writer continues.
 
     `header` is of the last chapter, `offset` where its next frame goes and `last_offset` where its
     last one begins, 0 if there is none. `first_lsn` is where reading the journal began; of what

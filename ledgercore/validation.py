@@ -1,4 +1,4 @@
-"""What callers may hand in: each check names the field, and returns what the engine takes.
+"""Validation of arguments: each check names the field, and returns what the engine takes.
 
 What is taken is told in grammar.py.
 """

@@ -81,7 +81,7 @@ class KeyRing:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there has been no file so far, so that nobody can be told from anybody else."""
+        """Whether there has been no file so far, so that clients cannot be identified."""
         return not self._is_closed
 
     @property

@@ -181,5 +181,5 @@ class NonceMemory:
 
 
 def _has_room(own: int, total: int, most: int) -> bool:
-    """Whether somebody with so many of a total may have one more, where there may be `most`."""
+    """Whether a client with so many of a total may have one more, where there may be `most`."""
     return own < SHARE * (most - total)

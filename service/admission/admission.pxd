@@ -1,4 +1,4 @@
-"""What lets a request in natively, for whoever reads requests natively."""
+"""The native interface of admission, for the native reader of requests."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

@@ -44,7 +44,7 @@ cdef class Client:
     """A client: its name, which is the scope of its idempotency keys, and what it may do."""
 
     def __init__(self, str name not None, credential, ClientLimit limit not None):
-        """Make the client of a credential; of none, where the server asks nobody who they are."""
+        """Make the client of a credential; of none in open mode."""
         self.name = name
         self.id = name.encode()
         self.credential = credential

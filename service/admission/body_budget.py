@@ -1,4 +1,4 @@
-"""How much memory the bodies of requests may take, and the answers that nobody has read yet.
+"""The memory budget of request bodies and of answers that are not read yet.
 
 This module owns that bound, who has taken what of it, and how a long body is read within it. It
 never looks at what a body says.

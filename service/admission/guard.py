@@ -61,7 +61,7 @@ Handler = Callable[..., Awaitable[HTTPResponse | None]]
 
 
 def readable(routes: Blueprint, path: str) -> Callable[[Handler], Handler]:
-    """Return the decorator for what can be read; HEAD is told the same without the body."""
+    """Return the decorator of a GET handler; HEAD gets the same answer without its body."""
     decorate: Callable[[Handler], Handler] = routes.route(path, methods=["GET", "HEAD"])
     return decorate
 
@@ -73,7 +73,7 @@ def admission_of(request: AnyRequest) -> Admission:
 
 
 def client_of(request: AnyRequest) -> Client:
-    """Return who sent a guarded request."""
+    """Return the client that sent a guarded request."""
     client: Client = request.ctx.client
     return client
 
@@ -81,7 +81,7 @@ def client_of(request: AnyRequest) -> Client:
 def guard(
     scope: Scope, *, is_charged: bool = True, is_streamed: bool = False
 ) -> Callable[[Handler], Handler]:
-    """Return the decorator that lets in only who may do what `scope` allows.
+    """Return the decorator that admits only clients whose key has this `scope`.
 
     `is_charged` takes one request off the limits; without it the handler takes what it costs.
     Where the body `is_streamed`, the handler checks the signature as well, once it is there, and
@@ -127,7 +127,7 @@ def reading(request: AnyRequest, *, is_charged: bool = True) -> Iterator[None]:
 
 
 def check_direct(request: AnyRequest) -> None:
-    """Raise the problem `unauthorized` where a request has come through somebody else.
+    """Raise the problem `unauthorized` where a request has come through a proxy.
 
     Behind a proxy everybody seems to be on this machine, so that without keys the whole world could
     do everything. The native way leaves every request with such a header to this one.

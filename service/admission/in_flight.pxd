@@ -1,4 +1,4 @@
-"""The count of what is in flight, for whoever admits natively."""
+"""The native interface of the count in flight, for admission."""
 
 from libc.stdint cimport int64_t
 

@@ -1,4 +1,4 @@
-"""What a client is told of its limits: header fields of any answer, and the problem of a refusal.
+"""Rate limits in answers: header fields of any answer, and the problem of a refusal.
 
 This module owns how a limit is written. It never counts and never refuses: limiter.pyx does.
 Sources: draft-ietf-httpapi-ratelimit-headers-10 for the fields and the problem, RFC 9651 for their

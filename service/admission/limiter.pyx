@@ -224,7 +224,7 @@ cdef class Limiter:
         return client
 
     def forget_idle(self):
-        """Forget every client that nobody holds and a new one would be no different from."""
+        """Forget every client that is not in use and has all of its tokens and quota."""
         cdef ClientLimit client
         cdef int64_t now_ns = self.clock_ns()
         for name in list(self.clients):

@@ -1,4 +1,4 @@
-"""The commands `ledgercore admin keys ...`: who may use a server, also while it runs.
+"""The commands `ledgercore admin keys ...`: API keys, changed also while a server runs.
 
 This module owns what these commands print and how they exit. It never knows how a key is made or
 kept, and never asks a running server: that one sees the file change.

@@ -103,7 +103,7 @@ def verify(directory: str, is_json: bool) -> None:
 
 @contextmanager
 def _show_progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what draws a bar of the bytes done, and draws nothing where nobody looks."""
+    """Yield a callback that draws a progress bar, or nothing where stderr is no terminal."""
     with click.progressbar(
         length=1, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:

@@ -1,4 +1,4 @@
-"""How the commands of `ledgercore admin` tell what they have found: in lines, or as JSON.
+"""The output of the commands of `ledgercore admin`: lines, or JSON.
 
 This module owns the flag for JSON and its form: one value, on stdout, and nothing else there. What
 is said besides, and every error, is on stderr in both forms, and the exit code is the same.

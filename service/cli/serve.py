@@ -60,7 +60,7 @@ class SettingRefused(click.ClickException):
 
 
 class _SettingOption(click.Option):
-    """An option whose variable may be somebody else's, and is ignored then."""
+    """An option whose environment variable is ignored where a cluster has set it."""
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         text = super().resolve_envvar_value(ctx)

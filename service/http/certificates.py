@@ -13,7 +13,7 @@ from ..settings import InvalidSetting, Settings
 
 
 class _NeedsPassword(Exception):
-    """The key is encrypted, and a server has nobody to ask."""
+    """The key is encrypted, and a server cannot ask for its password."""
 
 
 def _refuse_password() -> NoReturn:

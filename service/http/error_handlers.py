@@ -1,4 +1,4 @@
-"""From exceptions to problems: what a client is told when a handler raises.
+"""Error handlers: exceptions of handlers as problems.
 
 This module owns that translation, in one table per sort of exception. It never tells a client
 anything of the inside of the server: that goes to the log.
@@ -85,7 +85,7 @@ def _answer_web_error(request: AnyRequest, error: web.SanicException) -> HTTPRes
 
 
 def _answer_method(request: AnyRequest) -> HTTPResponse:
-    """Tell which methods an address has: on OPTIONS because that is the question."""
+    """Answer with the methods of an address: to OPTIONS, and where the method is not allowed."""
     headers = {"allow": ", ".join([*_list_methods(request), "OPTIONS"])}
     if request.method == "OPTIONS":
         return HTTPResponse(status=204, headers=headers)

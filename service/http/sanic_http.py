@@ -239,7 +239,7 @@ class StrictHttp(Http):
         await self._send(head if self.head_only else head + data)
 
     def _ask_for_nothing(self) -> None:
-        """Refuse a request whose body was not yet asked for: whether it comes, nobody knows now."""
+        """Refuse a request with `Expect` whose body was not asked for; it may or may not come."""
         self.expecting_continue = self.keep_alive = False
         self.request_body = None
         self._note_cut()

@@ -1,4 +1,4 @@
-"""Who sends the requests of a connection, for its native half."""
+"""The sender of the requests of a connection, for its native half."""
 
 from libc.stdint cimport uint64_t
 

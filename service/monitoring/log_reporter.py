@@ -36,7 +36,7 @@ class Reporter:
     """Tells the log what a server does. For the thread of the event loop."""
 
     def __init__(self, interval_s: int, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        """Tell at most every `interval_s` seconds; 0 tells of slow requests only."""
+        """Log at most every `interval_s` seconds; 0 tells of slow requests only."""
         self._interval_ns = interval_s * NS_PER_S
         self._clock_ns = clock_ns
         self._first: Totals | None = None
@@ -61,7 +61,7 @@ class Reporter:
             self.flush()
 
     def flush(self) -> None:
-        """Tell what was not told yet: before a rest, and at the end."""
+        """Log what was not logged yet: before the sampler stops, and at the end."""
         first, last = self._first, self._last
         self._first = self._last = None
         if first is None or last is None:
@@ -76,7 +76,7 @@ class Reporter:
             _log_refusals(refusals, (last.at_ns - first.at_ns) / NS_PER_S)
 
     def note_clock(self, lead_ns: int) -> None:
-        """Tell how far logged time is off the wall clock, where that is news.
+        """Log how far logged time is off the wall clock, where that is news.
 
         News is that it is off by a second, by a minute more or less than was told, or not any more.
         """
@@ -90,7 +90,7 @@ class Reporter:
     # -- one by one -------------------------------------------------------------------------------
 
     def note_request(self, request: RequestSpans) -> None:
-        """Tell a request that was slow, as `note_slow`."""
+        """Log a request that was slow, as `note_slow`."""
         elapsed_ns = request.ended_ns - request.started_ns
         self.note_slow(
             request.route,
@@ -112,7 +112,7 @@ class Reporter:
         trace_id: int | None = None,
         **fields: str | int,
     ) -> None:
-        """Tell a request that was slow, with where its time went; or count it, beyond so many."""
+        """Log a request that was slow, with where its time went; or count it, beyond so many."""
         now_ns = self._clock_ns()
         if now_ns - self._slow_second_ns >= NS_PER_S:
             self._slow_second_ns, self._slow_lines = now_ns, 0

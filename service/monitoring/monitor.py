@@ -31,7 +31,7 @@ class Monitor:
             lifecycle.on_work = lifecycle.observer.on_work = self.sampler.wake
 
     async def end(self) -> None:
-        """End all streams, which would go on for ever, and tell what was not told yet."""
+        """End all streams, and log what was not logged yet."""
         self.sampler.close()
         self._reporter.flush()
         await self.viewers.close()
@@ -55,5 +55,5 @@ async def _end(app: App) -> None:
 
 
 def describe_settings(lifecycle: Lifecycle) -> dict[str, Any]:
-    """Return what viewers are told of the server that seldom changes."""
+    """Return the settings of the server for viewers, which seldom change."""
     return {"durability": lifecycle.engine.durability, "limits": describe_limits(lifecycle)}

@@ -2,4 +2,4 @@
 
 
 def ignore(*_: object) -> None:
-    """Do nothing with what a listener would be told."""
+    """Do nothing with the arguments."""

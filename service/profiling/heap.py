@@ -55,7 +55,7 @@ def load_memray() -> Any:
 
 
 async def watch_heap(path: Path, seconds: int) -> None:
-    """Write to a new file what is allocated from now on, for a time. Whoever cancels this ends it.
+    """Write to a new file what is allocated from now on, for a time or until it is cancelled.
 
     Raises Problem where memray is not installed, or at work already.
     """

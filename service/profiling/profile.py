@@ -1,4 +1,4 @@
-"""A profile: stacks and how much each of them stands for, whoever looked.
+"""A profile: stacks and the weight of each, from any profiler.
 
 This module owns what a profile is. It takes none, and writes none in any format.
 """
@@ -30,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What was seen. `shown` is the measure that a picture is drawn by; `note` says who looked."""
+    """A profile. `shown` is the measure that a picture is drawn by; `note` names the profiler."""
 
     title: str
     note: str

@@ -72,7 +72,7 @@ class ThreadSampler:
 
 
 async def sample_threads(seconds: float, rate_hz: int = RATE_HZ) -> Stacks:
-    """Sample the Python threads of this process for a time. Whoever cancels this ends it."""
+    """Sample the Python threads of this process for a time, or until it is cancelled."""
     sampler = ThreadSampler(rate_hz)
     sampler.start()
     try:

@@ -69,7 +69,7 @@ def _log_change(request: AnyRequest, event: str, sentence: str, **fields: Any) -
 @_get("/limits")
 @guard(Scope.ADMIN)
 async def get_limits(request: AnyRequest) -> HTTPResponse:
-    """Tell the limits in force."""
+    """Return the limits in force."""
     return answer_json(format_limits(lifecycle_of(request)))
 
 
@@ -93,7 +93,7 @@ async def patch_limits(request: AnyRequest) -> HTTPResponse:
 
 
 def format_limits(lifecycle: Lifecycle) -> dict[str, Any]:
-    """Return the limits in force as they are told: money in the form of the server's answers."""
+    """Return the limits in force, money in the form of the server's answers."""
     limits = describe_limits(lifecycle)
     return limits | {"client_quota": lifecycle.forms.write(int(limits["client_quota"]))}
 
@@ -117,7 +117,7 @@ _LIMIT_CHECKS: Checks = {name: partial(_check_limit, name) for name in LIMITS}
 @_get("/workers")
 @guard(Scope.ADMIN)
 async def get_workers(request: AnyRequest) -> HTTPResponse:
-    """Tell how many workers a segment may have, and how many each has and what it has to do."""
+    """Return how many workers a segment may have, and how many each has and what it has to do."""
     return answer_json(describe_workers(lifecycle_of(request)))
 
 

@@ -35,7 +35,7 @@ _get = partial(readable, metrics_routes)
 @_get("/metrics")
 @guard(Scope.READ)
 async def get_metrics(request: AnyRequest) -> HTTPResponse:
-    """Tell what was counted, what is in flight, and the limits in force; as text where asked to."""
+    """Return the counts, what is in flight, and the limits in force; as text where asked to."""
     form = _choose_form(request)
     if form != JSON_TYPE:
         return _answer_text(request, form)
@@ -47,7 +47,7 @@ async def get_metrics(request: AnyRequest) -> HTTPResponse:
 @_get("/metrics/prometheus")
 @guard(Scope.READ)
 async def get_prometheus(request: AnyRequest) -> HTTPResponse:
-    """Tell what was counted, for Prometheus."""
+    """Return what was counted, for Prometheus."""
     return _answer_text(request, request.headers.get("accept", ""))
 
 
@@ -72,7 +72,7 @@ def _describe_present(lifecycle: Lifecycle) -> dict[str, Any]:
 
 
 def describe_totals(totals: Totals) -> dict[str, Any]:
-    """Return the counts as they are told; the success rate in percent."""
+    """Return the counts as JSON has them; the success rate in percent."""
     requests, latency, measures = totals.requests, totals.latency, totals.measures
     rate = 100.0 * totals.successes / requests if requests else 100.0
     return {

@@ -57,7 +57,7 @@ async def get_part(request: AnyRequest, file: str) -> HTTPResponse:
 @readable(page_routes, "/metrics/stream")
 @guard(Scope.READ)
 async def stream_metrics(request: AnyRequest) -> HTTPResponse | None:
-    """Tell what the server did in the last five minutes, and then what it does, each second."""
+    """Return what the server did in the last five minutes, and then what it does, each second."""
     if request.method == "HEAD":
         return HTTPResponse(headers=_STREAM_HEADERS, content_type=_STREAM_TYPE)
     transport: Any = request.transport

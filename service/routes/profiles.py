@@ -144,7 +144,7 @@ def _answer_index(request: AnyRequest) -> HTTPResponse:
 @_get("/cmdline")
 @guard(Scope.ADMIN)
 async def get_command_line(request: AnyRequest) -> HTTPResponse:
-    """Tell the arguments of the process, each ended by a NUL as Go's are."""
+    """Return the arguments of the process, each ended by a NUL as Go's are."""
     return _answer_text(proc.read_command_line())
 
 
@@ -195,7 +195,7 @@ def _read_profile(path: Path, seconds: int, rate_hz: int) -> Profile:
 @guard(Scope.ADMIN)
 @takes("seconds", "format", "debug")
 async def get_heap(request: AnyRequest) -> HTTPResponse | None:
-    """Tell the figures of the memory; with `seconds`, what is allocated meanwhile."""
+    """Return the figures of the memory; with `seconds`, what is allocated meanwhile."""
     parameters = read_parameters(request.query_string, ("seconds", "format", "debug"))
     lifecycle = lifecycle_of(request)
     if "seconds" not in parameters:
@@ -222,7 +222,7 @@ async def get_heap(request: AnyRequest) -> HTTPResponse | None:
 @guard(Scope.ADMIN)
 @takes("format", "debug")
 async def get_threads(request: AnyRequest) -> HTTPResponse:
-    """Tell the stack of every thread, and where every task waits."""
+    """Return the stack of every thread, and where every task waits."""
     return await _dump_threads(request, (TEXT, *PICTURES))
 
 
@@ -230,7 +230,7 @@ async def get_threads(request: AnyRequest) -> HTTPResponse:
 @guard(Scope.ADMIN)
 @takes("format", "debug")
 async def get_goroutine(request: AnyRequest) -> HTTPResponse:
-    """Tell the same by the name that `go tool pprof` knows, and in its format unless asked."""
+    """Return the same by the name that `go tool pprof` knows, and in its format unless asked."""
     return await _dump_threads(request, (*PICTURES, TEXT))
 
 

@@ -117,7 +117,7 @@ async def post_transfers(request: AnyRequest) -> HTTPResponse:
 @_get("/transfers/<transfer_id:str>")
 @guard(Scope.READ)
 async def get_transfer(request: AnyRequest, transfer_id: str) -> HTTPResponse:
-    """Tell a transfer, applied or refused."""
+    """Return a transfer, applied or refused."""
     lifecycle = lifecycle_of(request)
     engine, batcher = lifecycle.engine, lifecycle.batcher
     number = read_transfer_id(transfer_id)
@@ -131,7 +131,7 @@ async def get_transfer(request: AnyRequest, transfer_id: str) -> HTTPResponse:
 @_get("/idempotency-keys/<key:path>")
 @guard(Scope.READ)
 async def get_key(request: AnyRequest, key: str) -> HTTPResponse:
-    """Tell what is known of an idempotency key."""
+    """Return what is known of an idempotency key."""
     return await _answer_key(request, read_path_key(key))
 
 
@@ -139,7 +139,7 @@ async def get_key(request: AnyRequest, key: str) -> HTTPResponse:
 @guard(Scope.READ)
 @takes(KEY_PARAMETER)
 async def find_key(request: AnyRequest) -> HTTPResponse:
-    """Tell what is known of an idempotency key that the query names."""
+    """Return what is known of an idempotency key that the query names."""
     return await _answer_key(request, read_query_key(request.query_string))
 
 
@@ -193,7 +193,7 @@ def _has_account(engine: EnginePort, account_id: str) -> bool:
 @_get("/accounts/<account_id:path>")
 @guard(Scope.READ)
 async def get_account(request: AnyRequest, account_id: str) -> HTTPResponse:
-    """Tell an account and its balance."""
+    """Return an account and its balance."""
     return await _answer_account(request, read_path_account(account_id))
 
 
@@ -259,12 +259,12 @@ async def get_audit(request: AnyRequest) -> HTTPResponse:
 
 @_get("/healthz")
 async def get_health(request: AnyRequest) -> HTTPResponse:
-    """Tell that the process answers, which is all that this is for."""
+    """Return 200 while the process answers requests."""
     return answers.answer_json({"status": "ok"})
 
 
 @_get("/readyz")
 async def get_readiness(request: AnyRequest) -> HTTPResponse:
-    """Tell whether the ledger takes requests, or why it does not."""
+    """Return whether the ledger takes requests, or why it does not."""
     engine = lifecycle_of(request).check_ready()
     return answers.answer_json({"status": "ready", "durability": engine.durability})

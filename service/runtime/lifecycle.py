@@ -224,7 +224,7 @@ class Lifecycle:
         log_stopped()
 
     def fail(self, reason: str, bug: Exception | None = None) -> None:
-        """Store and tell why this server cannot go on. Only the first reason counts."""
+        """Store and log why this server cannot go on. Only the first reason counts."""
         if self.failure is None:
             self.failure = reason
             self._enter(State.FAILED)

@@ -1,4 +1,4 @@
-"""An open batch, and who waits for its rows."""
+"""An open batch, and the waiters for its rows."""
 
 from libc.stdint cimport uint32_t
 

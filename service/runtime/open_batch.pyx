@@ -81,7 +81,7 @@ cdef class FutureWaiter(Waiter):
 
 
 def deliver(submission, list waiters, bint is_look_up=False):
-    """Tell every waiter that a submission has completed."""
+    """Complete every waiter of a submission."""
     cdef Py_ssize_t row
     for row in range(len(waiters)):
         (<Waiter?> waiters[row]).complete(submission, <uint32_t> row, is_look_up)

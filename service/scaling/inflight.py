@@ -84,7 +84,7 @@ class Regulator:
             self._log(now_ns, peak)
 
     def _log(self, now_ns: int, peak: int) -> None:
-        """Tell a move, unless it is a small one or the last was told a moment ago."""
+        """Log a move, unless it is small or the last was logged a moment ago."""
         limit, logged = self._rule.limit, self._logged
         is_small = abs(limit - logged) <= logged * LOG_CHANGE
         if is_small or now_ns - self._logged_ns < LOG_INTERVAL_NS:
@@ -134,7 +134,7 @@ class Regulator:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return what operators are told of the present; a limit of None is none."""
+        """Return the present limit and its target, for operators; a limit of None is none."""
         return {
             "inflight": self._in_flight.count,
             "inflight_limit": self._rule.limit if self._rule.is_on else None,

@@ -25,7 +25,7 @@ class Timer(Protocol):
     """What a loop gives for a call to come."""
 
     def cancel(self) -> None:
-        """Let it not come."""
+        """Cancel the call."""
 
 
 class Loop(Protocol):

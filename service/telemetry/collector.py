@@ -191,7 +191,7 @@ class Collector:
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop that nobody has to wait for because it looks up a name.
+    """An event loop whose end does not wait for a lookup of a name.
 
     The usual one does that in a pool of threads, and the end of the process waits for those,
     however long the name servers are silent.

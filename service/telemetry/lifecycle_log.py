@@ -17,7 +17,7 @@ logger = logging.getLogger("ledgercore")
 
 
 def log_started(settings: Settings, address: str) -> None:
-    """Tell that a server serves, where, and what. `address` is its URL."""
+    """Log that a server serves, where, and what. `address` is its URL."""
     logger.info(
         "ledgercore %s serves %s at %s",
         VERSION,
@@ -38,7 +38,7 @@ def log_started(settings: Settings, address: str) -> None:
 
 
 def log_recovered(statistics: Statistics) -> None:
-    """Tell how much of a journal was read, and how long that took; nothing where it was none."""
+    """Log how much of a journal was read, and how long that took; nothing where it was none."""
     records, seconds = statistics.recovered_records, statistics.recovery_seconds
     if records > 0:
         logger.info(
@@ -50,7 +50,7 @@ def log_recovered(statistics: Statistics) -> None:
 
 
 def log_clock(lead_ns: int) -> None:
-    """Tell that time is not logged as the wall clock has it: ahead of it, or behind."""
+    """Log that time is not logged as the wall clock has it: ahead of it, or behind."""
     seconds = lead_ns / NS_PER_S
     told = {"event": "clock", "lead_seconds": round(seconds, 6)}
     if lead_ns == 0:
@@ -66,7 +66,7 @@ def log_clock(lead_ns: int) -> None:
 
 
 def log_few_descriptors(room: int, connections_max: int) -> None:
-    """Tell that there may be fewer connections than the settings say."""
+    """Log that there may be fewer connections than the settings say."""
     logger.info(
         "the limit of descriptors leaves room for %d connections of %d",
         room,
@@ -76,7 +76,7 @@ def log_few_descriptors(room: int, connections_max: int) -> None:
 
 
 def log_ignored(variable: str, value: str) -> None:
-    """Tell that a variable of the environment was ignored, which is none of ours."""
+    """Log that a variable of the environment was ignored, since a cluster has set it."""
     logger.warning(
         "%s=%s is what a cluster tells of a service, and is ignored",
         variable,
@@ -86,7 +86,7 @@ def log_ignored(variable: str, value: str) -> None:
 
 
 def log_draining(drain_s: int) -> None:
-    """Tell that a server is about to stop, and takes requests until then."""
+    """Log that a server is about to stop, and takes requests until then."""
     logger.info(
         "is about to stop, and takes requests for %d s more",
         drain_s,
@@ -95,10 +95,10 @@ def log_draining(drain_s: int) -> None:
 
 
 def log_stopping() -> None:
-    """Tell that a server takes no more requests."""
+    """Log that a server takes no more requests."""
     logger.info("takes no more requests, and stops", extra={"event": "stopping"})
 
 
 def log_stopped() -> None:
-    """Tell that the ledger is closed."""
+    """Log that the ledger is closed."""
     logger.info("has stopped", extra={"event": "stopped"})

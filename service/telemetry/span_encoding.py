@@ -1,4 +1,4 @@
-"""What a finished request was, and how that is told to OpenTelemetry: one span and its phases.
+"""Finished requests as OpenTelemetry spans: one span and its phases each.
 
 This module owns the names of spans and attributes, the wall clock in them, and the bytes of the
 protocol. It never sends anything, and never decides which requests are told of. W3C `tracestate` is

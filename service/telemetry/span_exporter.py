@@ -93,7 +93,7 @@ class SpanExporter:
         return True
 
     def describe(self) -> dict[str, Any]:
-        """Return what operators are told: what became of the requests, and of the breaker.
+        """Return the counts of the exporter, and the state of its breaker, for operators.
 
         `dropped_total` never left, for the queue was full, the breaker open, or the exporter
         closed; `failed_total` was sent in vain. `rejected_spans_total` are single spans out of

@@ -99,7 +99,7 @@ def answer_transfer(
 
 
 def describe_transfer(transfer: Transfer, forms: IntegerForms = NUMBERS) -> msgspec.Raw:
-    """Return a transfer of the past as it is told."""
+    """Return a transfer of the past as JSON has it."""
     return msgspec.Raw(encode_transfer(transfer, forms))
 
 
@@ -115,7 +115,7 @@ def describe_key(key: str, state: KeyState, forms: IntegerForms = NUMBERS) -> di
 
 
 def describe_account(account: Account, forms: IntegerForms = NUMBERS) -> dict[str, Any]:
-    """Return an account as it is told."""
+    """Return an account as JSON has it."""
     return {
         "id": account.id,
         "asset": account.asset,
@@ -138,7 +138,7 @@ def describe_page(
 
 
 def describe_audit(audit: Audit, forms: IntegerForms = NUMBERS) -> dict[str, Any]:
-    """Return the result of an audit as it is told."""
+    """Return the result of an audit as JSON has it."""
     return {
         "ok": audit.ok,
         "lsn": forms.write(audit.lsn),
@@ -159,7 +159,7 @@ def describe_audit(audit: Audit, forms: IntegerForms = NUMBERS) -> dict[str, Any
 
 
 def describe_load(load: SegmentLoad) -> dict[str, Any]:
-    """Return what one segment has to do as it is told."""
+    """Return what one segment has to do as JSON has it."""
     return {
         "queue_depth": load.queue_depth,
         "active_workers": load.workers,
@@ -168,7 +168,7 @@ def describe_load(load: SegmentLoad) -> dict[str, Any]:
 
 
 def describe_statistics(statistics: Statistics) -> dict[str, Any]:
-    """Return the counters of an engine as they are told."""
+    """Return the counters of an engine as JSON has them."""
     return {
         "queue_depth": statistics.queue_depth,
         "active_workers": statistics.workers,

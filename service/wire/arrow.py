@@ -230,7 +230,7 @@ def _refuse_column(fault: ColumnFault) -> NoReturn:
 
 
 def _judge(column: str, value: bytes | int | None) -> Fault:
-    """Tell what is wrong with a value, in the words in which JSON would be told."""
+    """Return what is wrong with a value, in the words used for JSON."""
     if isinstance(value, bytes):
         try:
             fault = _CHECKS[column](value.decode())

@@ -174,7 +174,7 @@ def make_error(name: str, code: str, detail: str) -> ErrorItem:
 
 
 def check_account_id(value: object) -> Fault | None:
-    """Tell what is wrong with an account id."""
+    """Return what is wrong with an account id."""
     if type(value) is not str:
         return "string-expected", "An account id is a string."
     if not match_account_id(value):
@@ -183,7 +183,7 @@ def check_account_id(value: object) -> Fault | None:
 
 
 def check_amount(value: object) -> Fault | None:
-    """Tell what is wrong with an amount."""
+    """Return what is wrong with an amount."""
     number = read_integer(value)
     if type(number) is not int:
         return "integer-expected", "An amount is a whole number of minor units, without a fraction."
@@ -193,7 +193,7 @@ def check_amount(value: object) -> Fault | None:
 
 
 def check_limit(value: object) -> Fault | None:
-    """Tell what is wrong with a floor or a ceiling."""
+    """Return what is wrong with a floor or a ceiling."""
     if value is None:
         return None
     number = read_integer(value)
@@ -205,12 +205,12 @@ def check_limit(value: object) -> Fault | None:
 
 
 def check_flag(value: object) -> Fault | None:
-    """Tell what is wrong with a flag."""
+    """Return what is wrong with a flag."""
     return None if type(value) is bool else ("boolean-expected", "A flag is true or false.")
 
 
 def check_asset(value: object) -> Fault | None:
-    """Tell what is wrong with an asset."""
+    """Return what is wrong with an asset."""
     if type(value) is not str:
         return "string-expected", "An asset is a string."
     if not match_asset(value):
@@ -219,7 +219,7 @@ def check_asset(value: object) -> Fault | None:
 
 
 def check_memo(value: object) -> Fault | None:
-    """Tell what is wrong with a memo."""
+    """Return what is wrong with a memo."""
     if type(value) is not str:
         return "string-expected", "A memo is a string."
     if _find_control(value):
@@ -234,7 +234,7 @@ def check_memo(value: object) -> Fault | None:
 
 
 def check_key(value: object) -> Fault | None:
-    """Tell what is wrong with an idempotency key."""
+    """Return what is wrong with an idempotency key."""
     if type(value) is not str:
         return "string-expected", "An idempotency key is a string."
     if not match_key(value):

@@ -132,7 +132,7 @@ def list_kinds(late: Kind) -> list[Kind]:
 
 
 class Problem(Exception):
-    """A request that gets a problem for its answer. `detail` is told to the client.
+    """An error that is answered with a problem. `detail` is sent to the client.
 
     So are the members in `extra`, which a sort of problem has besides those of RFC 9457.
     """
@@ -208,7 +208,7 @@ class ProblemResponse(HTTPResponse):
 
 
 class ClientGone(HTTPResponse):
-    """The answer to a client that is gone: Sanic wants one all the same, and sends it to nobody."""
+    """The answer to a client that is gone, which Sanic requires and does not send."""
 
     __slots__ = ()
 
