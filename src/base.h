@@ -1,4 +1,4 @@
-/* The ground that every other header stands on: fixed-width types, checked arithmetic, mixing.
+/* What every other header uses: fixed-width types, checked arithmetic, mixing of bits.
  *
  * House rules of src/: C11, header only, `static inline`, prefix lc_, no Python.h, no malloc, no
  * mutable static data. Memory belongs to the caller. All state is little-endian, as it is on disk.

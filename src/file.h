@@ -1,4 +1,4 @@
-/* Writing files so that what was written is there: whole, in place, or an errno.
+/* Durable writes to files: each is whole and in place, or an errno.
  *
  * Nothing is retried but an interrupted call. After a failed sync the kernel may have dropped the
  * data and called the pages clean, so a second sync would lie; the caller stops instead.

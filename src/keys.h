@@ -7,8 +7,8 @@
  * A key belongs to one of `1 << stripes_log2` stripes; everything about a stripe happens under its
  * lock. A stripe holds two generations of open-addressed entries. New keys go into the current one;
  * once its first key has lived its time it becomes the previous one, and what was previous is
- * forgotten, all of it dead by then. Full is full: lc_keys_make_room and lc_keys_claim say no, and
- * nothing is forgotten early.
+ * forgotten, all of it dead by then. Where it is full, lc_keys_make_room and lc_keys_claim refuse,
+ * and nothing is forgotten early.
  *
  * Invariant: both generations of all stripes together hold at most `keys_max` keys. A stripe claims
  * places for keys to come, a few at a time, so that its workers meet no others' at each key; what

@@ -2,7 +2,7 @@
  *
  * The mutex of Ulrich Drepper's "Futexes are tricky" (2011), section 5: 0 free, 1 held, 2 held with
  * sleepers. Free to taken is one compare-and-swap; a held lock is spun on briefly, then slept on,
- * so that a holder that lost its core is not burnt for.
+ * so that no core is spent on waiting for a holder that lost its own.
  */
 #ifndef LC_LOCK_H
 #define LC_LOCK_H

@@ -1,5 +1,5 @@
-/* What a key was used for: the digest of a transfer's payload, by which a repeat is told from
- * another transfer under the same key.
+/* The digest of a transfer's payload, by which a repeat is distinguished from another transfer
+ * under the same key.
  *
  * A payload is the source, the target, the amount and the memo. An account counts by the hash of
  * its id, so that it is one and the same by slot and by name; an id that names no account counts by

@@ -1,4 +1,4 @@
-/* The seal: how far the journal was synced when somebody last had time to say so.
+/* The seal: how far the journal was synced, written when there is time for it.
  *
  * A file of two slots of 4096 bytes, written in turn, so that a torn write leaves the other one.
  * It is written when the journal comes to rest, at each new segment, and at a clean end. What it

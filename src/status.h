@@ -1,4 +1,4 @@
-/* What becomes of a transfer.
+/* The status of a transfer: its outcome, or why it was rejected.
  *
  * Values below LC_REJECTION_FIRST are outcomes: logged, numbered by an LSN, and stored with their
  * key; they are part of the journal's format, so a number never changes its meaning. The others
