@@ -1,5 +1,5 @@
-/* The journal's file format. This comment is its specification, whose bytes are pinned by
- * tests/ledgercore/test_frame.py.
+/* The journal's file format. This comment is its specification; tests/ledgercore/test_frame.py pins
+ * its bytes.
  *
  * A segment is a file of a fixed size: a header of 4096 bytes, then frames, then zeros. A snapshot
  * is a file of the same format, whose frames hold the state instead of what happened.

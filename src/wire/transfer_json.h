@@ -6,7 +6,7 @@
  * a memo that is UTF-8 without control characters, an amount of digits alone from 1 to 2^63 - 1,
  * bare or as a string.
  * What this takes, the whole grammar takes too, and reads the same
- * (tests/service/wire/test_json_bodies.py).
+ * (tests/service/wire/test_transfers_json.py).
  *
  * No byte at `end` or behind it is read. The texts found point into what was read.
  */

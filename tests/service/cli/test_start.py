@@ -140,7 +140,7 @@ def test_handlers_stand_before_what_is_heavy_is_imported() -> None:
         "import sys\n"
         "from ledgercore.service.process import signals\n"
         "def install(self):\n"
-        "    heavy = {'numpy', 'sanic', 'click', 'ledgercore', 'asyncio', 'logging'}\n"
+        "    heavy = {'numpy', 'sanic', 'click', 'ledgercore.errors', 'asyncio', 'logging'}\n"
         "    sys.exit(1 if heavy & set(sys.modules) else 7)\n"
         "signals.ProcessSignals.install = install\n"
         "sys.argv = ['ledgercore', 'serve']\n"

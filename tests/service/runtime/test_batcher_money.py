@@ -139,4 +139,4 @@ async def test_a_row_whose_deadline_finds_no_memory_is_of_nobody_else(
     ((_, submission),) = engine.taken
     engine.complete(submission)
     assert await other == (submission, 1)
-    assert [charge.settled for charge in money] == [[(submission, 0)], [(submission, 1)]]
+    assert [charge.completed for charge in money] == [[(submission, 0)], [(submission, 1)]]
