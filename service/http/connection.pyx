@@ -162,15 +162,17 @@ cdef class Connection(Waiter):
         cdef Submission submission = batch.submission
         wanted.client = self.client.text()
         wanted.deadline_ns = self.admission.find_deadline(self.now_ns, request.timeout_ms)
-        if submission.put(wanted) < 0:
-            raise MemoryError()
         if request.traceparent.length > 0:
             if self.traces is None:
                 self.traces = {}
             self.traces[self.answered + self.due] = (
                 request.traceparent.start[:request.traceparent.length]
             )
+        # The waiter comes first: after a row without one, each would be told of its neighbour's.
         batch.waiters.append(self)
+        if submission.put(wanted) < 0:
+            batch.waiters.pop()
+            raise MemoryError()
         if self.flight is None:
             self.flight = submission
             self.charged_ns = self.now_ns
