@@ -1,5 +1,6 @@
 """What most tests begin with: an empty directory, and a ledger that is open in it."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,15 @@ LONGEST = ("test_packaging", "test_model", "test_profiling", "test_http_speed", 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
+@pytest.fixture(autouse=True)
+def signal_mask() -> Iterator[None]:
+    """Let no test leave a signal blocked: every process that is started later would inherit it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    after = signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert after == before
 
 
 @pytest.fixture

@@ -300,7 +300,9 @@ def test_a_head_that_is_damaged_closes_a_window(
     now_s = NOW_S + 3 * (WINDOW_S + 1)
     data = whole[name]
     versions = [data[:10], b"", data[: STATE_OFFSETS[0]], bytes(len(data))]
-    versions += [data[:place] + b"\xff" + data[place + 1 :] for place in range(0, 60, 7)]
+    versions += [
+        data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :] for place in range(0, 60, 7)
+    ]
     for version in versions:
         put(path, whole | {name: version})
         caplog.clear()

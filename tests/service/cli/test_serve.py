@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -140,8 +141,12 @@ def test_the_package_is_the_command(arguments: list[str], tmp_path: Path) -> Non
 def test_the_package_says_where_there_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("ledgercore.__main__")
     monkeypatch.setattr(module, "DISTRIBUTION", "another")
-    with pytest.raises(SystemExit, match="another is not installed"):
-        module.main()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        with pytest.raises(SystemExit, match="another is not installed"):
+            module.main()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @pytest.mark.parametrize(
