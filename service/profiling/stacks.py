@@ -60,7 +60,8 @@ WAITS = {
 }
 SERVICE = re.compile(r"^(build/names/)?ledgercore/service/")
 STARTERS = re.compile(
-    r"<frozen runpy>$|/click/core\.py$|^ledgercore/__main__\.py$|^service/cli/(start|serve)\.py$"
+    r"<frozen runpy>$|/click/core\.py$"
+    r"|^(ledgercore|service)/__main__\.py$|^service/cli/(start|serve)\.py$"
     r"|/sanic/(mixins/startup|worker/serve|server/runners)\.py$|/threading\.py$"
 )
 """The files of the way from the start of a thread to its work, the same in every stack."""

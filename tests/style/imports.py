@@ -27,6 +27,7 @@ MAY_IMPORT = {
 # LEVEL. An import inside a function, or for type checkers only, counts like any other.
 FLOORS: dict[str, list[set[str]]] = {
     "service": [
+        {"__main__"},
         {"cli"},
         {"server"},
         {"app"},

@@ -1,6 +1,7 @@
 """The command, with handlers that fail and say in their exceptions all that they were sent.
 
-This module owns these faults. A test runs it as a process, in the place of `python -m ledgercore`.
+This module owns these faults. A test runs it as a process, in the place of
+`python -m ledgercore.service`.
 """
 
 from typing import Any, NoReturn

@@ -23,7 +23,9 @@ from tests.support.waiting import DEADLINE_S, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 
 # Small files of the journal, so that a start is quick and a test sees more than one of them.
-SERVE = (sys.executable, "-m", "ledgercore", "serve", "--port=0", "--segment-bytes=4194304")
+COMMAND = (sys.executable, "-m", "ledgercore.service")
+"""As a module: where the core tests run on another Python, no distribution is installed."""
+SERVE = (*COMMAND, "serve", "--port=0", "--segment-bytes=4194304")
 
 
 def try_get(url: str) -> httpx.Response | None:
@@ -140,7 +142,7 @@ class Server:
 def run_command(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "ledgercore", *arguments],
+        [*COMMAND, *arguments],
         cwd=ROOT,
         env=make_environment(**settings),
         capture_output=True,

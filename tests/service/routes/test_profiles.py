@@ -307,7 +307,7 @@ def test_figures_and_arguments_are_told(client: httpx.Client, server: Server) ->
     assert figures == client.get(f"{PPROF}/heap").text or "VmRSS" in figures
     assert re.search(rf"^    accounts +{ACCOUNTS + 1} in about ", figures, re.M)
     arguments = client.get(f"{PPROF}/cmdline").content.split(b"\0")
-    assert arguments[1:4] == [b"-m", b"ledgercore", b"serve"] and arguments[-1] == b""
+    assert arguments[1:4] == [b"-m", b"ledgercore.service", b"serve"] and arguments[-1] == b""
 
 
 def test_the_page_is_there_with_and_without_a_slash(client: httpx.Client) -> None:

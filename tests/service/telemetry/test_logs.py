@@ -247,7 +247,7 @@ def spell_everything(keys: dict[str, Any]) -> list[bytes]:
     return requests
 
 
-@pytest.mark.parametrize("module", ["ledgercore", "tests.support.raising_server"])
+@pytest.mark.parametrize("module", ["ledgercore.service", "tests.support.raising_server"])
 def test_no_line_holds_a_secret(
     tmp_path: Path, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,7 +257,7 @@ def test_no_line_holds_a_secret(
         "admin": make_key(data, "root", Scope.ADMIN),
         "signed": make_key(data, "sig", Scope.TRANSFER, is_signed=True),
     }
-    serve = tuple(module if word == "ledgercore" else word for word in servers.SERVE)
+    serve = tuple(module if word == "ledgercore.service" else word for word in servers.SERVE)
     monkeypatch.setattr(servers, "SERVE", serve)
     with Server(data, "--demo-accounts=2", "--log-interval-s=1") as server:
         statuses = {ask(server, request) for request in spell_everything(keys)}
@@ -269,7 +269,7 @@ def test_no_line_holds_a_secret(
         assert EVENT.fullmatch(line["event"]), line
         assert datetime.fromisoformat(line["time"]).tzinfo is not None
     bugs = [line for line in log if line["event"] == "bug"]
-    if module == "ledgercore":
+    if module == "ledgercore.service":
         assert {201, 400, 401, 403, 404, 422} <= statuses and bugs == []
     else:
         assert 500 in statuses and len(bugs) > 10
