@@ -162,7 +162,8 @@ def test_the_graph_shows_handler_and_engine(run: Run) -> None:
     counted = sum(int(line.rpartition(" ")[2]) for line in folded.splitlines())
     assert counted == flame["samples"] == sum(one["samples"] for one in flame["threads"])
     assert sum(flame["kinds"].values()) == pytest.approx(100)
-    assert flame["threads"][0]["name"] == "MainThread"
+    # Which of the two is busier is for the disk to say.
+    assert {"MainThread", "journal"} <= {thread["name"] for thread in flame["threads"]}
     assert sum(one["cpu_percent"] for one in flame["threads"]) <= 100.001
 
 

@@ -43,7 +43,8 @@ def test_rot_below_a_snapshot_is_told_by_all_who_are_asked(tmp_path: Path) -> No
         answer = client.get(f"/transfers/{lsn}")
         check_problem(answer, 500, "data-damaged")
         assert str(path) not in answer.text
-        assert any(str(path) in line["message"] for line in server.log if line["event"] == "unread")
+        # The log has a thread of its own, and may come after the answer.
+        wait_until(lambda: is_told_of(server, path), "the log to name the file")
         assert client.get(f"/transfers/{lsn - 1}").status_code == 200
         # Its promise for new work is intact, so it keeps it.
         assert client.get("/readyz").status_code == 200
@@ -55,6 +56,11 @@ def test_rot_below_a_snapshot_is_told_by_all_who_are_asked(tmp_path: Path) -> No
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
     assert run_command("admin", "verify", str(home)).returncode == 0
+
+
+def is_told_of(server: Server, path: Path) -> bool:
+    """Whether the log says that a request has met a file that cannot be read."""
+    return any(str(path) in line["message"] for line in server.log if line["event"] == "unread")
 
 
 def test_verify_and_repair_say_the_same_of_it(tmp_path: Path) -> None:
