@@ -36,7 +36,8 @@ cdef class OpenBatches:
 cdef class Waiter:
     """A waiter for a row of a submission, or for all of it.
 
-    Exactly one of `complete` and `fail` is called, once.
+    Exactly one of `complete` and `fail` is called, once. Each kind of waiter defines both; Cython
+    has no abstract methods in C, so that here they raise.
     """
 
     cdef int complete(self, object submission, uint32_t row, bint is_look_up) except -1:
